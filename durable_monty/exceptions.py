@@ -1,0 +1,172 @@
+"""Every error that durable_monty raises to its callers.
+
+Each takes the facts as arguments and owns its message; all derive from `DurableMontyError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class DurableMontyError(Exception):
+    """Base of every error of this package."""
+
+
+# --- functions ---
+
+
+class FunctionError(DurableMontyError):
+    """A function was registered or named wrongly."""
+
+
+class DuplicateFunction(FunctionError):
+    def __init__(self, name: str, first: str, second: str) -> None:
+        self.name, self.first, self.second = name, first, second
+        super().__init__(
+            f"The function name {name!r} is registered twice: in {first} and in {second}. "
+            "Give one of them another name: @register_function('...')."
+        )
+
+
+class UnknownFunction(FunctionError):
+    def __init__(self, name: str, why: str) -> None:
+        self.name = name
+        super().__init__(f"The function {name!r} is not available: {why}")
+
+
+# --- values ---
+
+
+class UnstorableValue(DurableMontyError, ValueError):
+    """A value cannot be written to the journal. `path` leads to the offending part."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"{path}: {why}")
+
+
+class CorruptValue(DurableMontyError, ValueError):
+    """Stored text is not what `codec.encode` writes."""
+
+
+# --- starting and reading executions ---
+
+
+class InvalidWorkflow(DurableMontyError, ValueError):
+    """The source, its functions or its inputs cannot be started."""
+
+
+class ExecutionNotFound(DurableMontyError, LookupError):
+    def __init__(self, execution_id: object) -> None:
+        self.execution_id = execution_id
+        super().__init__(f"There is no execution {execution_id}.")
+
+
+class KeyConflict(DurableMontyError):
+    def __init__(self, key: str, execution_id: object, differing: Iterable[str]) -> None:
+        self.key, self.execution_id, self.differing = key, execution_id, tuple(differing)
+        super().__init__(
+            f"The key {key!r} already belongs to execution {execution_id}, which differs in "
+            f"{' and '.join(self.differing)}. Use another key, or start it with the same "
+            f"{' and '.join(self.differing)}."
+        )
+
+
+class ExecutionNotCompleted(DurableMontyError):
+    def __init__(self, execution_id: object, status: str, error: str = "") -> None:
+        self.execution_id, self.status, self.error = execution_id, status, error
+        super().__init__(
+            f"Execution {execution_id} has no result: its status is {status}"
+            + (f" ({error})." if error else ".")
+        )
+
+
+class WaitTimeout(DurableMontyError, TimeoutError):
+    def __init__(self, execution_id: object, status: str, seconds: float) -> None:
+        self.execution_id, self.status, self.seconds = execution_id, status, seconds
+        super().__init__(
+            f"Execution {execution_id} was still {status} after {seconds:g} seconds. "
+            "Is a worker running (manage.py runworker)?"
+        )
+
+
+# --- transitions ---
+
+
+class IllegalTransition(DurableMontyError):
+    """A row was not in a state that allows the change; nothing was changed."""
+
+
+class ExecutionFinished(IllegalTransition):
+    def __init__(self, execution_id: object, status: str, wanted: str) -> None:
+        self.execution_id, self.status, self.wanted = execution_id, status, wanted
+        super().__init__(
+            f"Execution {execution_id} is already {status}; it cannot become {wanted}."
+        )
+
+
+class CallNotFound(DurableMontyError, LookupError):
+    def __init__(self, execution_id: object, call_id: object) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        super().__init__(f"Execution {execution_id} has no call {call_id}.")
+
+
+class CallSettled(IllegalTransition):
+    def __init__(self, execution_id: object, call_id: int, status: str, wanted: str) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        self.status, self.wanted = status, wanted
+        super().__init__(
+            f"Call {call_id} of execution {execution_id} is already {status}; "
+            f"it cannot become {wanted}. Nothing was changed."
+        )
+
+
+class LeaseLost(IllegalTransition):
+    def __init__(self, execution_id: object, call_id: int) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        super().__init__(
+            f"Another attempt of call {call_id} of execution {execution_id} has begun; "
+            "the answer of this one was refused."
+        )
+
+
+# --- the sandbox ---
+
+
+class ReplayMismatch(DurableMontyError):
+    """The source, run again on its journal, did something else than it did before."""
+
+    def __init__(self, turn: int, call_id: int | None, recorded: str, replayed: str) -> None:
+        self.turn, self.call_id = turn, call_id
+        self.recorded, self.replayed = recorded, replayed
+        place = f"turn {turn}" + ("" if call_id is None else f", call {call_id}")
+        super().__init__(
+            f"Replay differs from the journal at {place}: recorded {recorded}, "
+            f"replayed {replayed}."
+        )
+
+
+class SnapshotUnusable(DurableMontyError):
+    """A snapshot cannot be loaded. Never fatal: the execution is rebuilt from its journal."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"The snapshot cannot be used: {why}.")
+
+
+class HostFault(DurableMontyError):
+    """The sandbox process failed, not the workflow (a crash, a limit, a protocol error)."""
+
+
+# --- workers ---
+
+
+class DatabaseNotMigrated(DurableMontyError):
+    def __init__(self, using: str, missing: Iterable[Any]) -> None:
+        self.using, self.missing = using, tuple(missing)
+        option = "" if using == "default" else f" --database={using}"
+        super().__init__(
+            f"The database {using!r} is not migrated ({', '.join(map(str, self.missing))}). "
+            f"Run: manage.py migrate{option}"
+        )
