@@ -1,0 +1,60 @@
+"""Durable workflows for Django: plain async Python that survives crashes and deploys.
+
+Names are imported when they are first used, so that the package can stand in INSTALLED_APPS
+before Django's models are ready.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from durable_monty.executors.base import Executor
+    from durable_monty.executors.django_q import DjangoQExecutor
+    from durable_monty.executors.local import LocalExecutor
+    from durable_monty.functions import FUNCTION_REGISTRY, register_function
+    from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
+    from durable_monty.service import OrchestratorService
+    from durable_monty.worker import Worker
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "Call": "models",
+    "CallStatus": "models",
+    "DjangoQExecutor": "executors.django_q",
+    "Execution": "models",
+    "ExecutionStatus": "models",
+    "Executor": "executors.base",
+    "FUNCTION_REGISTRY": "functions",
+    "LocalExecutor": "executors.local",
+    "OrchestratorService": "service",
+    "Worker": "worker",
+    "register_function": "functions",
+}
+
+__all__ = [
+    "FUNCTION_REGISTRY",
+    "Call",
+    "CallStatus",
+    "DjangoQExecutor",
+    "Execution",
+    "ExecutionStatus",
+    "Executor",
+    "LocalExecutor",
+    "OrchestratorService",
+    "Worker",
+    "__version__",
+    "register_function",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

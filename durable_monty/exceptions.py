@@ -106,6 +106,12 @@ class ExecutionFinished(IllegalTransition):
         )
 
 
+class ExecutionNotPaused(IllegalTransition):
+    def __init__(self, execution_id: object, status: str) -> None:
+        self.execution_id, self.status = execution_id, status
+        super().__init__(f"Execution {execution_id} is {status}, not paused: nothing to resume.")
+
+
 class CallNotFound(DurableMontyError, LookupError):
     def __init__(self, execution_id: object, call_id: object) -> None:
         self.execution_id, self.call_id = execution_id, call_id
@@ -170,3 +176,9 @@ class DatabaseNotMigrated(DurableMontyError):
             f"The database {using!r} is not migrated ({', '.join(map(str, self.missing))}). "
             f"Run: manage.py migrate{option}"
         )
+
+
+class ClusterNotStarted(DurableMontyError):
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"The django-q2 cluster did not start: {why}.")

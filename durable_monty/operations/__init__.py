@@ -1,0 +1,43 @@
+"""Every write: one verb a module, each its own transaction. Nothing else assigns a status."""
+
+from durable_monty.operations.advance import advance
+from durable_monty.operations.claim import (
+    ClaimedCall,
+    claim_calls,
+    claim_executions,
+    claim_jobs,
+    release_calls,
+    renew_calls,
+    start_attempts,
+    watch_job,
+)
+from durable_monty.operations.resume import resume_execution
+from durable_monty.operations.settle import (
+    Answer,
+    settle_attempt,
+    settle_by_hand,
+    settle_timers,
+)
+from durable_monty.operations.start import start_execution
+from durable_monty.operations.workers import beat, register_worker, retire_worker
+
+__all__ = [
+    "Answer",
+    "ClaimedCall",
+    "advance",
+    "beat",
+    "claim_calls",
+    "claim_executions",
+    "claim_jobs",
+    "register_worker",
+    "release_calls",
+    "renew_calls",
+    "resume_execution",
+    "retire_worker",
+    "settle_attempt",
+    "settle_by_hand",
+    "settle_timers",
+    "start_attempts",
+    "start_execution",
+    "watch_job",
+]

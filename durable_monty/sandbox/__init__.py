@@ -1,0 +1,36 @@
+"""Drives Monty. Pure: no ORM, no settings, no clock; the only room that imports it."""
+
+from durable_monty.sandbox.interpreter import SLEEP, Interpreter
+from durable_monty.sandbox.journal import (
+    CallRequest,
+    Completed,
+    Failed,
+    Limits,
+    Position,
+    RecordedTurn,
+    Settled,
+    Suspended,
+    Turn,
+    Workflow,
+)
+from durable_monty.sandbox.replay import replay
+from durable_monty.sandbox.snapshots import Packed, pack, unpack
+
+__all__ = [
+    "SLEEP",
+    "CallRequest",
+    "Completed",
+    "Failed",
+    "Interpreter",
+    "Limits",
+    "Packed",
+    "Position",
+    "RecordedTurn",
+    "Settled",
+    "Suspended",
+    "Turn",
+    "Workflow",
+    "pack",
+    "replay",
+    "unpack",
+]

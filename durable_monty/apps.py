@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class DurableMontyConfig(AppConfig):
+    name = "durable_monty"
+    verbose_name = _("Durable workflows")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from durable_monty import checks, functions  # noqa: F401  (checks register themselves)
+
+        functions.autodiscover()

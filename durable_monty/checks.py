@@ -1,0 +1,220 @@
+"""System checks: what is wrong with the settings in `msg`, what to do about it in `hint`.
+
+None of them looks at the data or at migrations: an error here would stop `migrate` itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.management import get_commands
+from django.db import connections
+
+from durable_monty import conf
+
+
+@register("durable_monty")
+def check_settings(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    return [*_unknown_settings(), *_wrong_types(), *_time_zone()]
+
+
+@register("durable_monty")
+def check_commands(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    owner = get_commands().get("runworker")
+    owner_name = owner if isinstance(owner, str) else getattr(owner, "name", "?")
+    if owner_name == "durable_monty":
+        return []
+    return [
+        Warning(
+            f"`manage.py runworker` belongs to {owner_name!r}, not to durable_monty.",
+            hint="List 'durable_monty' before it in INSTALLED_APPS, or use durable_worker.",
+            id="durable_monty.W001",
+        )
+    ]
+
+
+@register("durable_monty")
+def check_queue(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """What django-q2 needs, as measured; only when its executor is the one in use."""
+    if "django_q" not in conf.current().EXECUTOR:
+        return []
+    if "django_q" not in settings.INSTALLED_APPS:
+        return [
+            Error(
+                "'django_q' is not in INSTALLED_APPS, and the executor needs it.",
+                hint="Add it, or set DURABLE_MONTY['EXECUTOR'] to another executor.",
+                id="durable_monty.E003",
+            )
+        ]
+    return list(_queue_settings(getattr(settings, "Q_CLUSTER", {})))
+
+
+@register("durable_monty", Tags.database)
+def check_databases(
+    app_configs: list[AppConfig] | None, databases: list[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for alias in databases or ():
+        vendor = connections[alias].vendor
+        options = connections[alias].settings_dict
+        if vendor == "sqlite":
+            messages += _sqlite(alias, options)
+        elif vendor == "postgresql":
+            messages += _postgresql(alias, options)
+        elif vendor == "mysql":
+            messages += _mysql(alias, options)
+        else:
+            messages.append(
+                Error(
+                    f"The database {alias!r} is {vendor}, which durable_monty does not support.",
+                    hint="Use PostgreSQL, SQLite, MariaDB or MySQL.",
+                    id="durable_monty.E005",
+                )
+            )
+    return messages
+
+
+def _unknown_settings() -> Iterator[CheckMessage]:
+    for name in sorted(getattr(settings, "DURABLE_MONTY", {}).keys() - conf.NAMES):
+        close = difflib.get_close_matches(str(name), conf.NAMES)
+        yield Error(
+            f"DURABLE_MONTY has no setting {name!r}.",
+            hint=f"Did you mean {close[0]!r}?"
+            if close
+            else f"Known settings: {', '.join(sorted(conf.NAMES))}.",
+            id="durable_monty.E001",
+        )
+
+
+def _wrong_types() -> Iterator[CheckMessage]:
+    given = getattr(settings, "DURABLE_MONTY", {})
+    for field in fields(conf.Settings):
+        if field.name not in given:
+            continue
+        value, default = given[field.name], getattr(conf.Settings(), field.name)
+        if field.name == "AUTODISCOVER":
+            fits = value is None or isinstance(value, str)
+        elif isinstance(default, int | float):
+            kinds = (int,) if isinstance(default, int) else (int, float)
+            fits = isinstance(value, kinds) and not isinstance(value, bool) and value > 0
+        elif isinstance(default, str):
+            fits = isinstance(value, str)
+        else:
+            fits = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+        if not fits:
+            yield Error(
+                f"DURABLE_MONTY[{field.name!r}] is {value!r}.",
+                hint=f"It must be {_wanted(default, field.name)}; its default is {default!r}.",
+                id="durable_monty.E002",
+            )
+
+
+def _wanted(default: Any, name: str) -> str:
+    if name == "AUTODISCOVER":
+        return "a module name, or None"
+    if isinstance(default, int):
+        return "a positive integer"
+    if isinstance(default, float):
+        return "a positive number"
+    return "a string" if isinstance(default, str) else "a list of module paths"
+
+
+def _time_zone() -> Iterator[CheckMessage]:
+    if not settings.USE_TZ:
+        yield Error(
+            "USE_TZ is False; durable_monty stores moments, not wall-clock times.",
+            hint="Set USE_TZ = True.",
+            id="durable_monty.E004",
+        )
+
+
+def _queue_settings(queue: dict[str, Any]) -> Iterator[CheckMessage]:
+    timeout, retry = queue.get("timeout"), queue.get("retry", 60)
+    if not timeout or timeout >= retry:
+        yield Warning(
+            f"Q_CLUSTER has timeout={timeout!r} and retry={retry!r}: django-q2 needs both, "
+            "with retry above timeout.",
+            hint="For example Q_CLUSTER = {..., 'timeout': 600, 'retry': 660}.",
+            id="durable_monty.W010",
+        )
+    for name, wanted, why in [
+        ("save_limit", -1, "it stores a row for each task, and on SQLite it locks up"),
+        ("ack_failures", True, "a task that raises is delivered again for ever"),
+    ]:
+        if queue.get(name) != wanted:
+            yield Warning(
+                f"Q_CLUSTER[{name!r}] is not {wanted!r}: {why}.",
+                hint=f"Set it to {wanted!r}.",
+                id="durable_monty.W011",
+            )
+
+
+def _sqlite(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    if options["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
+        yield Warning(
+            f"The SQLite database {alias!r} uses deferred transactions: two writers get "
+            '"database is locked" at once, whatever the timeout.',
+            hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE'.",
+            id="durable_monty.W020",
+        )
+    if "wal" not in options["OPTIONS"].get("init_command", "").lower():
+        yield Warning(
+            f"The SQLite database {alias!r} is not set to WAL: a reader blocks every writer.",
+            hint="Set OPTIONS['init_command'] = "
+            "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'.",
+            id="durable_monty.W021",
+        )
+
+
+def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    yield from _connection_age(alias, options)
+    if options["OPTIONS"].get("pool"):
+        yield Warning(
+            f"The database {alias!r} has a connection pool, which does not survive the fork "
+            "of django-q2's workers.",
+            hint="Remove OPTIONS['pool'] from the settings of worker processes.",
+            id="durable_monty.W024",
+        )
+    # Django's default is the server's own, READ COMMITTED unless somebody changed it.
+    level = options["OPTIONS"].get("isolation_level")
+    if level is not None and getattr(level, "name", level) not in ("READ_COMMITTED", 2):
+        yield _isolation(alias)
+
+
+def _mysql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    yield from _connection_age(alias, options)
+    level = options["OPTIONS"].get("isolation_level", "read committed")  # Django's default
+    if level is None or level.lower() != "read committed":
+        yield _isolation(alias)
+
+
+def _connection_age(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    if options["CONN_MAX_AGE"] == 0:
+        yield Warning(
+            f"CONN_MAX_AGE of the database {alias!r} is 0: a connection for each call makes "
+            "workers about ten times slower.",
+            hint="Set it to 600, for example.",
+            id="durable_monty.W022",
+        )
+    elif not options["CONN_HEALTH_CHECKS"]:
+        yield Warning(
+            f"CONN_HEALTH_CHECKS of the database {alias!r} is off: after a restart of the "
+            "database each worker fails once.",
+            hint="Set it to True.",
+            id="durable_monty.W023",
+        )
+
+
+def _isolation(alias: str) -> CheckMessage:
+    return Error(
+        f"The isolation level of the database {alias!r} is not READ COMMITTED: a worker could "
+        "see that an answer came and not the answer.",
+        hint="Remove OPTIONS['isolation_level'], or set it to read committed.",
+        id="durable_monty.E006",
+    )

@@ -1,0 +1,398 @@
+"""Values <-> JSON text with type tags: the one form in which values are journalled.
+
+Plain JSON stays plain JSON, so that people can read it. The rest is an object whose only key is a
+tag. A dict that looks like one, or has other keys than str, is written as `$dict`.
+
+    {"$int": "9223372036854775808"}    from 64 bits on; over 4,300 digits "0x..."
+    {"$float": "nan"}                  "inf", "-inf"
+    {"$complex": [real, imaginary]}    {"$decimal": "1.10"}    {"$bytes": base64}
+    {"$tuple": [...]}    {"$set": [...]}    {"$frozenset": [...]}    sets sorted by text
+    {"$dict": [[key, value], ...]}
+    {"$date": "2026-01-31"}    {"$datetime": "2026-01-31T12:00:00+01:00"}    {"$time": "12:00:00"}
+                                       [text, fold, zone name] if there is a fold or a name
+    {"$timezone": [seconds, name]}     [seconds] without a name
+    {"$timedelta": [days, seconds, microseconds]}
+    {"$record": [name, {attribute: value}]}    a Record or dataclass instance; read as a dict
+
+`decode(encode(v)) == v`, of equal types, but a namedtuple comes back as a tuple, other subclasses
+(OrderedDict, SafeString) as their base, a zoneinfo zone as its offset and short name at that time,
+and two references to one list as two lists.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from enum import Enum
+from functools import partial
+from json.encoder import encode_basestring_ascii as _quote
+from math import isfinite
+from pathlib import PurePath
+from typing import Any, NoReturn
+from uuid import UUID
+
+from durable_monty.exceptions import CorruptValue, UnstorableValue
+
+# Monty 1.4 takes and gives 100,000 levels (1,000 in a key), so Python 3.11's 1,000 frames decide:
+# a level takes `encode` up to 4 of them and json, when it reads, 3. 100 leaves the caller 600.
+MAX_DEPTH = 100
+MAX_BYTES = 16 * 2**20  # where the caller names no limit
+MAX_INT_BITS = 1_000_000
+MAX_DIGITS = 4_300  # of an int in decimal, and of a Decimal: Monty refuses one of 4,301
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An instance of a class that was defined in the sandbox, on its way out of it."""
+
+    name: str
+    attributes: dict[str, Any]
+
+
+def encode(value: Any, *, path: str = "value", max_bytes: int | None = None) -> str:
+    """`value` as compact ASCII JSON; equal sets give the same text in every process.
+
+    `path` names the root in errors; `max_bytes` is the most the text may take (None: 16 MiB).
+    Raises `UnstorableValue` with the path to the offending part.
+    """
+    walk = _Walk(MAX_BYTES if max_bytes is None else max_bytes)
+    try:
+        text = walk.write(value)
+    except _Refused as refused:
+        raise walk.located(path, str(refused)) from None
+    except RecursionError:
+        raise walk.located(path, "nested too deep for what is left of the stack.") from None
+    except MemoryError:
+        raise UnstorableValue(path, "too large for the memory that is left.") from None
+    if len(text) > walk.limit:
+        why = f"{len(text):,} bytes as JSON; at most {walk.limit:,} are allowed."
+        raise UnstorableValue(path, why)
+    return text
+
+
+def decode(text: str) -> Any:
+    """What `encode` was given, for functions and readers. Raises `CorruptValue`."""
+    return _read(text, _for_readers)
+
+
+def decode_for_sandbox(text: str) -> Any:
+    """As `decode`, but sets iterate in the order of the text.
+
+    Monty keeps the order in which it reads a set. That of a plain one depends on the process's
+    hash seed, and a `gather` over it would be replayed in another order elsewhere.
+    """
+    return _read(text, _for_sandbox)
+
+
+def clean_text(text: str, limit: int) -> str:
+    """`text` as any database takes it: NUL and lone surrogates become U+FFFD.
+
+    Over `limit` characters it is cut, and ends in a mark with the length it had.
+    """
+    if len(text) > limit:
+        mark = f" … [cut, {len(text):,} characters]"
+        text = text[: limit - len(mark)] + mark if len(mark) <= limit else text[:limit]
+    return re.sub("[\0\ud800-\udfff]", "\ufffd", text)
+
+
+class _Refused(Exception):
+    """The value that the walk has reached cannot be stored."""
+
+
+class _Walk:
+    """One pass over a value. Each method writes a value as JSON text."""
+
+    __slots__ = ("keys", "limit", "size", "trail")
+
+    def __init__(self, limit: int) -> None:
+        self.trail: list[list[Any]] = []  # the containers around, each with the place in it
+        self.keys = 0  # how many of them are dict keys or elements of sets
+        # Monty keeps aliases: 60 times `x = [x, x]` comes out as 60 lists, which are 2**60 in JSON.
+        # So the walk counts what it has written for sure, and ends when that is over the limit.
+        self.limit, self.size = limit, 0
+
+    def write(self, value: Any) -> str:
+        if value is None:
+            return "null"
+        writer = _WRITERS.get(type(value)) or _writer_of_base(value)
+        return writer(self, value)
+
+    def string(self, value: str) -> str:
+        self.spend(len(value))
+        if not value.isascii() and (lone := re.search("[\ud800-\udfff]", value)):
+            raise _Refused(f"lone surrogate at index {lone.start()}, which the sandbox refuses.")
+        return _quote(value)
+
+    def integer(self, value: int) -> str:
+        if -(2**63) < value < 2**63:
+            return int.__repr__(value)
+        if (bits := value.bit_length()) > MAX_INT_BITS:
+            raise _Refused(f"int of {bits:,} bits; at most {MAX_INT_BITS:,} can be stored.")
+        # By way of Decimal, which a lowered sys.set_int_max_str_digits() does not concern.
+        digits = str(Decimal(value)) if abs(value) < _HEX_FROM else hex(value)
+        return f'{{"$int":{self.string(digits)}}}'
+
+    def real(self, value: float) -> str:
+        text = float.__repr__(value)
+        return text if isfinite(value) else f'{{"$float":"{text}"}}'
+
+    def decimal(self, value: Decimal) -> str:
+        if (digits := len(value.as_tuple().digits)) > MAX_DIGITS:
+            raise _Refused(f"Decimal of {digits:,} digits; at most {MAX_DIGITS:,} can be stored.")
+        return self.string(Decimal.__str__(value))
+
+    def moment(self, text: str, value: datetime | time) -> str:
+        name = [] if value.tzinfo is None else self.zone(value.utcoffset(), value.tzname())[1:]
+        text = f'"{text}"'
+        return f"[{','.join([text, str(value.fold), *name])}]" if name or value.fold else text
+
+    def zone(self, offset: timedelta | None, name: str | None) -> list[str]:
+        if offset is None or offset.microseconds:
+            raise _Refused("the UTC offset of its zone is not a fixed number of seconds.")
+        seconds = str(offset // timedelta(seconds=1))
+        if name is None or name == timezone(offset).tzname(None):
+            return [seconds]
+        return [seconds, self.string(name)]
+
+    def sequence(self, value: Collection[Any]) -> str:
+        here = self.enter(value, len(value))
+        items = []
+        for index, item in enumerate(value):
+            here[1] = index
+            items.append(self.write(item))
+        self.trail.pop()
+        return f"[{','.join(items)}]"
+
+    def elements(self, value: Collection[Any]) -> str:
+        self.enter(value, len(value))
+        items = sorted(map(self.key, value))
+        self.trail.pop()
+        return f"[{','.join(items)}]"
+
+    def members(self, mapping: Mapping[Any, Any], owner: Any = None) -> str:
+        here = self.enter(mapping if owner is None else owner, len(mapping))
+        pairs: list[tuple[str, str]] = []
+        only_strings = True
+        for key, item in mapping.items():
+            here[1] = _KEYS
+            written_key = self.key(key)
+            only_strings = only_strings and written_key[0] == '"'
+            here[1] = key
+            pairs.append((written_key, self.write(item)))
+        self.trail.pop()
+        if only_strings and not (len(pairs) == 1 and pairs[0][0].startswith('"$')):
+            return f"{{{','.join(map(':'.join, pairs))}}}"
+        items = [f"[{key},{item}]" for key, item in pairs]
+        return f'{{"$dict":[{",".join(items)}]}}'
+
+    def record(self, value: Any) -> str:
+        if isinstance(value, Record):
+            name, attributes = value.name, value.attributes
+        else:
+            names = [field.name for field in fields(value) if hasattr(value, field.name)]
+            name, attributes = type(value).__name__, {name: getattr(value, name) for name in names}
+        return f"[{self.write(name)},{self.members(attributes, value)}]"
+
+    def key(self, value: Any) -> str:
+        if type(value) is str:
+            return self.string(value)
+        self.keys += 1
+        text = self.write(value)
+        self.keys -= 1
+        return text
+
+    def enter(self, container: Any, size: int) -> list[Any]:
+        if len(self.trail) == MAX_DEPTH:
+            raise _Refused(f"nested deeper than {MAX_DEPTH} levels.")
+        if self.keys and not isinstance(container, (tuple, frozenset)):
+            raise _Refused("comes back as a list, set or dict, which no key or set can hold.")
+        self.spend(2 * size)
+        here = [container, None]
+        self.trail.append(here)
+        return here
+
+    def spend(self, size: int) -> None:
+        self.size += size
+        if self.size > self.limit:
+            self.trail.clear()  # not this part is too large, but the whole
+            why = f"{self.size:,} bytes or more as JSON; at most {self.limit:,} are allowed."
+            raise _Refused(why)
+
+    def located(self, path: str, why: str) -> UnstorableValue:
+        paths: dict[int, str] = {}
+        for container, place in self.trail:
+            if id(container) in paths:
+                return UnstorableValue(path, f"a cycle: this is {paths[id(container)]} again.")
+            paths[id(container)] = path
+            path += _step(container, place)
+            path = path if len(path) <= 200 else f"{path[:100]}...{path[-97:]}"
+        return UnstorableValue(path, why)
+
+
+def _step(container: Any, place: Any) -> str:
+    if place is _KEYS:
+        return ".keys()"
+    if isinstance(container, set | frozenset):
+        return "{...}"
+    return f"[{_short(place)}]" if isinstance(container, list | tuple | dict) else f".{place}"
+
+
+def _short(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an int with more digits than Python will write
+        return "..."
+
+
+def _writer_of_base(value: Any) -> _Writer:
+    kind = type(value)
+    if not isinstance(value, Enum):
+        for base in kind.__mro__:
+            if base in _WRITERS:
+                return _WRITERS[base]
+        if is_dataclass(kind):
+            return _WRITERS[Record]
+    hints = (hint for kinds, hint in _HINTS if isinstance(value, kinds))
+    hint = "its primary key" if hasattr(value, "_meta") else next(hints, "plain data")
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    raise _Refused(f"{name} cannot be stored; pass {hint}.")
+
+
+def _tagged(tag: str, write: _Writer) -> _Writer:
+    start = f'{{"{tag}":'
+    return lambda walk, value: f"{start}{write(walk, value)}}}"
+
+
+_Writer = Callable[[_Walk, Any], str]
+_KEYS = object()
+_HEX_FROM = 10**MAX_DIGITS
+_WRITERS: dict[type, _Writer] = {
+    bool: lambda w, v: "true" if v else "false",
+    str: _Walk.string,
+    int: _Walk.integer,
+    float: _Walk.real,
+    list: _Walk.sequence,
+    dict: _Walk.members,
+    tuple: _tagged("$tuple", _Walk.sequence),
+    set: _tagged("$set", _Walk.elements),
+    frozenset: _tagged("$frozenset", _Walk.elements),
+    Record: _tagged("$record", _Walk.record),
+    bytes: _tagged("$bytes", lambda w, v: w.string(b64encode(v).decode())),
+    Decimal: _tagged("$decimal", _Walk.decimal),
+    complex: _tagged("$complex", lambda w, v: f"[{w.real(v.real)},{w.real(v.imag)}]"),
+    date: _tagged("$date", lambda w, v: f'"{date.isoformat(v)}"'),
+    datetime: _tagged("$datetime", lambda w, v: w.moment(datetime.isoformat(v), v)),
+    time: _tagged("$time", lambda w, v: w.moment(time.isoformat(v), v)),
+    timedelta: _tagged("$timedelta", lambda w, v: f"[{v.days},{v.seconds},{v.microseconds}]"),
+    timezone: _tagged(
+        "$timezone", lambda w, v: f"[{','.join(w.zone(v.utcoffset(None), v.tzname(None)))}]"
+    ),
+}
+_HINTS: tuple[tuple[Any, str], ...] = (
+    (Enum, "its .value"),
+    ((UUID, PurePath, tzinfo), "str(value)"),
+    ((bytearray, memoryview), "bytes(value)"),
+    (BaseException, "str(value), or raise it"),
+    (Awaitable, "what it returns: await it"),
+    (Mapping, "dict(value)"),
+    (Iterable, "list(value)"),
+    (Callable, "its name, or what it returns"),
+)
+
+
+def _read(text: str, decoder: Callable[[str], Any]) -> Any:
+    try:
+        return decoder(text)
+    except CorruptValue:
+        raise
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise CorruptValue(f"The stored text cannot be read: {exc}.") from exc
+
+
+def _untag(readers: Mapping[str, _Reader], found: dict[str, Any]) -> Any:
+    if len(found) != 1:
+        return found
+    [(tag, payload)] = found.items()
+    if not tag.startswith("$"):
+        return found
+    try:
+        shape, read = readers[tag]
+        if not isinstance(payload, shape):
+            raise TypeError(f"{tag} of {type(payload)}")
+        return read(payload)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
+        raise CorruptValue(f"The stored text has a wrong tag: {_short(found)}.") from exc
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise CorruptValue(f"The stored text has a bare {name}, which is not JSON.")
+
+
+def _read_int(text: str) -> int:
+    if not re.fullmatch(_INT_TEXT, text):
+        raise ValueError(text)
+    return int(text, 16) if "x" in text else int(Decimal(text))
+
+
+def _read_moment(kind: Any, payload: Any) -> Any:
+    text, fold, *name = [payload, 0] if isinstance(payload, str) else payload
+    moment = kind.fromisoformat(text).replace(fold=fold)
+    return moment.replace(tzinfo=timezone(moment.utcoffset(), *name)) if name else moment
+
+
+class _OrderedSet(set[Any]):
+    order: list[Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.order)
+
+
+class _OrderedFrozenSet(frozenset[Any]):
+    order: list[Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.order)
+
+
+def _read_ordered(kind: type[_OrderedSet | _OrderedFrozenSet], elements: list[Any]) -> Any:
+    ordered = kind(elements)
+    ordered.order = list(dict.fromkeys(elements))
+    return ordered
+
+
+def _decoder(readers: Mapping[str, _Reader]) -> Callable[[str], Any]:
+    hook = partial(_untag, readers)
+    return json.JSONDecoder(object_hook=hook, parse_constant=_refuse_constant).decode
+
+
+_Reader = tuple[Any, Callable[[Any], Any]]  # the payload's type, the payload to the value
+_INT_TEXT = rf"-?([0-9]{{1,{MAX_DIGITS}}}|0x[0-9a-f]{{1,{MAX_INT_BITS // 4}}})"
+_READERS: dict[str, _Reader] = {
+    "$int": (str, _read_int),
+    "$float": (str, float),
+    "$dict": (list, dict),
+    "$tuple": (list, tuple),
+    "$set": (list, set),
+    "$frozenset": (list, frozenset),
+    "$record": (list, lambda payload: dict(payload[1])),
+    "$bytes": (str, partial(b64decode, validate=True)),
+    "$decimal": (str, Decimal),
+    "$complex": (list, lambda payload: complex(*payload)),
+    "$date": (str, date.fromisoformat),
+    "$datetime": (str | list, partial(_read_moment, datetime)),
+    "$time": (str | list, partial(_read_moment, time)),
+    "$timedelta": (list, lambda payload: timedelta(*payload)),
+    "$timezone": (list, lambda payload: timezone(timedelta(seconds=payload[0]), *payload[1:])),
+}
+_SANDBOX_READERS = _READERS | {
+    "$set": (list, partial(_read_ordered, _OrderedSet)),
+    "$frozenset": (list, partial(_read_ordered, _OrderedFrozenSet)),
+}
+_for_readers = _decoder(_READERS)
+_for_sandbox = _decoder(_SANDBOX_READERS)

@@ -1,0 +1,54 @@
+"""The settings of durable_monty: one dict, `DURABLE_MONTY`, over typed defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The defaults. Sizes are bytes, times are seconds."""
+
+    # Functions
+    AUTODISCOVER: str | None = "workflows"
+    FUNCTION_MODULES: Sequence[str] = ()
+
+    # Workers
+    EXECUTOR: str = "durable_monty.executors.django_q.DjangoQExecutor"
+    POLL_INTERVAL: float = 0.05
+    BATCH_SIZE: int = 64
+    LEASE: float = 60.0
+    DRAIN_TIMEOUT: float = 30.0
+    SANDBOX_PROCESSES: int = 4
+
+    # Limits of one execution
+    MAX_SOURCE_BYTES: int = 256 * 1024
+    MAX_VALUE_BYTES: int = 1024 * 1024
+    MAX_LOG_BYTES: int = 64 * 1024
+    MAX_CALLS: int = 20_000
+    MAX_MEMORY: int = 64 * 1024 * 1024
+    MAX_TURN_SECONDS: float = 5.0
+
+
+NAMES = frozenset(field.name for field in fields(Settings))
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The merged settings. Unknown names are left out here; a system check reports them."""
+    given: dict[str, Any] = getattr(settings, "DURABLE_MONTY", {})
+    return Settings(**{name: value for name, value in given.items() if name in NAMES})
+
+
+def _clear(*, setting: str, **_: object) -> None:
+    if setting == "DURABLE_MONTY":
+        current.cache_clear()
+
+
+setting_changed.connect(_clear)

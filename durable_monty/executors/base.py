@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from durable_monty.models import Call
+
+
+class JobStatus(TypedDict):
+    """What `check_job` gives. `result` for finished jobs, `error` for failed ones."""
+
+    status: Literal["queued", "started", "finished", "failed"]
+    result: NotRequired[Any]
+    error: NotRequired[str]
+
+
+class Executor(ABC):
+    """Where function calls run.
+
+    The worker claims due calls, up to `capacity()`, hands each to `submit_call` and stores the
+    job id. Then either the executor records the answer itself (`records_answers = True`), or the
+    worker asks `check_job` until the job is finished or failed.
+    """
+
+    name: ClassVar[str]
+    records_answers: ClassVar[bool] = False
+    wake: Callable[[], None] = staticmethod(lambda: None)
+    """Set by the worker: to be called when an answer was recorded, so that it looks at once."""
+
+    @abstractmethod
+    def submit_call(self, call: Call) -> str:
+        """Starts a call and gives a job id, at most 200 characters.
+
+        `call.function` is a name in `FUNCTION_REGISTRY`; `call.args` and `call.kwargs` are JSON
+        text for `durable_monty.codec.decode`. An exception here fails the call.
+        """
+
+    @abstractmethod
+    def check_job(self, job_id: str) -> JobStatus:
+        """The state of a job, by the id that `submit_call` gave.
+
+        LookupError says that the job is unknown: then the call is submitted again.
+        """
+
+    @abstractmethod
+    def get_stats(self) -> dict[str, Any]:
+        """Figures for people: keys and values that JSON can hold."""
+
+    def capacity(self) -> int:
+        """How many more calls it takes now."""
+        return 100
+
+    def start(self, using: str, worker_id: int | None) -> None:
+        """Called once, before the worker opens its connections and threads."""
+
+    def check(self) -> None:
+        """Called in each round of the worker's loop: repair what died."""
+
+    def calls_came(self) -> None:
+        """Called when calls may have been stored, for an executor that claims them by itself."""
+
+    def stop(self, timeout: float) -> bool:
+        """Lets running calls end, for at most `timeout` seconds; False if some did not."""
+        return True
+
+    def kill(self) -> None:
+        """Ends what runs, at once. Called in a signal handler, before the process itself ends."""

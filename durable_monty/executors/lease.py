@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import Error, connections
+
+from durable_monty import conf
+from durable_monty.operations.claim import ClaimedCall, renew_calls
+
+logger = logging.getLogger("durable_monty")
+
+
+class LeaseKeeper:
+    """Renews the leases of the calls that run in this process, so that no other starts them.
+
+    One daemon thread and one connection, both only while some call outlives a third of its
+    lease: short calls never pay for it.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._running: dict[ClaimedCall, str] = {}
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def held(self, claimed: ClaimedCall, *, using: str) -> Iterator[None]:
+        if self._pid != os.getpid():  # threads do not survive a fork, nor may a held lock
+            self._reset()
+        with self._changed:
+            self._running[claimed] = using
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._keep, name="durable_monty-leases", daemon=True
+                )
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._running[claimed]
+                self._changed.notify_all()
+
+    def _keep(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    idle = self._changed.wait_for(
+                        lambda: not self._running, timeout=conf.current().LEASE / 3
+                    )
+                    running = dict(self._running)
+                    if idle or not running:
+                        self._thread = None
+                        return
+                self._renew(running)
+        finally:
+            connections.close_all()
+
+    def _renew(self, running: dict[ClaimedCall, str]) -> None:
+        for using in set(running.values()):
+            claims = [claimed for claimed, alias in running.items() if alias == using]
+            try:
+                renew_calls(claims, using=using)
+            except Error as exc:
+                # The next round tries again; two may fail before a lease runs out.
+                logger.warning("leases not renewed", extra={"why": str(exc)})
+                connections[using].close()
+
+
+leases = LeaseKeeper()

@@ -1,0 +1,81 @@
+"""Running one call: the wrapper around every function, whichever executor carries it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connections
+
+from durable_monty import codec
+from durable_monty.exceptions import IllegalTransition
+from durable_monty.executors.lease import leases
+from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.models import Call
+from durable_monty.operations.claim import ClaimedCall, start_attempts
+from durable_monty.operations.settle import Answer, settle_attempt
+
+logger = logging.getLogger("durable_monty")
+
+# Seconds between tries to record an answer: a database restart takes a few.
+_RECORD_WAITS = (0.1, 0.5, 2.0, 5.0, 10.0, None)
+
+
+def invoke_plainly(
+    name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    return function(*args, **kwargs)
+
+
+Invoke = Callable[[str, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
+
+
+def run_claimed(claimed: ClaimedCall, *, using: str, invoke: Invoke = invoke_plainly) -> None:
+    """Starts a call that waited in a queue, if its claim still holds, and runs it."""
+    for call in start_attempts([claimed], using=using):
+        run_started(call, using=using, invoke=invoke)
+
+
+def run_started(call: Call, *, using: str, invoke: Invoke = invoke_plainly) -> None:
+    """Runs a call whose attempt was started here, and records its answer.
+
+    `invoke` calls the function, for an executor that has to do something around it.
+    Never raises for what the function does. It raises when the database stays out of reach; then
+    the call comes back once its lease has run out.
+    """
+    claimed = ClaimedCall.of(call)
+    with leases.held(claimed, using=using):
+        _record(claimed, answer_of(call, invoke), using)
+
+
+def answer_of(call: Call, invoke: Invoke = invoke_plainly) -> Answer:
+    """Calls the function; its result or its exception."""
+    try:
+        function = FUNCTION_REGISTRY[call.function]
+        result = invoke(
+            call.function, function, codec.decode(call.args), codec.decode(call.kwargs)
+        )
+    except KeyboardInterrupt:
+        raise
+    # SystemExit too: a function may call sys.exit(); an async one may raise CancelledError.
+    except BaseException as exc:  # noqa: BLE001
+        return Answer.of_exception(exc)
+    return Answer.of_result(result, call.function)
+
+
+def _record(claimed: ClaimedCall, answer: Answer, using: str) -> None:
+    for wait in _RECORD_WAITS:
+        try:
+            settle_attempt(claimed, answer, using=using)
+        except IllegalTransition as exc:
+            logger.warning("answer refused", extra={"call": claimed.pk, "why": str(exc)})
+        except (OperationalError, InterfaceError) as exc:
+            if wait is None:
+                raise
+            logger.warning("answer not recorded yet", extra={"call": claimed.pk, "why": str(exc)})
+            connections[using].close()
+            time.sleep(wait)
+            continue
+        return

@@ -1,0 +1,201 @@
+"""The functions that workflows may call, and how a worker finds them.
+
+A worker serves only what stands in `FUNCTION_REGISTRY`: functions decorated with
+`@register_function`, and the public functions of the modules in
+`DURABLE_MONTY["FUNCTION_MODULES"]`, under their dotted path. It never imports a name that it
+found in a row.
+"""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import importlib
+import inspect
+import keyword
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar, overload
+
+from asgiref.sync import async_to_sync
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
+
+from durable_monty import conf
+from durable_monty.exceptions import DuplicateFunction, FunctionError, UnknownFunction
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_EXECUTOR = "default"
+MANUAL_EXECUTOR = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredFunction:
+    """A function and its policy. `executor` is the name of the executor that runs its calls:
+    "default" (the worker's own), "manual" (people answer), or an executor's `name`."""
+
+    name: str
+    func: Callable[..., Any]
+    executor: str = DEFAULT_EXECUTOR
+
+    @property
+    def place(self) -> str:
+        return f"{self.func.__module__}.{self.func.__qualname__}"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the function; an `async def` runs to its end, with Django's thread rules."""
+        if inspect.iscoroutinefunction(self.func):
+            return async_to_sync(self.func)(*args, **kwargs)
+        return self.func(*args, **kwargs)
+
+
+class FunctionRegistry(Mapping[str, RegisteredFunction]):
+    """Name -> `RegisteredFunction`; a dotted name is a function of `FUNCTION_MODULES`."""
+
+    def __init__(self) -> None:
+        self._functions: dict[str, RegisteredFunction] = {}
+
+    def __getitem__(self, name: str) -> RegisteredFunction:
+        return self._functions[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._functions)
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def add(self, function: RegisteredFunction) -> None:
+        """Raises `DuplicateFunction` unless the name is new or the same place (a reload)."""
+        known = self._functions.get(function.name)
+        if known is not None and known.place != function.place:
+            raise DuplicateFunction(function.name, known.place, function.place)
+        self._functions[function.name] = function
+
+    def remove(self, name: str) -> None:
+        del self._functions[name]
+
+    def named(self, func: Callable[..., Any]) -> RegisteredFunction | None:
+        """The entry of a function object; a decorated name wins over a dotted path."""
+        entries = [entry for entry in self._functions.values() if entry.func is func]
+        return min(entries, key=lambda entry: "." in entry.name, default=None)
+
+    def served_by(self, executors: Iterable[str]) -> list[str]:
+        """The names whose calls belong to one of `executors`."""
+        wanted = set(executors)
+        return [entry.name for entry in self._functions.values() if entry.executor in wanted]
+
+
+FUNCTION_REGISTRY = FunctionRegistry()
+
+
+@overload
+def register_function(name: F, /) -> F: ...
+@overload
+def register_function(
+    name: str | None = None, /, *, executor: str = DEFAULT_EXECUTOR
+) -> Callable[[F], F]: ...
+def register_function(
+    name: str | Callable[..., Any] | None = None, /, *, executor: str = DEFAULT_EXECUTOR
+) -> Any:
+    """Lets workflows call the decorated function, sync or `async def`, under `name`.
+
+    It runs at least once for each call: make it safe to run again. `executor="manual"` leaves
+    its calls to people (the admin, or `OrchestratorService.complete_call`).
+
+    Raises `DuplicateFunction`, naming both places, and `FunctionError` for an unusable name.
+    """
+    if callable(name):
+        return register_function()(name)
+
+    def decorate(func: F) -> F:
+        FUNCTION_REGISTRY.add(
+            RegisteredFunction(_checked_name(name or func.__name__), func, executor)
+        )
+        return func
+
+    return decorate
+
+
+def resolve_functions(given: Iterable[str | Callable[..., Any]]) -> dict[str, str]:
+    """Maps each name that a workflow may call to a name in the registry.
+
+    `given` holds registered names, dotted paths, or the functions themselves. Raises
+    `UnknownFunction`, saying what to do, and `FunctionError` when two have the same name.
+    """
+    if isinstance(given, str):
+        raise FunctionError(
+            f"external_functions must be a list of functions, not the string {given!r}."
+        )
+    resolved: dict[str, str] = {}
+    for item in given:
+        entry = _find(item)
+        name = entry.name.rpartition(".")[2]
+        if resolved.setdefault(name, entry.name) != entry.name:
+            raise FunctionError(
+                f"Two functions would be called {name!r} in the workflow: "
+                f"{resolved[name]} and {entry.name}."
+            )
+    return resolved
+
+
+def autodiscover() -> None:
+    """Imports the workflow modules of all installed apps and those of `FUNCTION_MODULES`."""
+    if module_name := conf.current().AUTODISCOVER:
+        for app in apps.get_app_configs():
+            if app.module is not None and module_has_submodule(app.module, module_name):
+                import_module(f"{app.name}.{module_name}")
+    for path in conf.current().FUNCTION_MODULES:
+        module = importlib.import_module(path)
+        for name, func in inspect.getmembers(module, inspect.isfunction):
+            if func.__module__ == path and not name.startswith("_"):
+                FUNCTION_REGISTRY.add(RegisteredFunction(f"{path}.{name}", func))
+
+
+def _checked_name(name: str) -> str:
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
+        raise FunctionError(
+            f"{name!r} cannot be called in a workflow: use a plain Python name, such as "
+            "'send_invoice'."
+        )
+    if hasattr(builtins, name):
+        raise FunctionError(
+            f"{name!r} is a Python builtin, which a workflow calls itself: use another name."
+        )
+    return name
+
+
+def _find(item: str | Callable[..., Any]) -> RegisteredFunction:
+    if callable(item):
+        if entry := FUNCTION_REGISTRY.named(item):
+            return entry
+        path = f"{item.__module__}.{getattr(item, '__qualname__', repr(item))}"
+        raise UnknownFunction(path, _remedy(item.__module__))
+    if entry := FUNCTION_REGISTRY.get(item):
+        return entry
+    module, _, attribute = item.rpartition(".")
+    for entry in FUNCTION_REGISTRY.values():
+        if module and entry.func.__module__ == module and entry.func.__name__ == attribute:
+            return entry
+    if module:
+        raise UnknownFunction(item, _remedy(module))
+    close = difflib.get_close_matches(item, FUNCTION_REGISTRY)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UnknownFunction(
+        item,
+        f"{hint}no @register_function({item!r}) was found in "
+        f"{_searched()}. Known: {', '.join(sorted(FUNCTION_REGISTRY)) or 'none'}.",
+    )
+
+
+def _remedy(module: str) -> str:
+    return (
+        f"workers do not load it. Decorate it with @register_function in {_searched()}, or add "
+        f"{module!r} to DURABLE_MONTY['FUNCTION_MODULES']."
+    )
+
+
+def _searched() -> str:
+    name = conf.current().AUTODISCOVER
+    return f"the {name}.py of an installed app" if name else "a module that workers import"

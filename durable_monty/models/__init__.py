@@ -1,0 +1,16 @@
+from durable_monty.models.call import Call, CallKind, CallStatus
+from durable_monty.models.execution import Execution, ExecutionStatus
+from durable_monty.models.program import Program
+from durable_monty.models.snapshot import Snapshot
+from durable_monty.models.worker_process import WorkerProcess
+
+__all__ = [
+    "Call",
+    "CallKind",
+    "CallStatus",
+    "Execution",
+    "ExecutionStatus",
+    "Program",
+    "Snapshot",
+    "WorkerProcess",
+]

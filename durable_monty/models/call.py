@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.models.execution import Execution
+from durable_monty.models.worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+# The executor of the calls that the engine answers itself: timers and the clock.
+ENGINE = "engine"
+
+
+class CallKind(models.TextChoices):
+    FUNCTION = "function", _("Function")
+    TIMER = "timer", _("Timer")
+    CLOCK = "clock", _("Clock")
+
+
+class CallStatus(models.TextChoices):
+    PENDING = "pending", _("Pending")
+    SUBMITTED = "submitted", _("Submitted")
+    COMPLETED = "completed", _("Completed")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+OPEN = (CallStatus.PENDING, CallStatus.SUBMITTED)
+ANSWERED = (CallStatus.COMPLETED, CallStatus.FAILED)
+
+
+class CallQuerySet(models.QuerySet["Call"]):
+    def open(self) -> CallQuerySet:
+        """Not answered yet, nor withdrawn."""
+        return self.filter(status__in=OPEN, finished_at=None)
+
+    def functions(self) -> CallQuerySet:
+        return self.filter(kind=CallKind.FUNCTION)
+
+    def due(self, now: datetime) -> CallQuerySet:
+        return self.filter(due_at__lte=now)
+
+    def undelivered(self) -> CallQuerySet:
+        """Answered, and no turn has been given the answer."""
+        return self.filter(status__in=ANSWERED, delivered_turn=None, finished_at__isnull=False)
+
+    def waiting_for_people(self) -> CallQuerySet:
+        return self.open().filter(executor=MANUAL_EXECUTOR)
+
+
+class Call(models.Model):
+    """One outside call of an execution: a row of its journal."""
+
+    execution = models.ForeignKey(
+        Execution, models.CASCADE, related_name="calls", verbose_name=_("execution")
+    )
+    call_id = models.PositiveIntegerField(_("call id"))
+    kind = models.CharField(
+        _("kind"), max_length=10, choices=CallKind.choices, default=CallKind.FUNCTION
+    )
+    function = models.CharField(_("function"), max_length=200)
+    args = models.TextField(_("arguments"), default="[]")
+    kwargs = models.TextField(_("keyword arguments"), default="{}")
+    position_start = models.PositiveIntegerField(
+        _("called at byte"), help_text=_("UTF-8 offset of the call in the source.")
+    )
+    position_end = models.PositiveIntegerField(_("called until byte"))
+    turn = models.PositiveIntegerField(_("made in turn"))
+
+    status = models.CharField(
+        _("status"), max_length=10, choices=CallStatus.choices, default=CallStatus.PENDING
+    )
+    result = models.TextField(_("result"), null=True)  # noqa: DJ001  (null: none yet)
+    error_type = models.CharField(_("error"), max_length=200, blank=True)
+    error_message = models.TextField(_("error message"), blank=True)
+    error_traceback = models.TextField(_("traceback"), blank=True)
+    delivered_turn = models.PositiveIntegerField(_("delivered in turn"), null=True)
+    after_load = models.BooleanField(
+        _("delivered after a load"),
+        default=False,
+        help_text=_("That turn began from a loaded snapshot; replay loads there too."),
+    )
+
+    executor = models.CharField(_("executor"), max_length=50)
+    due_at = models.DateTimeField(
+        _("due"), null=True, help_text=_("When a worker must look at it; empty: never.")
+    )
+    claim = models.UUIDField(_("claim token"), null=True)
+    worker = models.ForeignKey(
+        WorkerProcess, models.SET_NULL, null=True, related_name="calls", verbose_name=_("worker")
+    )
+    attempt = models.PositiveIntegerField(
+        _("attempt"), default=0, help_text=_("How often the function was started.")
+    )
+    job_id = models.CharField(_("job id"), max_length=200, blank=True)
+
+    created_at = models.DateTimeField(_("created"))
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    completed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("answered by"),
+    )
+    reason = models.TextField(_("reason"), blank=True)
+
+    objects = CallQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("call")
+        verbose_name_plural = _("calls")
+        default_permissions = ("view",)
+        permissions = [("complete_call", _("Can answer calls by hand"))]
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(
+                fields=["executor", "function", "due_at"],
+                name="dm_call_due",
+                condition=Q(due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["execution"],
+                name="dm_call_undelivered",
+                # No parameters: SQLite cannot match a partial index against them.
+                condition=Q(delivered_turn__isnull=True, finished_at__isnull=False),
+            ),
+            models.Index(
+                fields=["executor", "created_at"],
+                name="dm_call_open",
+                condition=Q(finished_at__isnull=True),
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["execution", "call_id"], name="dm_call_id_unique"),
+            models.CheckConstraint(
+                name="dm_call_status_known",
+                condition=Q(status__in=[choice.value for choice in CallStatus]),
+            ),
+            models.CheckConstraint(
+                name="dm_call_finished_at",
+                condition=Q(status__in=OPEN, finished_at__isnull=True)
+                | (~Q(status__in=OPEN) & Q(finished_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="dm_call_result",
+                condition=Q(status=CallStatus.COMPLETED, result__isnull=False)
+                | (~Q(status=CallStatus.COMPLETED) & Q(result__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="dm_call_due_open",
+                condition=Q(due_at__isnull=True) | Q(status__in=OPEN),
+            ),
+            models.CheckConstraint(
+                name="dm_call_delivered_answered",
+                condition=Q(delivered_turn__isnull=True) | Q(status__in=ANSWERED),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.function} #{self.call_id}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this call: give it to services that take one."""
+        return f"{self.execution_id}:{self.call_id}"

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from durable_monty.models.program import Program
+from durable_monty.models.worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class ExecutionStatus(models.TextChoices):
+    SCHEDULED = "scheduled", _("Scheduled")
+    WAITING = "waiting", _("Waiting")
+    PAUSED = "paused", _("Paused")
+    COMPLETED = "completed", _("Completed")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+ACTIVE = (ExecutionStatus.SCHEDULED, ExecutionStatus.WAITING)
+UNFINISHED = (*ACTIVE, ExecutionStatus.PAUSED)
+FINISHED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
+
+
+def uuid7() -> uuid.UUID:
+    """A time-ordered UUID (RFC 9562): 48 bits of Unix milliseconds, the rest random.
+
+    Random keys scatter inserts over the whole index; these append.
+    """
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)
+
+
+class ExecutionQuerySet(models.QuerySet["Execution"]):
+    def active(self) -> ExecutionQuerySet:
+        return self.filter(status__in=ACTIVE)
+
+    def unfinished(self) -> ExecutionQuerySet:
+        return self.filter(status__in=UNFINISHED)
+
+    def due(self, now: datetime) -> ExecutionQuerySet:
+        """What a worker must look at: `due_at` is null on all that needs none."""
+        return self.filter(due_at__lte=now)
+
+
+class Execution(models.Model):
+    """One run of a program. Its journal (inputs, seed, calls and their answers) is the truth."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    program = models.ForeignKey(
+        Program, models.PROTECT, related_name="executions", verbose_name=_("workflow source")
+    )
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    key = models.CharField(  # noqa: DJ001  (unique: many executions have none)
+        _("idempotency key"),
+        max_length=200,
+        null=True,
+        unique=True,
+        help_text=_("Starting again with the same key gives this execution."),
+    )
+    status = models.CharField(
+        _("status"),
+        max_length=10,
+        choices=ExecutionStatus.choices,
+        default=ExecutionStatus.SCHEDULED,
+    )
+    inputs = models.TextField(_("inputs"), help_text=_("JSON text, see the codec."))
+    seed = models.CharField(_("random seed"), max_length=36)
+    output = models.TextField(_("output"), null=True)  # noqa: DJ001  (null: none yet)
+    error_type = models.CharField(_("error"), max_length=200, blank=True)
+    error_message = models.TextField(_("error message"), blank=True)
+    error_traceback = models.TextField(_("traceback"), blank=True)
+    log = models.TextField(_("log"), blank=True, help_text=_("What the workflow printed."))
+
+    turn = models.PositiveIntegerField(
+        _("turn"), default=0, help_text=_("How often the sandbox ran and was committed.")
+    )
+    call_count = models.PositiveIntegerField(_("calls"), default=0)
+    position_start = models.PositiveIntegerField(
+        _("paused at byte"), null=True, help_text=_("UTF-8 offset of the paused expression.")
+    )
+    position_end = models.PositiveIntegerField(_("paused until byte"), null=True)
+    clock_at = models.DateTimeField(
+        _("last clock reading"), null=True, help_text=_("A workflow's clock never goes back.")
+    )
+
+    due_at = models.DateTimeField(
+        _("due"), null=True, help_text=_("When a worker must look at it; empty: never.")
+    )
+    wakeups = models.PositiveIntegerField(
+        _("wake-ups"), default=0, help_text=_("Counts answers; a turn parks only if unchanged.")
+    )
+    claim = models.UUIDField(_("claim token"), null=True)
+    worker = models.ForeignKey(
+        WorkerProcess,
+        models.SET_NULL,
+        null=True,
+        related_name="executions",
+        verbose_name=_("worker"),
+    )
+    faults = models.PositiveIntegerField(
+        _("host faults"), default=0, help_text=_("Since the last turn that was committed.")
+    )
+
+    created_at = models.DateTimeField(_("created"))
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    objects = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("execution")
+        verbose_name_plural = _("executions")
+        default_permissions = ("view",)
+        ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["due_at"], name="dm_execution_due", condition=Q(due_at__isnull=False)
+            ),
+            models.Index(fields=["status", "id"], name="dm_execution_status"),
+            models.Index(fields=["name", "id"], name="dm_execution_name"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="dm_execution_status_known",
+                condition=Q(status__in=[choice.value for choice in ExecutionStatus]),
+            ),
+            models.CheckConstraint(
+                name="dm_execution_finished_at",
+                condition=Q(status__in=FINISHED, finished_at__isnull=False)
+                | Q(status__in=UNFINISHED, finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="dm_execution_output",
+                condition=Q(status=ExecutionStatus.COMPLETED, output__isnull=False)
+                | (~Q(status=ExecutionStatus.COMPLETED) & Q(output__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="dm_execution_due_active",
+                condition=Q(due_at__isnull=True) | Q(status__in=ACTIVE),
+            ),
+            models.CheckConstraint(
+                name="dm_execution_claim_leased",
+                condition=Q(claim__isnull=True) | Q(due_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.short_id}".lstrip()
+
+    @property
+    def short_id(self) -> str:
+        """The millisecond it was made in and 12 random bits: a prefix, which indexes can find."""
+        return str(self.id)[:18]
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in FINISHED

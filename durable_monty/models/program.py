@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ProgramQuerySet(models.QuerySet["Program"]):
+    def ensure(self, source: str, functions: Mapping[str, str]) -> Program:
+        """The program of this source and function map, stored once however many run it."""
+        text = json.dumps(functions, sort_keys=True, separators=(",", ":"))
+        program, _created = self.get_or_create(
+            sha256=_digest(source, text), defaults={"source": source, "functions_json": text}
+        )
+        return program
+
+
+class Program(models.Model):
+    """Workflow source with the functions it may call: the two together are its identity."""
+
+    sha256 = models.CharField(_("SHA-256"), max_length=64, unique=True, editable=False)
+    source = models.TextField(_("workflow source"))
+    functions_json = models.TextField(
+        _("functions"),
+        help_text=_("JSON: the name a workflow calls -> the name in the function registry."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = ProgramQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("workflow source")
+        verbose_name_plural = _("workflow sources")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.sha256[:12]
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """Name in the workflow -> name in the function registry."""
+        functions: dict[str, str] = json.loads(self.functions_json)
+        return functions
+
+
+def _digest(source: str, functions: str) -> str:
+    return hashlib.sha256(f"{functions}\n{source}".encode()).hexdigest()

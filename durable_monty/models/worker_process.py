@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+# A worker writes its heartbeat this often; after three missed ones it counts as dead.
+HEARTBEAT = timedelta(seconds=5)
+DEAD_AFTER = 3 * HEARTBEAT
+
+
+class WorkerProcessQuerySet(models.QuerySet["WorkerProcess"]):
+    def alive(self, now: datetime) -> WorkerProcessQuerySet:
+        return self.filter(stopped_at=None, heartbeat_at__gt=now - DEAD_AFTER)
+
+
+class WorkerProcess(models.Model):
+    """A running `Worker`, for people to see; correctness never rests on its heartbeat."""
+
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.PositiveIntegerField(_("process id"))
+    version = models.CharField(_("version"), max_length=50)
+    sandbox_version = models.CharField(_("sandbox version"), max_length=50)
+    executor = models.CharField(_("executor"), max_length=50)
+    functions_json = models.TextField(_("functions"), help_text=_("JSON: the names it serves."))
+    started_at = models.DateTimeField(_("started"))
+    heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)
+    stopped_at = models.DateTimeField(_("stopped"), null=True)
+
+    objects = WorkerProcessQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        default_permissions = ("view",)
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+    def is_alive(self, now: datetime) -> bool:
+        return self.stopped_at is None and self.heartbeat_at > now - DEAD_AFTER

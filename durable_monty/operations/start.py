@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from durable_monty import codec, conf
+from durable_monty.exceptions import InvalidWorkflow, KeyConflict
+from durable_monty.functions import resolve_functions
+from durable_monty.models import Execution, Program
+from durable_monty.models.clock import database_now
+from durable_monty.models.execution import uuid7
+
+
+def start_execution(
+    code: str,
+    external_functions: Iterable[str | Callable[..., Any]],
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    key: str | None = None,
+    name: str = "",
+    using: str,
+) -> Execution:
+    """Schedules a run, in the caller's transaction if there is one.
+
+    The same `key` gives the same execution; `KeyConflict` if code, functions or inputs differ.
+    """
+    functions = resolve_functions(external_functions)
+    _check_source(code)
+    inputs_text = _encode_inputs(inputs or {}, functions)
+    _check_label("name", name, empty=True)
+    if key is not None:
+        _check_label("key", key, empty=False)
+        if (known := _find(key, using)) is not None:
+            return _same(known, key, code, functions, inputs_text)
+    try:
+        # A savepoint: a lost race for the key must not spoil the caller's transaction.
+        with transaction.atomic(using):
+            now = database_now(using)
+            execution_id = uuid7()
+            return Execution.objects.using(using).create(
+                id=execution_id,
+                program=Program.objects.using(using).ensure(code, functions),
+                name=name,
+                key=key,
+                inputs=inputs_text,
+                seed=str(execution_id),
+                created_at=now,
+                due_at=now,
+            )
+    except IntegrityError:
+        known = _find(key, using) if key is not None else None
+        if key is None or known is None:
+            raise
+        return _same(known, key, code, functions, inputs_text)
+
+
+def _find(key: str, using: str) -> Execution | None:
+    return Execution.objects.using(using).select_related("program").filter(key=key).first()
+
+
+def _same(
+    known: Execution, key: str, code: str, functions: dict[str, str], inputs: str
+) -> Execution:
+    differing = [
+        what
+        for what, same in [
+            ("code", known.program.source == code),
+            ("functions", known.program.functions == functions),
+            ("inputs", known.inputs == inputs),
+        ]
+        if not same
+    ]
+    if differing:
+        raise KeyConflict(key, known.id, differing)
+    return known
+
+
+def _check_source(code: str) -> None:
+    if not isinstance(code, str):
+        raise InvalidWorkflow(f"The workflow source must be a str, not {type(code).__name__}.")
+    if not code.strip():
+        raise InvalidWorkflow("The workflow source is empty.")
+    try:
+        size = len(code.encode())
+    except UnicodeEncodeError as exc:
+        raise InvalidWorkflow(f"The workflow source is not valid Unicode: {exc}.") from exc
+    limit = conf.current().MAX_SOURCE_BYTES
+    if size > limit:
+        raise InvalidWorkflow(
+            f"The workflow source has {size:,} bytes; "
+            f"DURABLE_MONTY['MAX_SOURCE_BYTES'] allows {limit:,}."
+        )
+    if "\0" in code:
+        raise InvalidWorkflow("The workflow source contains a NUL character.")
+
+
+def _encode_inputs(inputs: Mapping[str, Any], functions: Mapping[str, str]) -> str:
+    if not isinstance(inputs, Mapping):
+        raise InvalidWorkflow(
+            f"inputs must be a dict of variable names to values, not {type(inputs).__name__}."
+        )
+    for name in inputs:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise InvalidWorkflow(f"The input name {name!r} is not a Python variable name.")
+        if name in functions:
+            raise InvalidWorkflow(f"{name!r} is both an input and a function of the workflow.")
+    return codec.encode(dict(inputs), path="inputs", max_bytes=conf.current().MAX_VALUE_BYTES)
+
+
+def _check_label(what: str, text: str, *, empty: bool) -> None:
+    limit = 200
+    if not isinstance(text, str) or (not text and not empty):
+        raise InvalidWorkflow(f"The {what} must be a non-empty str, not {text!r}.")
+    if len(text) > limit or not text.isprintable():
+        raise InvalidWorkflow(
+            f"The {what} must be printable and at most {limit} characters long: {text[:60]!r}."
+        )

@@ -1,0 +1,69 @@
+"""What callers of the service ask about executions."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from durable_monty import codec
+from durable_monty.exceptions import ExecutionNotCompleted, ExecutionNotFound
+from durable_monty.models import Call, Execution, ExecutionStatus
+
+
+def find(execution_id: uuid.UUID, using: str) -> Execution:
+    """Raises `ExecutionNotFound`."""
+    execution = Execution.objects.using(using).filter(pk=execution_id).first()
+    if execution is None:
+        raise ExecutionNotFound(execution_id)
+    return execution
+
+
+def poll(execution: Execution, calls: list[Call]) -> dict[str, Any]:
+    """The alpha's keys, and `name`, `error`; `calls` are its open function calls."""
+    return {
+        "execution_id": str(execution.pk),
+        "name": execution.name,
+        "status": execution.status,
+        "output": None if execution.output is None else codec.decode(execution.output),
+        "error": error_of(execution),
+        "pending_calls": [pending_call(call) | {"status": call.status} for call in calls],
+    }
+
+
+def poll_unfinished(using: str) -> list[dict[str, Any]]:
+    calls: dict[uuid.UUID, list[Call]] = {}
+    executions = list(Execution.objects.using(using).unfinished().order_by("pk"))
+    unfinished = Execution.objects.using(using).unfinished()
+    for call in _open_functions(using).filter(execution__in=unfinished):
+        calls.setdefault(call.execution_id, []).append(call)
+    return [poll(execution, calls.get(execution.pk, [])) for execution in executions]
+
+
+def open_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
+    return list(_open_functions(using).filter(execution_id=execution_id))
+
+
+def pending_call(call: Call) -> dict[str, Any]:
+    return {
+        "call_id": call.call_id,
+        "function_name": call.function,
+        "args": codec.decode(call.args),
+        "kwargs": codec.decode(call.kwargs),
+    }
+
+
+def error_of(execution: Execution) -> str | None:
+    if not execution.error_type:
+        return None
+    return f"{execution.error_type}: {execution.error_message}"
+
+
+def result_of(execution: Execution) -> Any:
+    """Raises `ExecutionNotCompleted`, with the error if there is one."""
+    if execution.status != ExecutionStatus.COMPLETED or execution.output is None:
+        raise ExecutionNotCompleted(execution.pk, execution.status, error_of(execution) or "")
+    return codec.decode(execution.output)
+
+
+def _open_functions(using: str) -> Any:
+    return Call.objects.using(using).open().functions().order_by("execution_id", "call_id")

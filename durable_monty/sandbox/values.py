@@ -1,0 +1,84 @@
+"""Values on their way between the sandbox and the journal."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic_monty import ExternalSettledResult, MontyClassProxy
+
+from durable_monty import codec
+from durable_monty.exceptions import UnstorableValue
+from durable_monty.sandbox.journal import Settled
+
+# Python's own names of what the sandbox can raise, and how it calls them. Ours, not the
+# sandbox's list, so that a replay on another version of it raises the same. Missing on purpose:
+# SystemExit and its like, which `except Exception` would not catch, and StopIteration, which a
+# coroutine may not raise.
+_RAISABLE = {
+    name: name
+    for name in (
+        "ArithmeticError AssertionError AttributeError Exception FileExistsError "
+        "FileNotFoundError ImportError IndexError IsADirectoryError KeyError LookupError "
+        "MemoryError ModuleNotFoundError NameError NotADirectoryError NotImplementedError OSError "
+        "OverflowError PermissionError RecursionError RuntimeError SyntaxError TimeoutError "
+        "TypeError UnboundLocalError ValueError ZeroDivisionError"
+    ).split()
+} | {"JSONDecodeError": "json.JSONDecodeError"}
+
+# What the sandbox gives for objects that cannot leave it, as whole strings in JSON text.
+_UNAWAITED = re.compile(
+    r'"<(?:coroutine external_future\((?P<call_id>\d+)\)'
+    r'|coroutine object (?P<coroutine>[^"]+)|gather\(\d+\))>"'
+)
+_FUNCTION = re.compile(r"\"<function '(?P<name>[^'\"]*)' at 0x[0-9a-f]+>\"")
+_MAX_DEPTH = 1000
+
+
+class NotAwaited(Exception):
+    """A coroutine stood where a value should be; `call_id` if it is that of an outside call."""
+
+    def __init__(self, call_id: int | None, name: str) -> None:
+        self.call_id, self.name = call_id, name
+        super().__init__(name)
+
+
+def to_text(value: Any, path: str, max_bytes: int | None) -> str:
+    """JSON text of a value from the sandbox. Raises `UnstorableValue` or `NotAwaited`."""
+    try:
+        text = codec.encode(value, path=path, max_bytes=max_bytes)
+    except UnstorableValue:
+        text = codec.encode(_with_records(value, 0), path=path, max_bytes=max_bytes)
+    if '"<' in text:
+        if match := _UNAWAITED.search(text):
+            call_id = match["call_id"]
+            name = match["coroutine"] or "gather"
+            raise NotAwaited(int(call_id) if call_id else None, name)
+        if match := _FUNCTION.search(text):
+            raise UnstorableValue(path, f"the function {match['name']} cannot leave the workflow")
+    return text
+
+
+def to_sandbox(answer: Settled) -> ExternalSettledResult:
+    """What the sandbox is resumed with. Types that it does not know become RuntimeError."""
+    if answer.result is not None:
+        return {"return_value": codec.decode_for_sandbox(answer.result)}
+    known: Any = _RAISABLE.get(answer.error_type)
+    if known is None:
+        message = f"{answer.error_type}: {answer.error_message}"
+        return {"exc_type": "RuntimeError", "message": message}
+    return {"exc_type": known, "message": answer.error_message}
+
+
+def _with_records(value: Any, depth: int) -> Any:
+    """Instances of sandbox classes as records; the rest as it is."""
+    if depth > _MAX_DEPTH:
+        return value  # encode() refuses it, with the path
+    if isinstance(value, MontyClassProxy):
+        attributes = _with_records(value.attributes, depth + 1)
+        return codec.Record(value.name, attributes)
+    if type(value) in (list, tuple):
+        return type(value)(_with_records(item, depth + 1) for item in value)
+    if type(value) is dict:
+        return {key: _with_records(item, depth + 1) for key, item in value.items()}
+    return value

@@ -1,0 +1,171 @@
+"""The public face: start executions, look at them, answer their calls."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from durable_monty import codec, conf, operations
+from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
+from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.operations.settle import Answer
+from durable_monty.reads import executions as reads
+
+_SETTLED = {ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED}
+
+
+class OrchestratorService:
+    """Durable executions on the database `using`. Execution ids are str (a UUID is taken too)."""
+
+    def __init__(self, using: str = "default") -> None:
+        self.using = using
+
+    def start_execution(
+        self,
+        code: str,
+        external_functions: Iterable[str | Callable[..., Any]],
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        name: str = "",
+    ) -> str:
+        """Schedules `code` and gives its execution id; a worker runs it.
+
+        Runs in the caller's transaction: if that rolls back, nothing was started.
+        `external_functions`: what it may call: registered names, dotted paths, or the functions
+        themselves. `inputs`: its global variables. `key`: starting again with the same key gives
+        the same execution.
+
+        Raises `InvalidWorkflow`, `UnknownFunction`, `UnstorableValue`, and `KeyConflict` when the
+        key belongs to an execution with other code, functions or inputs.
+        """
+        execution = operations.start_execution(
+            code, external_functions, inputs, key=key, name=name, using=self.using
+        )
+        return str(execution.pk)
+
+    def poll(
+        self, execution_id: str | uuid.UUID | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """The state of one execution, or of all that are unfinished; it changes nothing.
+
+        `{"execution_id", "name", "status", "output", "error", "pending_calls"}`. Raises
+        `ExecutionNotFound`.
+        """
+        if execution_id is None:
+            return reads.poll_unfinished(self.using)
+        execution = self._find(execution_id)
+        return reads.poll(execution, reads.open_calls(execution.pk, self.using))
+
+    def get_pending_calls(self, execution_id: str | uuid.UUID) -> list[dict[str, Any]]:
+        """The function calls without an answer:
+        `[{"call_id", "function_name", "args", "kwargs"}]`. Raises `ExecutionNotFound`."""
+        execution = self._find(execution_id)
+        return [reads.pending_call(call) for call in reads.open_calls(execution.pk, self.using)]
+
+    def complete_call(
+        self,
+        execution_id: str | uuid.UUID,
+        call_id: int,
+        result: Any,
+        *,
+        user: Any = None,
+        reason: str = "",
+    ) -> None:
+        """Answers a call with `result`, once.
+
+        Raises `UnstorableValue`, `ExecutionNotFound`, `CallNotFound`, and `CallSettled` if the
+        call has its answer or was withdrawn; nothing is changed then.
+        """
+        text = codec.encode(result, path="result", max_bytes=conf.current().MAX_VALUE_BYTES)
+        self._settle(execution_id, call_id, Answer(result=text), user, reason)
+
+    def fail_call(
+        self,
+        execution_id: str | uuid.UUID,
+        call_id: int,
+        error: BaseException | str,
+        *,
+        user: Any = None,
+        reason: str = "",
+    ) -> None:
+        """Answers a call with an exception, which its `await` raises; a str is a RuntimeError's
+        message. Raises as `complete_call` does."""
+        if isinstance(error, str):
+            answer = Answer.of_error("RuntimeError", error)
+        else:
+            answer = Answer.of_exception(error)
+        self._settle(execution_id, call_id, answer, user, reason)
+
+    def process_execution(self, execution_id: str | uuid.UUID) -> str:
+        """Runs one turn by hand, if there is something to run for, and gives the status.
+
+        An execution that a worker holds is left to it. Raises `ExecutionNotFound`.
+        """
+        execution = self._find(execution_id)
+        claimed = operations.claim_executions(1, using=self.using, only=execution.pk)
+        with ThreadPoolExecutor(1) as threads:
+            operations.advance(claimed, using=self.using, threads=threads)
+        return str(self._find(execution_id).status)
+
+    def get_result(self, execution_id: str | uuid.UUID) -> Any:
+        """The output. Raises `ExecutionNotFound`, and `ExecutionNotCompleted` with the status and
+        error of an execution that has none."""
+        return reads.result_of(self._find(execution_id))
+
+    def resume_execution(self, execution_id: str | uuid.UUID) -> None:
+        """Lets workers try a paused execution again. Raises `ExecutionNotFound`, and
+        `ExecutionNotPaused`."""
+        operations.resume_execution(_parsed(execution_id), using=self.using)
+
+    def wait(self, execution_id: str | uuid.UUID, timeout: float = 60.0) -> Any:
+        """The output, once it is there; `timeout` in seconds. For scripts and tests.
+
+        Raises `WaitTimeout`, and as `get_result` does for an execution that failed.
+        """
+        deadline, pause = time.monotonic() + timeout, 0.01
+        while True:
+            execution = self._find(execution_id)
+            if execution.status in _SETTLED:
+                return reads.result_of(execution)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(execution.pk, execution.status, timeout)
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.5)
+
+    astart_execution = sync_to_async(start_execution)
+    apoll = sync_to_async(poll)
+    aget_pending_calls = sync_to_async(get_pending_calls)
+    acomplete_call = sync_to_async(complete_call)
+    afail_call = sync_to_async(fail_call)
+    aprocess_execution = sync_to_async(process_execution)
+    aget_result = sync_to_async(get_result)
+    aresume_execution = sync_to_async(resume_execution)
+    await_ = sync_to_async(wait)
+
+    def _find(self, execution_id: str | uuid.UUID) -> Execution:
+        return reads.find(_parsed(execution_id), self.using)
+
+    def _settle(
+        self, execution_id: str | uuid.UUID, call_id: int, answer: Answer, user: Any, reason: str
+    ) -> None:
+        if not isinstance(call_id, int) or isinstance(call_id, bool):
+            raise InvalidWorkflow(f"call_id must be an int, not {call_id!r}.")
+        operations.settle_by_hand(
+            _parsed(execution_id), call_id, answer, using=self.using, user=user, reason=reason
+        )
+
+
+def _parsed(execution_id: str | uuid.UUID) -> uuid.UUID:
+    if isinstance(execution_id, uuid.UUID):
+        return execution_id
+    try:
+        return uuid.UUID(execution_id)
+    except (ValueError, AttributeError, TypeError) as exc:
+        raise ExecutionNotFound(execution_id) from exc

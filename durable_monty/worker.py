@@ -1,0 +1,224 @@
+"""The loop behind `manage.py runworker`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import Error, InterfaceError, OperationalError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.utils.module_loading import import_string
+
+from durable_monty import conf, operations
+from durable_monty.exceptions import DatabaseNotMigrated, IllegalTransition
+from durable_monty.executors.base import Executor
+from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
+from durable_monty.models import Call, Execution
+from durable_monty.models.worker_process import HEARTBEAT
+from durable_monty.operations.claim import ClaimedCall
+from durable_monty.operations.settle import Answer
+from durable_monty.service import OrchestratorService
+
+logger = logging.getLogger("durable_monty")
+
+# Seconds.
+_MAX_ERROR_PAUSE = 5.0
+_STOP_LATENCY = 0.2
+_JOB_INTERVAL = 0.5
+
+
+class Worker:
+    """Advances executions and hands their calls to `executor`, the configured one by default.
+
+    `poll_interval`: seconds between looks at the database while there is nothing to do.
+    """
+
+    def __init__(
+        self,
+        service: OrchestratorService,
+        executor: Executor | None = None,
+        poll_interval: float | None = None,
+    ) -> None:
+        settings = conf.current()
+        self.service = service
+        self.using = service.using
+        self.executor = executor or import_string(settings.EXECUTOR)()
+        self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
+        self._executors = (DEFAULT_EXECUTOR, self.executor.name)
+        self._stopping = False
+        self._work_came = threading.Event()
+        self._worker_id: int | None = None
+        self._beat_at = 0.0
+
+    def run(self, once: bool = False, until_complete: bool = False) -> bool:  # noqa: FBT001, FBT002
+        """Works until `stop()`, for one round, or until no execution is scheduled or waiting.
+
+        Gives False if running calls had to be cut off at the end; they run again once their
+        leases have run out. Raises `DatabaseNotMigrated`, and ValueError for both options.
+        """
+        if once and until_complete:
+            raise ValueError("Choose one: once=True for one round, or until_complete=True.")
+        self._stopping = False
+        drained = True
+        try:
+            self._begin()
+            with ThreadPoolExecutor(
+                conf.current().SANDBOX_PROCESSES, thread_name_prefix="durable_monty-turn"
+            ) as threads:
+                if once:
+                    self._round(threads)
+                else:
+                    self._loop(threads, until_complete=until_complete)
+        finally:
+            drained = self.executor.stop(conf.current().DRAIN_TIMEOUT)
+            self._end()
+        return drained
+
+    def stop(self) -> None:
+        """Ends the loop after its round. Safe in a signal handler: it sets a flag, no more."""
+        self._stopping = True
+
+    def _begin(self) -> None:
+        check_migrated(self.using)
+        functions = FUNCTION_REGISTRY.served_by(self._executors)
+        self._worker_id = operations.register_worker(
+            self.executor.name, functions, using=self.using
+        )
+        self._beat_at = time.monotonic()
+        self.executor.wake = self._work_came.set
+        self.executor.start(self.using, self._worker_id)
+        logger.info(
+            "worker started",
+            extra={"worker": self._worker_id, "executor": self.executor.name},
+        )
+
+    def _end(self) -> None:
+        if self._worker_id is None:
+            return
+        try:
+            operations.retire_worker(self._worker_id, using=self.using)
+        except Error as exc:
+            # Its heartbeat stops all the same.
+            logger.warning("worker not signed off", extra={"why": str(exc)})
+        logger.info("worker stopped", extra={"worker": self._worker_id})
+
+    def _loop(self, threads: ThreadPoolExecutor, *, until_complete: bool) -> None:
+        error_pause = 0.0
+        while not self._stopping:
+            try:
+                self._work_came.clear()
+                if self._round(threads):
+                    continue
+                if until_complete and not self._is_anything_active():
+                    return
+                error_pause = 0.0
+            except (OperationalError, InterfaceError) as exc:
+                # Out of reach, restarting, or locked: claims come back by their leases.
+                error_pause = min(_MAX_ERROR_PAUSE, 2 * error_pause + 0.1)
+                logger.warning("database error", extra={"why": str(exc), "pause": error_pause})
+                connections[self.using].close()
+            self._pause(error_pause or self.poll_interval)
+
+    def _round(self, threads: ThreadPoolExecutor) -> bool:
+        """One look at everything; whether there was something to do."""
+        settings = conf.current()
+        self._beat()
+        self.executor.check()
+        fired = operations.settle_timers(settings.BATCH_SIZE, using=self.using)
+        claimed = operations.claim_executions(
+            settings.BATCH_SIZE, using=self.using, worker_id=self._worker_id
+        )
+        if claimed:
+            operations.advance(claimed, using=self.using, threads=threads)
+            self.executor.calls_came()
+        submitted = self._submit_calls()
+        checked = self._check_jobs()
+        return bool(fired or claimed or submitted or checked)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if self._work_came.wait(min(left, _STOP_LATENCY)):
+                return
+
+    def _beat(self) -> None:
+        if self._worker_id and time.monotonic() - self._beat_at > HEARTBEAT.total_seconds():
+            operations.beat(self._worker_id, using=self.using)
+            self._beat_at = time.monotonic()
+
+    def _is_anything_active(self) -> bool:
+        return Execution.objects.using(self.using).active().exists()
+
+    def _submit_calls(self) -> int:
+        claims = operations.claim_calls(
+            FUNCTION_REGISTRY.served_by(self._executors),
+            self._executors,
+            self.executor.capacity(),
+            using=self.using,
+            worker_id=self._worker_id,
+        )
+        calls = operations.start_attempts(claims, using=self.using) if claims else []
+        for call in calls:
+            self._submit(call)
+        return len(claims)
+
+    def _submit(self, call: Call) -> None:
+        try:
+            job_id = self.executor.submit_call(call)
+        except Exception as exc:
+            logger.exception("call could not be submitted", extra={"call": call.pk})
+            self._settle(call, Answer.of_exception(exc))
+            return
+        if not self.executor.records_answers:
+            operations.watch_job(ClaimedCall.of(call), job_id, _JOB_INTERVAL, using=self.using)
+
+    def _check_jobs(self) -> int:
+        """Asks for the jobs whose turn it is, those of a worker that died among them."""
+        if self.executor.records_answers:
+            return 0
+        calls = operations.claim_jobs(self._executors, conf.current().BATCH_SIZE, using=self.using)
+        for call in calls:
+            self._check_job(call)
+        return len(calls)
+
+    def _check_job(self, call: Call) -> None:
+        try:
+            job = self.executor.check_job(call.job_id)
+            match job["status"]:
+                case "finished":
+                    self._settle(call, Answer.of_result(job.get("result"), call.function))
+                case "failed":
+                    self._settle(
+                        call, Answer.of_error("RuntimeError", job.get("error", "The job failed."))
+                    )
+                case _:
+                    operations.watch_job(
+                        ClaimedCall.of(call), call.job_id, _JOB_INTERVAL, using=self.using
+                    )
+        except LookupError:
+            logger.warning("job is unknown, the call is submitted again", extra={"call": call.pk})
+            operations.release_calls([ClaimedCall.of(call)], using=self.using)
+
+    def _settle(self, call: Call, answer: Answer) -> None:
+        try:
+            operations.settle_attempt(ClaimedCall.of(call), answer, using=self.using)
+        except IllegalTransition as exc:
+            logger.warning("answer refused", extra={"call": call.pk, "why": str(exc)})
+
+
+def check_migrated(using: str) -> None:
+    """Raises `DatabaseNotMigrated`. Not a system check: that would stop `migrate` itself."""
+    executor = MigrationExecutor(connections[using])
+    wanted = [
+        node
+        for node in executor.loader.graph.leaf_nodes()
+        if node[0] in ("durable_monty", "django_q")
+    ]
+    missing = [
+        f"{migration.app_label}.{migration.name}"
+        for migration, _backwards in executor.migration_plan(wanted)
+    ]
+    if missing:
+        raise DatabaseNotMigrated(using, missing)

@@ -1,0 +1,84 @@
+"""The functions that the tests' workflows call."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from durable_monty import register_function
+
+
+@register_function("add")
+def add(a, b):
+    return a + b
+
+
+@register_function("double")
+def double(x):
+    return 2 * x
+
+
+@register_function("echo")
+def echo(*args, **kwargs):
+    return [list(args), kwargs] if kwargs else (args[0] if len(args) == 1 else list(args))
+
+
+@register_function("async_double")
+async def async_double(x):
+    return 2 * x
+
+
+class OutOfStock(Exception):
+    pass
+
+
+@register_function("fail")
+def fail(kind, message):
+    raise {
+        "ValueError": ValueError,
+        "KeyError": KeyError,
+        "OutOfStock": OutOfStock,
+        "SystemExit": SystemExit,
+    }[kind](message)
+
+
+@register_function("unstorable")
+def unstorable():
+    return {"rows": [1, object()]}
+
+
+@register_function("approve", executor="manual")
+def approve(what: str) -> bool:
+    raise NotImplementedError("people answer")
+
+
+@register_function("note")
+def note(path, text):
+    """Appends a line, so that a test can count how often a call ran, across processes."""
+    with Path(path).open("a") as file:
+        file.write(f"{text}\n")
+    return text
+
+
+@register_function("block_until")
+def block_until(path, started=None):
+    """Runs until a file exists."""
+    if started:
+        Path(started).write_text(str(os.getpid()))
+    while not Path(path).exists():
+        time.sleep(0.005)
+    return "done"
+
+
+@register_function("exit_process")
+def exit_process(path):
+    """Dies hard the first time."""
+    if Path(path).exists():
+        return "survived"
+    Path(path).write_text("")
+    os._exit(9)
+
+
+@register_function("call_sys_exit")
+def call_sys_exit():
+    sys.exit(3)

@@ -1,0 +1,42 @@
+import logging
+from datetime import timedelta
+
+import pytest
+
+from durable_monty import OrchestratorService, conf
+from durable_monty.models import clock
+
+
+@pytest.fixture
+def service():
+    return OrchestratorService()
+
+
+@pytest.fixture
+def move_clock(monkeypatch):
+    """Moves the database's time, for this process, by so many seconds."""
+
+    def move(seconds):
+        monkeypatch.setattr(clock, "offset", clock.offset + timedelta(seconds=seconds))
+
+    return move
+
+
+@pytest.fixture
+def durable_settings(settings):
+    """Changes single values of DURABLE_MONTY."""
+
+    def change(**values):
+        settings.DURABLE_MONTY = {**settings.DURABLE_MONTY, **values}
+        return conf.current()
+
+    return change
+
+
+@pytest.fixture
+def log(caplog):
+    """What the package logged: `log.records`."""
+    logger = logging.getLogger("durable_monty")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)

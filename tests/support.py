@@ -1,0 +1,58 @@
+"""What tests of several rooms share."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from durable_monty import OrchestratorService, Worker, operations
+from durable_monty.executors.local import TableExecutor
+from durable_monty.executors.run import run_started
+from durable_monty.models import Execution
+
+SEVEN_CALLS = """
+from asyncio import gather
+
+first = await gather(add(x, 1), add(x, 2), add(x, 3))
+second = await gather(*[double(value) for value in first])
+await add(sum(first), sum(second))
+"""
+
+
+def seven_calls_output(x):
+    return 3 * (3 * x + 6)
+
+
+class InlineExecutor(TableExecutor):
+    """Runs each call when it is submitted, in the caller's thread and transaction."""
+
+    name = "local"
+
+    def submit_call(self, call):
+        run_started(call, using=self.using)
+        return str(call.pk)
+
+    def get_stats(self):
+        return {}
+
+
+def run(code, functions=(), inputs=None, **options):
+    """Starts a workflow, works until it needs nobody but people, and gives its execution."""
+    execution_id = OrchestratorService().start_execution(code, functions, inputs, **options)
+    work()
+    return Execution.objects.get(pk=execution_id)
+
+
+def work():
+    """Rounds of an inline worker until there is nothing left to do."""
+    worker = Worker(OrchestratorService(), InlineExecutor())
+    with ThreadPoolExecutor(2) as threads:
+        while worker._round(threads):
+            pass
+
+
+def advance(execution_id):
+    """One turn of one execution."""
+    return OrchestratorService().process_execution(execution_id)
+
+
+def claim(execution_id):
+    (execution,) = operations.claim_executions(1, using="default", only=execution_id)
+    return execution
