@@ -40,7 +40,7 @@ from uuid import UUID
 from durable_monty.exceptions import CorruptValue, UnstorableValue
 
 # Monty 1.4 takes and gives 100,000 levels (1,000 in a key), so Python 3.11's 1,000 frames decide:
-# a level takes `encode` up to 4 of them and json, when it reads, 3. 100 leaves the caller 600.
+# a level takes `encode` up to 4 of them and json, reading, up to 5. 100 leave half to the caller.
 MAX_DEPTH = 100
 MAX_BYTES = 16 * 2**20  # where the caller names no limit
 MAX_INT_BITS = 1_000_000
@@ -113,8 +113,8 @@ class _Walk:
     def __init__(self, limit: int) -> None:
         self.trail: list[list[Any]] = []  # the containers around, each with the place in it
         self.keys = 0  # how many of them are dict keys or elements of sets
-        # Monty keeps aliases: 60 times `x = [x, x]` comes out as 60 lists, which are 2**60 in JSON.
-        # So the walk counts what it has written for sure, and ends when that is over the limit.
+        # Monty keeps aliases: 60 times `x = [x, x]` comes out as 60 lists, in JSON they are 2**60.
+        # So the walk counts what it must at least write, and ends when that is over the limit.
         self.limit, self.size = limit, 0
 
     def write(self, value: Any) -> str:
@@ -171,7 +171,9 @@ class _Walk:
 
     def elements(self, value: Collection[Any]) -> str:
         self.enter(value, len(value))
-        items = sorted(map(self.key, value))
+        self.keys += 1
+        items = sorted([self.write(item) for item in value])
+        self.keys -= 1
         self.trail.pop()
         return f"[{','.join(items)}]"
 
@@ -383,11 +385,11 @@ _READERS: dict[str, _Reader] = {
     "$record": (list, lambda payload: dict(payload[1])),
     "$bytes": (str, partial(b64decode, validate=True)),
     "$decimal": (str, Decimal),
-    "$complex": (list, lambda payload: complex(*payload)),
+    "$complex": (list, lambda payload: complex(payload[0], payload[1])),
     "$date": (str, date.fromisoformat),
     "$datetime": (str | list, partial(_read_moment, datetime)),
     "$time": (str | list, partial(_read_moment, time)),
-    "$timedelta": (list, lambda payload: timedelta(*payload)),
+    "$timedelta": (list, lambda payload: timedelta(payload[0], payload[1], payload[2])),
     "$timezone": (list, lambda payload: timezone(timedelta(seconds=payload[0]), *payload[1:])),
 }
 _SANDBOX_READERS = _READERS | {

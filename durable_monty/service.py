@@ -110,7 +110,7 @@ class OrchestratorService:
         execution = self._find(execution_id)
         claimed = operations.claim_executions(1, using=self.using, only=execution.pk)
         with ThreadPoolExecutor(1) as threads:
-            operations.advance(claimed, using=self.using, threads=threads)
+            operations.advance_executions(claimed, using=self.using, threads=threads)
         return str(self._find(execution_id).status)
 
     def get_result(self, execution_id: str | uuid.UUID) -> Any:

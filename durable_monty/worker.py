@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from durable_monty import conf, operations
 from durable_monty.exceptions import DatabaseNotMigrated, IllegalTransition
 from durable_monty.executors.base import Executor
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.claim import ClaimedCall
@@ -46,7 +46,7 @@ class Worker:
         self.using = service.using
         self.executor = executor or import_string(settings.EXECUTOR)()
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
-        self._executors = (DEFAULT_EXECUTOR, self.executor.name)
+        self._executors = self.executor.serves()
         self._stopping = False
         self._work_came = threading.Event()
         self._worker_id: int | None = None
@@ -131,7 +131,7 @@ class Worker:
             settings.BATCH_SIZE, using=self.using, worker_id=self._worker_id
         )
         if claimed:
-            operations.advance(claimed, using=self.using, threads=threads)
+            operations.advance_executions(claimed, using=self.using, threads=threads)
             self.executor.calls_came()
         submitted = self._submit_calls()
         checked = self._check_jobs()

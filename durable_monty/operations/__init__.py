@@ -1,6 +1,6 @@
 """Every write: one verb a module, each its own transaction. Nothing else assigns a status."""
 
-from durable_monty.operations.advance import advance
+from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.claim import (
     ClaimedCall,
     claim_calls,
@@ -24,7 +24,7 @@ from durable_monty.operations.workers import beat, register_worker, retire_worke
 __all__ = [
     "Answer",
     "ClaimedCall",
-    "advance",
+    "advance_executions",
     "beat",
     "claim_calls",
     "claim_executions",

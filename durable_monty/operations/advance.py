@@ -53,7 +53,9 @@ class _Step:
     journal: Sequence[RecordedTurn] | None = None
 
 
-def advance(executions: Sequence[Execution], *, using: str, threads: ThreadPoolExecutor) -> int:
+def advance_executions(
+    executions: Sequence[Execution], *, using: str, threads: ThreadPoolExecutor
+) -> int:
     """Runs one turn of each claimed execution and commits them; gives the number committed."""
     outcomes: list[Outcome] = []
     steps: list[_Step] = []

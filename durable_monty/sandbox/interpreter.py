@@ -47,6 +47,7 @@ _SPARE_SUSPENSIONS = 10_000
 _REQUEST_GRACE = 10.0
 
 Clock = Callable[[], datetime]
+Outcome = Suspended | Completed | Failed
 
 
 class Interpreter:
@@ -60,6 +61,7 @@ class Interpreter:
         self.workflow, self.limits, self.clock = workflow, limits, clock
         self._printed = CollectString(max_bytes=limits.log_bytes)
         self._log_start = 0
+        self._log_left = limits.log_bytes
         self._calls: list[CallRequest] = []
         self._made = 0
         self._paused: FutureSnapshot | None = None
@@ -152,6 +154,7 @@ class Interpreter:
 
     def _turn(self, begin: Callable[[], SyncSnapshot]) -> Turn:
         self._calls = []
+        outcome: Outcome
         try:
             outcome = self._drive(begin)
         except _Stop as stop:
@@ -162,11 +165,18 @@ class Interpreter:
             outcome = Failed("SyntaxError", str(exc), _traceback(exc))
         except MontyRuntimeError as exc:
             outcome = self._failure(exc)
+        return Turn(tuple(self._calls), *self._take_log(outcome))
+
+    def _take_log(self, outcome: Outcome) -> tuple[str, Outcome]:
         printed = self._printed.output
         log, self._log_start = printed[self._log_start :], len(printed)
-        return Turn(tuple(self._calls), log, outcome)
+        self._log_left -= len(log.encode())
+        if self._log_left < 0:
+            # Here, and not by the collector alone: that may have room for what a replay prints.
+            return "", self._printed_too_much()
+        return log, outcome
 
-    def _drive(self, begin: Callable[[], SyncSnapshot]) -> Suspended | Completed | Failed:
+    def _drive(self, begin: Callable[[], SyncSnapshot]) -> Outcome:
         snapshot = begin()
         while True:
             match snapshot:
@@ -274,16 +284,18 @@ class Interpreter:
     def _failure(self, exc: MontyRuntimeError) -> Failed:
         error, message = exc.exception(), str(exc.exception())
         if isinstance(error, MemoryError) and message.endswith(f"> {self.limits.log_bytes} bytes"):
-            return Failed(
-                "RuntimeError",
-                "The workflow printed more than DURABLE_MONTY['MAX_LOG_BYTES'] allows.",
-            )
+            return self._printed_too_much()
         if message.startswith("suspension limit"):
             return Failed(
                 "RuntimeError", f"The workflow runs in circles: {message}.", _traceback(exc)
             )
         limit = message.startswith(("memory limit exceeded", "turn time limit exceeded"))
         return Failed(type(error).__name__, message, _traceback(exc), limit=limit)
+
+    def _printed_too_much(self) -> Failed:
+        return Failed(
+            "RuntimeError", "The workflow printed more than DURABLE_MONTY['MAX_LOG_BYTES'] allows."
+        )
 
     def _not_awaited(self, call_id: int | None, name: str) -> Failed:
         places = [

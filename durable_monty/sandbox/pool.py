@@ -5,32 +5,42 @@ import threading
 
 from pydantic_monty import Monty
 
+from durable_monty.exceptions import HostFault
+
 _lock = threading.Lock()
-_pools: dict[int, Monty] = {}
+_pool: Monty | None = None
+_is_forked = False
 
 
 def pool(processes: int, request_timeout: float) -> Monty:
     """The warm pool of this process, made at first use with these figures.
 
-    A pool made before `fork()` hangs in the child, so each process has its own; the parent's is
-    kept, untouched, in a child's memory, because dropping it would end the parent's workers.
+    Raises `HostFault` in a process that was forked after its parent had used the sandbox: the
+    threads that drive it stayed in the parent, and any use in the child would hang.
     """
-    pid = os.getpid()
-    if pid not in _pools:
+    global _pool  # noqa: PLW0603
+    if _is_forked:
+        raise HostFault(
+            "this process was forked from one that had used the sandbox already; fork first, or "
+            "start a new process"
+        )
+    if _pool is None:
         with _lock:
-            if pid not in _pools:
-                _pools[pid] = Monty(
+            if _pool is None:
+                _pool = Monty(
                     min_processes=1,
                     max_processes=processes,
                     request_timeout=request_timeout,
                     checkout_timeout=60.0,
                 ).__enter__()
-    return _pools[pid]
+    return _pool
 
 
-def _renew_lock() -> None:
-    global _lock  # noqa: PLW0603  (a lock held by another thread at fork stays held for ever)
+def _after_fork() -> None:
+    # The parent's pool stays referenced: dropping it here would end the parent's workers.
+    global _is_forked, _lock  # noqa: PLW0603
+    _is_forked = _pool is not None
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(after_in_child=_after_fork)

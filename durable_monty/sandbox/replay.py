@@ -82,6 +82,7 @@ class _Replay(Interpreter):
         """From here on the workflow does new things, within its usual limits."""
         self._recorded = None
         self.limits = replace(limits, log_bytes=self.limits.log_bytes)
+        self._log_left = limits.log_bytes
         self._made = 0
 
     def admit(self, call: CallRequest) -> None:

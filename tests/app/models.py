@@ -5,12 +5,12 @@ from django.db import models
 
 
 class Execution(models.Model):
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_constraint=False)
 
 
 class Call(models.Model):
     execution = models.ForeignKey(Execution, models.CASCADE)
-    completed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    completed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_constraint=False)
 
 
 class Worker(models.Model):

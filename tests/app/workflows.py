@@ -1,9 +1,12 @@
 """The functions that the tests' workflows call."""
 
+import asyncio
 import os
 import sys
 import time
 from pathlib import Path
+
+from django.db import transaction
 
 from durable_monty import register_function
 
@@ -82,3 +85,31 @@ def exit_process(path):
 @register_function("call_sys_exit")
 def call_sys_exit():
     sys.exit(3)
+
+
+# Functions that overrun django-q2's time-out.
+
+
+@register_function("overrun")
+def overrun():
+    time.sleep(60)
+
+
+@register_function("async_overrun")
+async def async_overrun():
+    await asyncio.sleep(60)
+
+
+@register_function("overrun_in_transaction")
+def overrun_in_transaction():
+    with transaction.atomic():
+        time.sleep(60)
+
+
+@register_function("overrun_whatever_comes")
+def overrun_whatever_comes():
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            continue

@@ -1,5 +1,10 @@
 """The sandbox room alone: no database, no settings."""
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,7 +29,7 @@ LIMITS = Limits(
     calls=50,
     log_bytes=20_000,
     value_bytes=10_000,
-    processes=2,
+    processes=4,
 )
 
 
@@ -54,7 +59,9 @@ def test_turn_asks_for_calls_and_suspends_at_the_main_await():
         assert (turn.calls[1].args, turn.calls[1].kwargs) == ('["b"]', '{"k":[2]}')
         assert isinstance(turn.outcome, Suspended)
         position = turn.outcome.position
-        assert source.encode()[position.start : position.end] == b"await gather(f(1), g('b', k=[2]))"
+        assert (
+            source.encode()[position.start : position.end] == b"await gather(f(1), g('b', k=[2]))"
+        )
         start, end = turn.calls[0].position.start, turn.calls[0].position.end
         assert source.encode()[start:end] == b"f(1)"
 
@@ -98,7 +105,9 @@ def test_answer_may_be_an_exception_that_the_workflow_catches():
         assert turn.outcome == Completed("\"KeyError('k')\"")
 
 
-@pytest.mark.parametrize("name", ["OutOfStock", "SystemExit", "StopIteration", "KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    "name", ["OutOfStock", "SystemExit", "StopIteration", "KeyboardInterrupt"]
+)
 def test_types_the_sandbox_cannot_raise_arrive_as_runtime_error(name):
     source = "try:\n    await f(1)\nexcept Exception as e:\n    out = repr(e)\nout"
     with interpreter(source) as run:
@@ -129,8 +138,11 @@ def test_uncaught_exception_has_the_sandbox_traceback():
     [
         ("def f(:\n 1", "SyntaxError", "Expected a parameter"),
         ("import time\ntime.sleep(1)", "RuntimeError", "write: await asyncio.sleep(...)"),
-        ("await nope(1)", "NameError", "'nope' is not a function that this workflow may call; "
-         "it may call: f, g"),
+        (
+            "await nope(1)",
+            "NameError",
+            "'nope' is not a function that this workflow may call; it may call: f, g",
+        ),
         ("await gather(f(1))", "NameError", "write: from asyncio import gather"),
         ("print(nope)", "NameError", "name 'nope' is not defined"),
         ("__import__('os')", "NameError", "'__import__' is not a function"),
@@ -139,8 +151,11 @@ def test_uncaught_exception_has_the_sandbox_traceback():
         ("import os\nos.getenv('HOME')", "RuntimeError", "'os.getenv' is not supported"),
         ("import os\nos.urandom(3)", "RuntimeError", "'os.urandom' is not supported"),
         ("import asyncio\nawait asyncio.sleep(1e300)", "OverflowError", "at most 100 years"),
-        ("f(1)", "RuntimeError", "f(...), called on line 1, was never awaited. "
-         "Write: await f(...)"),
+        (
+            "f(1)",
+            "RuntimeError",
+            "f(...), called on line 1, was never awaited. Write: await f(...)",
+        ),
         ("x = 3\ng(1)\nx", "RuntimeError", "shop.tasks.g"),
         ("async def h(): pass\n[h()]", "RuntimeError", "h(...) was never awaited"),
         ("await f(g(1))", "TypeError", "f() was given a coroutine: await g(...) first"),
@@ -252,9 +267,6 @@ def test_inputs_are_variables_and_sets_keep_one_order():
 
 
 def test_crashed_sandbox_is_a_host_fault():
-    import os
-    import signal
-
     with interpreter("await f(1)") as run:
         run.start()
         os.kill(run._session.worker_pid, signal.SIGKILL)
@@ -262,11 +274,22 @@ def test_crashed_sandbox_is_a_host_fault():
             run.resume({0: answer(1)})
 
 
-def test_pool_of_a_forked_child_is_its_own():
-    import multiprocessing
-
+def test_forked_child_says_so_instead_of_hanging():
     assert outcome("1") == Completed("1")
-    context = multiprocessing.get_context("fork")
-    with context.Pool(1) as children:
-        assert children.apply(outcome, ("2 + 2",)) == Completed("4")
+    with multiprocessing.get_context("fork").Pool(1) as children:
+        with pytest.raises(HostFault, match="forked from one that had used the sandbox"):
+            children.apply(outcome, ("2",))
     assert outcome("3") == Completed("3")
+
+
+def test_child_forked_before_has_a_sandbox_of_its_own():
+    script = """
+import multiprocessing
+from tests.sandbox.test_interpreter import outcome
+
+with multiprocessing.get_context("fork").Pool(1) as children:
+    assert children.apply(outcome, ("2 + 2",)).output == "4"
+    assert outcome("1").output == "1"
+    assert children.apply(outcome, ("2 + 3",)).output == "5"
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

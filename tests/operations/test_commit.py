@@ -1,0 +1,159 @@
+"""A batch is not one fate."""
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import DataError, OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+
+from durable_monty import operations
+from durable_monty.models import Call, Execution
+from durable_monty.models.call import CallQuerySet
+from durable_monty.operations import commit as module
+from durable_monty.sandbox import Interpreter
+from tests.support import SEVEN_CALLS, claim, seven_calls_output, work
+
+SOURCE = "await add(x, 1)"
+
+
+def start(service, count):
+    return [service.start_execution(SOURCE, ["add"], {"x": x}) for x in range(count)]
+
+
+def advance_all():
+    claimed = operations.claim_executions(10, using="default")
+    with ThreadPoolExecutor(2) as threads:
+        return operations.advance_executions(claimed, using="default", threads=threads)
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Makes the database refuse every batch that holds a call with these arguments."""
+    refused = {"args": None}
+    create = CallQuerySet.bulk_create
+
+    def bulk_create(self, calls, *args, **options):
+        if any(getattr(call, "args", None) == refused["args"] for call in calls):
+            raise DataError("value out of range")
+        return create(self, calls, *args, **options)
+
+    monkeypatch.setattr(CallQuerySet, "bulk_create", bulk_create)
+    return refused
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_refused_execution_is_put_off(service, refusing, log):
+    ids = start(service, 3)
+    refusing["args"] = "[1,1]"
+    assert advance_all() == 2
+    refused = Execution.objects.get(pk=ids[1])
+    assert (refused.status, refused.turn, refused.faults, refused.claim) == (
+        "scheduled", 0, 1, None,
+    )  # fmt: skip
+    assert {execution.turn for execution in Execution.objects.exclude(pk=ids[1])} == {1}
+    assert "commit was refused" in log.messages
+
+
+@pytest.mark.django_db(transaction=True)
+def test_execution_that_is_always_refused_fails_in_the_end(service, refusing, move_clock):
+    (execution_id,) = start(service, 1)
+    refusing["args"] = "[0,1]"
+    for _ in range(5):
+        advance_all()
+        move_clock(61)
+    execution = Execution.objects.get(pk=execution_id)
+    assert (execution.status, execution.faults) == ("failed", 5)
+    assert execution.error_message == (
+        "The sandbox failed 5 times on this turn: commit refused: value out of range"
+    )
+
+
+@pytest.mark.django_db
+def test_crash_of_the_sandbox_is_tried_again(service, monkeypatch, move_clock):
+    (execution_id,) = start(service, 1)
+    begin = Interpreter.start
+
+    def crash(self):
+        os.kill(self._session.worker_pid, signal.SIGKILL)
+        return begin(self)
+
+    monkeypatch.setattr(Interpreter, "start", crash)
+    assert advance_all() == 0
+    execution = Execution.objects.get(pk=execution_id)
+    assert (execution.status, execution.faults) == ("scheduled", 1)
+    monkeypatch.undo()
+    move_clock(2)
+    work()
+    assert service.get_result(execution_id) == 1
+
+
+@pytest.mark.django_db
+def test_unexpected_error_in_one_turn_spares_the_others(service, monkeypatch, log):
+    ids = start(service, 3)
+    begin = Interpreter.start
+
+    def bug(self):
+        if '"x":1' in self.workflow.inputs:
+            raise LookupError("a bug of ours")
+        return begin(self)
+
+    monkeypatch.setattr(Interpreter, "start", bug)
+    assert advance_all() == 2
+    hurt = Execution.objects.get(pk=ids[1])
+    assert (hurt.status, hurt.faults) == ("scheduled", 1)
+    assert hurt.due_at is not None
+    assert "turn failed" in log.messages
+
+
+@pytest.mark.django_db
+def test_execution_that_was_deleted_meanwhile_is_dropped(service):
+    first, second = start(service, 2)
+    claimed = operations.claim_executions(10, using="default")
+    Execution.objects.filter(pk=first).delete()
+    with ThreadPoolExecutor(2) as threads:
+        assert operations.advance_executions(claimed, using="default", threads=threads) == 1
+    assert Call.objects.get().execution_id == Execution.objects.get(pk=second).pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lost_connection_in_a_commit_is_tried_again(service, monkeypatch, log):
+    (execution_id,) = start(service, 1)
+    commit, failures = module._commit, [OperationalError("gone"), OperationalError("still gone")]
+
+    def flaky(outcomes, using):
+        done = commit(outcomes, using)
+        if failures:
+            raise failures.pop()  # the commit happened, its acknowledgement was lost
+        return done
+
+    monkeypatch.setattr(module, "_commit", flaky)
+    monkeypatch.setattr(module, "_WAITS", (0.0, 0.0))
+    advance_all()
+    execution = Execution.objects.get(pk=execution_id)
+    assert (execution.turn, execution.call_count, Call.objects.count()) == (1, 1, 1)
+    assert log.messages.count("commit is tried again") == 2
+
+
+@pytest.mark.django_db
+def test_statements_do_not_grow_with_the_history(service):
+    execution_id = service.start_execution("for i in range(12): await approve(i)", ["approve"])
+    service.process_execution(execution_id)
+    counts = []
+    for call_id in range(10):
+        service.complete_call(execution_id, call_id, None)
+        claimed = [claim(execution_id)]
+        with ThreadPoolExecutor(1) as threads, CaptureQueriesContext(connection) as captured:
+            operations.advance_executions(claimed, using="default", threads=threads)
+        counts.append(len(captured))
+    assert len(set(counts)) == 1
+
+
+@pytest.mark.django_db
+def test_batch_of_seven_call_workflows(service):
+    ids = [service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": x}) for x in range(20)]
+    work()
+    assert [service.get_result(execution_id) for execution_id in ids] == [
+        seven_calls_output(x) for x in range(20)
+    ]

@@ -1,0 +1,195 @@
+"""A snapshot is a cache: whatever is wrong with it, the execution goes on from its journal."""
+
+import hashlib
+import zlib
+
+import pytest
+
+from durable_monty.exceptions import HostFault
+from durable_monty.models import Execution, Snapshot
+from durable_monty.operations import advance as module
+from durable_monty.sandbox import Interpreter, replay
+from tests.support import run, work
+
+pytestmark = pytest.mark.django_db
+
+SOURCE = """
+total = 0
+for step in range(3):
+    print("step", step)
+    total += await approve(step)
+total
+"""
+
+
+@pytest.fixture
+def execution(service):
+    """In its second turn of four, waiting for a person."""
+    execution = run(SOURCE, ["approve"])
+    service.complete_call(execution.pk, 0, 100)
+    work()
+    return Execution.objects.get(pk=execution.pk)
+
+
+def change_dump(snapshot, change, *, sign):
+    """Writes other bytes into a snapshot, with or without a fitting signature."""
+    dump = change(zlib.decompress(snapshot.data))
+    snapshot.data, snapshot.size = zlib.compress(dump), len(dump)
+    if sign:
+        snapshot.sign(hashlib.sha256(dump).hexdigest())
+    snapshot.save()
+
+
+def truncate(snapshot):
+    snapshot.data = bytes(snapshot.data)[:-20]
+    snapshot.save()
+
+
+def corrupt(snapshot):
+    data = bytearray(snapshot.data)
+    data[len(data) // 2] ^= 0xFF
+    snapshot.data = bytes(data)
+    snapshot.save()
+
+
+def bomb(snapshot):
+    snapshot.data = zlib.compress(bytes(50_000_000))
+    snapshot.save()
+
+
+DAMAGES = {
+    "missing": (lambda snapshot: snapshot.delete(), None),
+    "truncated": (truncate, "does not hold the"),
+    "corrupted": (corrupt, "snapshot cannot be used"),
+    "bomb": (bomb, "does not hold the"),
+    "huge size": (lambda s: Snapshot.objects.update(size=10**9), "it claims a size of"),
+    "unsigned": (lambda s: Snapshot.objects.update(signature=""), "signature does not fit"),
+    "changed bytes": (
+        lambda s: change_dump(s, lambda dump: dump[:-1] + b"\0", sign=False),
+        "signature does not fit",
+    ),
+    "of another turn": (lambda s: Snapshot.objects.update(turn=1), "signature does not fit"),
+    "too new": (
+        lambda s: change_dump(s, lambda dump: dump[:6] + b"\x63\0" + dump[8:], sign=True),
+        "dump format version 99 is newer",
+    ),
+    "signed rubbish": (
+        lambda s: change_dump(s, lambda dump: b"rubbish", sign=True),
+        "not a monty dump",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_unusable_snapshot_is_replaced_by_replay(service, execution, log, damage):
+    hurt, why = DAMAGES[damage]
+    hurt(execution.snapshot)
+    service.complete_call(execution.pk, 1, 20)
+    work()
+    service.complete_call(execution.pk, 2, 3)
+    work()
+    assert service.get_result(execution.pk) == 123
+    assert Execution.objects.get(pk=execution.pk).log == "step 0\nstep 1\nstep 2\n"
+    warnings = [record for record in log.records if record.levelname == "WARNING"]
+    assert len(warnings) == (why is not None)
+    if why:
+        assert why in warnings[0].why
+
+
+def test_snapshot_of_another_execution_is_refused(service, execution, log):
+    other = run(SOURCE.replace("+=", "-="), ["approve"])
+    service.complete_call(other.pk, 0, 100)
+    work()
+    stolen = Snapshot.objects.get(execution=other.pk)
+    Snapshot.objects.filter(execution=execution).update(
+        data=stolen.data, size=stolen.size, signature=stolen.signature
+    )
+    for call_id, value in [(1, 20), (2, 3)]:
+        service.complete_call(execution.pk, call_id, value)
+        work()
+    assert service.get_result(execution.pk) == 123
+
+
+def test_retired_key_still_verifies(service, execution, settings):
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "rotated"
+    snapshot = execution.snapshot
+    snapshot.verify(hashlib.sha256(zlib.decompress(snapshot.data)).hexdigest())
+
+
+def test_failed_dump_leaves_the_journal(service, execution, monkeypatch, log):
+    def refuse(self):
+        raise HostFault("no room")
+
+    monkeypatch.setattr(Interpreter, "dump", refuse)
+    service.complete_call(execution.pk, 1, 20)
+    work()
+    assert not Snapshot.objects.exists()
+    monkeypatch.undo()
+    service.complete_call(execution.pk, 2, 3)
+    work()
+    assert service.get_result(execution.pk) == 123
+    assert "no snapshot" in log.messages
+
+
+def test_older_snapshot_needs_only_the_later_turns(service, execution, monkeypatch):
+    """As when a commit leaves the snapshot out: the turns after it are replayed upon it."""
+    old = Snapshot.objects.get()
+    service.complete_call(execution.pk, 1, 20)
+    work()
+    Snapshot.objects.all().delete()
+    old.save(force_insert=True)
+    replayed = []
+
+    def spy(workflow, journal, *args, **options):
+        replayed.extend(turn.turn for turn in journal)
+        return replay(workflow, journal, *args, **options)
+
+    monkeypatch.setattr(module, "replay", spy)
+    service.complete_call(execution.pk, 2, 3)
+    work()
+    assert service.get_result(execution.pk) == 123
+    assert replayed == [3]
+    # Full replay must load where this run did.
+    assert execution.calls.get(call_id=1).after_load is True
+
+
+def test_mismatch_pauses_and_resume_tries_again(service, execution, log):
+    call = execution.calls.get(call_id=0)
+    execution.calls.filter(pk=call.pk).update(args="[999]")
+    execution.snapshot.delete()
+    service.complete_call(execution.pk, 1, 20)
+    work()
+    paused = Execution.objects.get(pk=execution.pk)
+    assert (paused.status, paused.error_type, paused.due_at) == ("paused", "ReplayMismatch", None)
+    assert paused.error_message == (
+        "Replay differs from the journal at turn 1, call 0: recorded approve [999] {}, "
+        "replayed approve [0] {}."
+    )
+    assert paused.calls.get(call_id=1).delivered_turn is None
+    # An answer for a paused execution is recorded all the same.
+    execution.calls.filter(pk=call.pk).update(args="[0]")
+    service.resume_execution(execution.pk)
+    work()
+    service.complete_call(execution.pk, 2, 3)
+    work()
+    assert service.get_result(execution.pk) == 123
+
+
+def test_program_that_reads_addresses_replays_from_where_it_was_loaded(service):
+    source = """
+class Thing: pass
+seen = []
+for step in range(4):
+    seen.append(str(Thing()))
+    await approve(step)
+len(set(seen))
+"""
+    execution = run(source, ["approve"])
+    for step in range(3):
+        service.complete_call(execution.pk, step, None)
+        work()
+    Snapshot.objects.all().delete()
+    service.complete_call(execution.pk, 3, None)
+    work()
+    assert service.poll(execution.pk)["status"] == "completed"

@@ -1,0 +1,144 @@
+"""kill -9 of every process of a worker: everything still completes, and nothing is left over."""
+
+import os
+import signal
+
+import pytest
+
+from durable_monty import OrchestratorService
+from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
+from tests.processes import members, runworker, until
+from tests.support import SEVEN_CALLS, seven_calls_output
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LEASE = {"LEASE": 2}
+
+
+def start(x):
+    return OrchestratorService().start_execution(SEVEN_CALLS, ["add", "double"], {"x": x})
+
+
+def start_blocking(tmp_path, name="go"):
+    """An execution whose function runs until the file is there."""
+    return OrchestratorService().start_execution(
+        "await block_until(path, started)",
+        ["block_until"],
+        {"path": str(tmp_path / name), "started": str(tmp_path / f"{name}.pid")},
+    )
+
+
+def running_in(tmp_path, name="go"):
+    """The process in which that function runs."""
+    file = tmp_path / f"{name}.pid"
+    return int(until(lambda: file.exists() and file.read_text(), f"{name} was started"))
+
+
+def completed(execution_id):
+    return Execution.objects.filter(pk=execution_id, status=ExecutionStatus.COMPLETED).exists()
+
+
+def attempts(execution_id):
+    return list(
+        Call.objects.filter(execution=execution_id, status=CallStatus.COMPLETED)
+        .order_by("pk")
+        .values_list("attempt", flat=True)
+    )
+
+
+def result(execution_id):
+    return OrchestratorService().get_result(execution_id)
+
+
+def test_idle_children_are_killed(tmp_path):
+    """Stock django-q2 freezes for ever when an idle worker is killed."""
+    with runworker(tmp_path, "--workers=2", settings=LEASE) as process:
+        victims = ["worker", "monitor", "pusher", "worker", "sentinel"]
+        for x, role in enumerate(victims):
+            if role == "sentinel":
+                victim = process.sentinel()
+            else:
+                victim = process.until(lambda role=role: process.pids(role), f"a {role}")[0]
+            os.kill(victim, signal.SIGKILL)
+            execution_id = start(x)
+            process.until(lambda e=execution_id: completed(e), f"work after the death of a {role}")
+            assert result(execution_id) == seven_calls_output(x)
+        process.signal(signal.SIGTERM)
+        process.ends(0)
+
+
+def test_a_running_call_survives_the_death_of_others(tmp_path):
+    with runworker(tmp_path, "--workers=2", settings=LEASE) as process:
+        execution_id = start_blocking(tmp_path)
+        worker = running_in(tmp_path)
+        for role in ["pusher", "monitor", "worker"]:
+            (victim,) = {*process.pids(role)} - {worker}
+            os.kill(victim, signal.SIGKILL)
+        other = start(7)
+        process.until(lambda: completed(other), "other work is done")
+        (tmp_path / "go").touch()
+        process.until(lambda: completed(execution_id), "the running call ends")
+    assert (result(execution_id), attempts(execution_id)) == ("done", [1])
+
+
+@pytest.mark.parametrize("role", ["worker", "sentinel", "main"])
+def test_a_killed_call_is_run_again(tmp_path, role):
+    with runworker(tmp_path, "--workers=2", settings=LEASE) as process:
+        execution_id = start_blocking(tmp_path)
+        worker = running_in(tmp_path)
+        victim = {"worker": worker, "main": process.pid}.get(role) or process.sentinel()
+        os.kill(victim, signal.SIGKILL)
+        (tmp_path / "go").touch()
+        if role == "main":
+            process.popen.wait()
+            until(lambda: not members(process.pid), "no orphan works on")
+            with runworker(tmp_path, settings=LEASE) as successor:
+                successor.until(lambda: completed(execution_id), "another worker runs it")
+        else:
+            process.until(lambda: completed(execution_id), "the call was run again")
+            until(lambda: worker not in members(process.pid), "the worker is gone")
+    assert (result(execution_id), attempts(execution_id)) == ("done", [2])
+
+
+def test_frozen_processes_are_replaced(tmp_path):
+    with runworker(tmp_path, "--workers=1", settings=LEASE) as process:
+        frozen = [*process.pids("pusher"), *process.pids("worker")]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        execution_id = start(1)
+        process.until(lambda: completed(execution_id), "work after pusher and worker froze")
+        assert not members(process.pid) & {*frozen}
+
+        os.kill(process.sentinel(), signal.SIGSTOP)
+        process.until_logged("cluster replaced")
+        execution_id = start(2)
+        process.until(lambda: completed(execution_id), "work after the sentinel froze")
+    assert result(execution_id) == seven_calls_output(2)
+
+
+def test_a_function_that_ends_its_process(tmp_path):
+    with runworker(tmp_path, "--workers=1", settings=LEASE) as process:
+        execution_id = OrchestratorService().start_execution(
+            "await exit_process(path)", ["exit_process"], {"path": str(tmp_path / "died")}
+        )
+        process.until(lambda: completed(execution_id), "its second attempt")
+    assert (result(execution_id), attempts(execution_id)) == ("survived", [2])
+
+
+def test_kills_under_load(tmp_path):
+    """One process after another, while calls run."""
+    ids = [start(x) for x in range(12)]
+    with runworker(tmp_path, "--workers=2", settings=LEASE) as process:
+        for role in ["worker", "pusher", "worker", "monitor", "worker"]:
+            done = Execution.objects.filter(status=ExecutionStatus.COMPLETED).count()
+            os.kill(process.until(lambda r=role: process.pids(r), f"a {role}")[-1], signal.SIGKILL)
+            process.until(
+                lambda n=done: (
+                    all(map(completed, ids))
+                    or Execution.objects.filter(status=ExecutionStatus.COMPLETED).count() > n
+                ),
+                f"progress after the death of a {role}",
+            )
+        process.until(lambda: all(map(completed, ids)), "all complete")
+    assert [result(e) for e in ids] == [seven_calls_output(x) for x in range(12)]
+    assert Call.objects.filter(status=CallStatus.COMPLETED).count() == 7 * 12

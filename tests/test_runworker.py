@@ -1,0 +1,182 @@
+"""`manage.py runworker` as people and service managers meet it."""
+
+import os
+import signal
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command, get_commands, load_command_class
+
+from durable_monty import OrchestratorService
+from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, WorkerProcess
+from tests.processes import manage, members, runworker, until
+from tests.support import SEVEN_CALLS, seven_calls_output
+from tests.test_crashes import (
+    attempts,
+    completed,
+    result,
+    running_in,
+    start,
+    start_blocking,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_until_complete(tmp_path):
+    execution_id = start(5)
+    with manage(tmp_path, "runworker", "--until-complete", "--workers=2") as process:
+        process.ends(0)
+    assert result(execution_id) == seven_calls_output(5)
+    first_line = process.log.read_text().splitlines()[0]
+    assert f"pid {process.pid}: executor django_q, " in first_line
+    worker = WorkerProcess.objects.get()
+    assert (worker.pid, worker.executor) == (process.pid, "django_q")
+    assert worker.stopped_at is not None
+    assert set(Call.objects.values_list("worker", flat=True)) == {worker.pk}
+
+
+def test_two_workers_share_200_executions(tmp_path):
+    ids = [start(x) for x in range(200)]
+    with (
+        manage(tmp_path, "runworker", "--until-complete", "--workers=2") as one,
+        manage(tmp_path, "runworker", "--until-complete", "--workers=2") as two,
+    ):
+        one.ends(0)
+        two.ends(0)
+    assert [result(execution_id) for execution_id in ids] == [
+        seven_calls_output(x) for x in range(200)
+    ]
+    # Claimed once, started once, and no answer was refused: none was settled twice.
+    assert set(Call.objects.values_list("status", "attempt")) == {(CallStatus.COMPLETED, 1)}
+    assert "answer refused" not in one.log.read_text() + two.log.read_text()
+    assert WorkerProcess.objects.exclude(calls=None).distinct().count() == 2
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["alone", "whole group"])
+def test_the_first_signal_drains(tmp_path, group):
+    with runworker(tmp_path, "--workers=1") as process:
+        execution_id, waiting = start_blocking(tmp_path), start_blocking(tmp_path, "later")
+        running_in(tmp_path)
+        process.signal(signal.SIGTERM, group=group)
+        process.until_logged("stopping cluster processes")
+        (tmp_path / "go").touch()
+        process.ends(0)
+    call = Call.objects.get(execution=execution_id)
+    assert (call.status, call.attempt) == (CallStatus.COMPLETED, 1)
+    # What had only been claimed was given back.
+    other = Call.objects.get(execution=waiting)
+    assert (other.status, other.attempt, other.claim) == (CallStatus.PENDING, 0, None)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_second_signal_stops_at_once(tmp_path, number, code):
+    with runworker(tmp_path, "--workers=1") as process:
+        execution_id = start_blocking(tmp_path)
+        running_in(tmp_path)
+        process.signal(number)
+        process.until_logged("stopping cluster processes")
+        process.signal(number)
+        process.ends(code)
+    assert Call.objects.get(execution=execution_id).is_open
+
+
+def test_what_outlasts_the_deadline_is_cut_off_and_run_again(tmp_path):
+    short = {"DRAIN_TIMEOUT": 0.5, "LEASE": 2}
+    with runworker(tmp_path, "--workers=1", settings=short) as process:
+        execution_id = start_blocking(tmp_path)
+        running_in(tmp_path)
+        process.signal(signal.SIGTERM)
+        process.ends(3)
+    assert "Running calls were cut off; they will be run again." in process.tail()
+    (tmp_path / "go").touch()
+    with manage(tmp_path, "runworker", "--until-complete", settings=short) as successor:
+        successor.ends(0)
+    assert (result(execution_id), attempts(execution_id)) == ("done", [2])
+
+
+def test_a_database_that_is_not_migrated(tmp_path):
+    with manage(
+        tmp_path, "runworker", DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3"
+    ) as process:
+        process.ends(1)
+    last = process.tail().splitlines()[-1]
+    assert last.startswith("CommandError: The database 'default' is not migrated (")
+    assert "durable_monty.0001_initial" in last
+    assert last.endswith("Run: manage.py migrate")
+
+
+def test_a_database_out_of_reach(tmp_path):
+    with manage(
+        tmp_path, "runworker", DATABASE_URL=f"sqlite:///{tmp_path}/no/such/directory"
+    ) as process:
+        process.ends(1)
+    assert (
+        "CommandError: The database 'default' cannot be used: unable to open database file"
+        in process.tail()
+    )
+
+
+def test_without_a_cluster_it_only_advances(tmp_path):
+    execution_id = start(1)
+    with runworker(tmp_path, "--no-cluster") as process:
+        calls = Call.objects.filter(execution=execution_id)
+        process.until(lambda: calls.count() == 3, "its first turn")
+        assert len(members(process.pid)) >= 1
+        assert "0 functions" in process.log.read_text()
+        with manage(tmp_path, "runworker", "--until-complete", "--executor=local") as other:
+            other.ends(0)
+        process.signal(signal.SIGTERM)
+        process.ends(0)
+    assert result(execution_id) == seven_calls_output(1)
+
+
+def test_one_round():
+    execution_id = start(1)
+    call_command("runworker", "--once", "--executor=local", stdout=StringIO())
+    assert Execution.objects.get(pk=execution_id).status == ExecutionStatus.WAITING
+    call_command("durable_worker", "--until-complete", "--executor=local", stdout=StringIO())
+    assert result(execution_id) == seven_calls_output(1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers=0"], "argument --workers: '0' is not a whole number of at least 1."),
+        (["--workers=two"], "argument --workers: 'two' is not a whole number of at least 1."),
+        (
+            ["--poll-interval=0"],
+            "argument --poll-interval: '0' is not a positive number of seconds.",
+        ),
+        (
+            ["--poll-interval=nan"],
+            "argument --poll-interval: 'nan' is not a positive number of seconds.",
+        ),
+        (["--database=x"], "argument --database: DATABASES has no 'x'; it has default."),
+        (
+            ["--executor=celery"],
+            "argument --executor: There is no executor 'celery': use django_q, local, or the "
+            "dotted path of a class (celery doesn't look like a module path).",
+        ),
+        (["--executor=os.path.join"], "'os.path.join' is not a subclass of Executor."),
+        (["--once", "--until-complete"], "--until-complete: not allowed with argument --once"),
+        (["--executor=local", "--no-cluster"], "not allowed with argument --executor"),
+        (["--no-cluster", "--workers=2"], "--workers has no meaning with --no-cluster."),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(CommandError) as raised:
+        call_command("runworker", *options, stdout=StringIO())
+    assert message in str(raised.value)
+
+
+def test_the_alias_is_the_same_command():
+    assert get_commands()["runworker"] == get_commands()["durable_worker"] == "durable_monty"
+    names = ("runworker", "durable_worker")
+    runworker_help, alias_help = (
+        load_command_class("durable_monty", name).create_parser("manage.py", "x").format_help()
+        for name in names
+    )
+    assert runworker_help == alias_help
+    assert "3    drained, but running calls had to be cut off" in runworker_help
