@@ -6,7 +6,7 @@ None of them looks at the data or at migrations: an error here would stop `migra
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -20,12 +20,12 @@ from durable_monty import conf
 
 
 @register("durable_monty")
-def check_settings(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     return [*_unknown_settings(), *_wrong_types(), *_time_zone()]
 
 
 @register("durable_monty")
-def check_commands(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+def check_commands(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     owner = get_commands().get("runworker")
     owner_name = owner if isinstance(owner, str) else getattr(owner, "name", "?")
     if owner_name == "durable_monty":
@@ -40,7 +40,7 @@ def check_commands(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckM
 
 
 @register("durable_monty")
-def check_queue(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+def check_queue(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """What django-q2 needs, as measured; only when its executor is the one in use."""
     if "django_q" not in conf.current().EXECUTOR:
         return []
@@ -57,7 +57,7 @@ def check_queue(app_configs: list[AppConfig] | None, **_: Any) -> list[CheckMess
 
 @register("durable_monty", Tags.database)
 def check_databases(
-    app_configs: list[AppConfig] | None, databases: list[str] | None = None, **_: Any
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for alias in databases or ():

@@ -12,7 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 
 from durable_monty import conf, operations
-from durable_monty.exceptions import DatabaseNotMigrated, IllegalTransition
+from durable_monty.exceptions import CallNotFound, DatabaseNotMigrated, IllegalTransition
 from durable_monty.executors.base import Executor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, Execution
@@ -49,10 +49,11 @@ class Worker:
         self._executors = self.executor.serves()
         self._stopping = False
         self._work_came = threading.Event()
+        self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None
         self._beat_at = 0.0
 
-    def run(self, once: bool = False, until_complete: bool = False) -> bool:  # noqa: FBT001, FBT002
+    def run(self, once: bool = False, until_complete: bool = False) -> bool:
         """Works until `stop()`, for one round, or until no execution is scheduled or waiting.
 
         Gives False if running calls had to be cut off at the end; they run again once their
@@ -73,7 +74,7 @@ class Worker:
                     self._loop(threads, until_complete=until_complete)
         finally:
             drained = self.executor.stop(conf.current().DRAIN_TIMEOUT)
-            self._end()
+            drained = self._end() and drained
         return drained
 
     def stop(self) -> None:
@@ -94,15 +95,18 @@ class Worker:
             extra={"worker": self._worker_id, "executor": self.executor.name},
         )
 
-    def _end(self) -> None:
+    def _end(self) -> bool:
+        """Whether everything was recorded; if not, leases and the heartbeat run out."""
         if self._worker_id is None:
-            return
+            return True
         try:
+            self._record_answers()
             operations.retire_worker(self._worker_id, using=self.using)
         except Error as exc:
-            # Its heartbeat stops all the same.
             logger.warning("worker not signed off", extra={"why": str(exc)})
+            return False
         logger.info("worker stopped", extra={"worker": self._worker_id})
+        return True
 
     def _loop(self, threads: ThreadPoolExecutor, *, until_complete: bool) -> None:
         error_pause = 0.0
@@ -126,6 +130,7 @@ class Worker:
         settings = conf.current()
         self._beat()
         self.executor.check()
+        answered = self._record_answers()
         fired = operations.settle_timers(settings.BATCH_SIZE, using=self.using)
         claimed = operations.claim_executions(
             settings.BATCH_SIZE, using=self.using, worker_id=self._worker_id
@@ -135,7 +140,7 @@ class Worker:
             self.executor.calls_came()
         submitted = self._submit_calls()
         checked = self._check_jobs()
-        return bool(fired or claimed or submitted or checked)
+        return bool(answered or fired or claimed or submitted or checked)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -150,6 +155,17 @@ class Worker:
 
     def _is_anything_active(self) -> bool:
         return Execution.objects.using(self.using).active().exists()
+
+    def _record_answers(self) -> int:
+        self._answers += self.executor.take_answers()
+        if not self._answers:
+            return 0
+        refused = operations.settle_attempts(self._answers, using=self.using)
+        recorded = len(self._answers)
+        self._answers.clear()  # not before: they are tried again if the database was out of reach
+        for refusal in refused:
+            logger.warning("answer refused", extra={"why": str(refusal)})
+        return recorded
 
     def _submit_calls(self) -> int:
         claims = operations.claim_calls(
@@ -204,7 +220,7 @@ class Worker:
     def _settle(self, call: Call, answer: Answer) -> None:
         try:
             operations.settle_attempt(ClaimedCall.of(call), answer, using=self.using)
-        except IllegalTransition as exc:
+        except (IllegalTransition, CallNotFound) as exc:
             logger.warning("answer refused", extra={"call": call.pk, "why": str(exc)})
 
 

@@ -135,7 +135,7 @@ def canonical(value):
 # --- laws ---
 
 
-@law(250)
+@law(200)
 @given(values)
 def test_a_value_comes_back_as_it_was(value):
     text = encode(value)
@@ -146,7 +146,7 @@ def test_a_value_comes_back_as_it_was(value):
     assert canonical(decode_for_sandbox(text)) == canonical(value)
 
 
-@law(150)
+@law(100)
 @given(values)
 def test_what_came_back_is_written_as_before(value):
     text = encode(value)
@@ -722,7 +722,7 @@ def without_fold(value):
     return value
 
 
-@law(150)
+@law(100)
 @given(values)
 def test_the_sandbox_takes_whatever_is_stored_and_gives_it_back(pool, value):
     text = encode(without_fold(value))

@@ -4,8 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 
+from durable_monty.functions import DEFAULT_EXECUTOR
+
 if TYPE_CHECKING:
     from durable_monty.models import Call
+    from durable_monty.operations.claim import ClaimedCall
+    from durable_monty.operations.settle import Answer
 
 
 class JobStatus(TypedDict):
@@ -29,6 +33,10 @@ class Executor(ABC):
     wake: Callable[[], None] = staticmethod(lambda: None)
     """Set by the worker: to be called when an answer was recorded, so that it looks at once."""
 
+    def serves(self) -> tuple[str, ...]:
+        """The executor names, as functions are registered with, whose calls it runs."""
+        return (DEFAULT_EXECUTOR, self.name)
+
     @abstractmethod
     def submit_call(self, call: Call) -> str:
         """Starts a call and gives a job id, at most 200 characters.
@@ -51,6 +59,10 @@ class Executor(ABC):
     def capacity(self) -> int:
         """How many more calls it takes now."""
         return 100
+
+    def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
+        """The answers that came since the last time, for the worker to record."""
+        return []
 
     def start(self, using: str, worker_id: int | None) -> None:
         """Called once, before the worker opens its connections and threads."""

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connections
 
 from durable_monty import codec
-from durable_monty.exceptions import IllegalTransition
+from durable_monty.exceptions import CallNotFound, IllegalTransition
 from durable_monty.executors.lease import leases
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
@@ -69,7 +69,7 @@ def _record(claimed: ClaimedCall, answer: Answer, using: str) -> None:
     for wait in _RECORD_WAITS:
         try:
             settle_attempt(claimed, answer, using=using)
-        except IllegalTransition as exc:
+        except (IllegalTransition, CallNotFound) as exc:
             logger.warning("answer refused", extra={"call": claimed.pk, "why": str(exc)})
         except (OperationalError, InterfaceError) as exc:
             if wait is None:

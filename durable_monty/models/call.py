@@ -94,7 +94,12 @@ class Call(models.Model):
     )
     claim = models.UUIDField(_("claim token"), null=True)
     worker = models.ForeignKey(
-        WorkerProcess, models.SET_NULL, null=True, related_name="calls", verbose_name=_("worker")
+        WorkerProcess,
+        models.SET_NULL,
+        null=True,
+        db_index=False,  # every claim would write to it, and nobody asks by it
+        related_name="calls",
+        verbose_name=_("worker"),
     )
     attempt = models.PositiveIntegerField(
         _("attempt"), default=0, help_text=_("How often the function was started.")
@@ -108,6 +113,7 @@ class Call(models.Model):
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
         null=True,
+        db_index=False,
         related_name="+",
         verbose_name=_("answered by"),
     )

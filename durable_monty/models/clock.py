@@ -23,7 +23,5 @@ def database_now(using: str) -> datetime:
     with connection.cursor() as cursor:
         cursor.execute(_NOW[connection.vendor])
         (value,) = cursor.fetchone()
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value + offset
+    now: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return (now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)) + offset

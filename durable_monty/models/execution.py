@@ -105,6 +105,7 @@ class Execution(models.Model):
         WorkerProcess,
         models.SET_NULL,
         null=True,
+        db_index=False,  # every claim would write to it, and nobody asks by it
         related_name="executions",
         verbose_name=_("worker"),
     )

@@ -15,6 +15,7 @@ from durable_monty.operations.resume import resume_execution
 from durable_monty.operations.settle import (
     Answer,
     settle_attempt,
+    settle_attempts,
     settle_by_hand,
     settle_timers,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "resume_execution",
     "retire_worker",
     "settle_attempt",
+    "settle_attempts",
     "settle_by_hand",
     "settle_timers",
     "start_attempts",

@@ -21,7 +21,7 @@ from django.db.models import OuterRef, Subquery
 
 from durable_monty import codec
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
-from durable_monty.models import Call, CallKind, CallStatus, Execution, ExecutionStatus, Snapshot
+from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, Snapshot
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
@@ -191,7 +191,7 @@ def _new_calls(outcome: Advanced, now: datetime) -> Iterable[Call]:
             executor=_executor(request),
             created_at=now,
         )
-        if request.kind == CallKind.CLOCK:
+        if request.kind == "clock":
             call.status, call.result = CallStatus.COMPLETED, request.result
             call.delivered_turn, call.finished_at = turn, now
         elif _is_last(outcome):
@@ -204,7 +204,7 @@ def _new_calls(outcome: Advanced, now: datetime) -> Iterable[Call]:
 
 
 def _executor(request: CallRequest) -> str:
-    if request.kind != CallKind.FUNCTION:
+    if request.kind != "function":
         return ENGINE
     function = FUNCTION_REGISTRY.get(request.function)
     return DEFAULT_EXECUTOR if function is None else function.executor

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection
+from typing import cast
 
 from durable_monty.models import Call, CallKind, CallStatus
-from durable_monty.sandbox import CallRequest, Position, RecordedTurn, Settled
+from durable_monty.sandbox import CallRequest, Kind, Position, RecordedTurn, Settled
 
 
 def answers_of(execution_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, list[Call]]:
@@ -50,7 +51,7 @@ def settled(call: Call) -> Settled:
 def _request(call: Call) -> CallRequest:
     return CallRequest(
         call_id=call.call_id,
-        kind=CallKind(call.kind).value,
+        kind=cast("Kind", call.kind),
         function=call.function,
         args=call.args,
         kwargs=call.kwargs,

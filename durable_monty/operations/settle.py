@@ -15,6 +15,7 @@ from durable_monty import codec, conf
 from durable_monty.exceptions import (
     CallNotFound,
     CallSettled,
+    DurableMontyError,
     ExecutionNotFound,
     LeaseLost,
     UnstorableValue,
@@ -77,14 +78,36 @@ class Answer:
 
 
 def settle_attempt(claimed: ClaimedCall, answer: Answer, *, using: str) -> None:
-    """Records what a running function gave.
+    """As `settle_attempts`, of one; raises its refusal."""
+    for refusal in settle_attempts([(claimed, answer)], using=using):
+        raise refusal
+
+
+def settle_attempts(
+    answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str
+) -> list[DurableMontyError]:
+    """Records what running functions gave, in one transaction, and gives what was refused.
 
     Saying the same again is fine (the first commit's acknowledgement may have been lost). An
-    answer after the lease ran out is still taken while nobody else has claimed the call.
-    Raises `LeaseLost` if somebody has, `CallSettled` if it was answered or withdrawn.
+    answer after the lease ran out is still taken while nobody else has claimed the call:
+    `LeaseLost` if somebody has, `CallSettled` if it was answered or withdrawn, `CallNotFound` if
+    it was deleted.
     """
-    call = _find(using, pk=claimed.pk)
-    _settle(call, answer, using, token=claimed.token)
+    calls = Call.objects.using(using).in_bulk([claimed.pk for claimed, _answer in answers])
+    refused: list[DurableMontyError] = []
+    with write(using):
+        now = database_now(using)
+        _wake([call.execution_id for call in calls.values()], now, using)
+        for claimed, answer in sorted(answers, key=lambda item: item[0].pk):
+            call = calls.get(claimed.pk)
+            if call is None:
+                refused.append(CallNotFound("(deleted)", claimed.pk))
+                continue
+            if _settle(call, answer, Q(claim=claimed.token), now, using):
+                continue
+            if call.claim != claimed.token or not answer.is_on(call):
+                refused.append(_refusal(call, answer))
+    return refused
 
 
 def settle_by_hand(
@@ -103,7 +126,12 @@ def settle_by_hand(
     if not Execution.objects.using(using).filter(pk=execution_id).exists():
         raise ExecutionNotFound(execution_id)
     call = _find(using, execution_id=execution_id, call_id=call_id)
-    _settle(call, answer, using, completed_by=user, reason=codec.clean_text(reason, 10_000))
+    with write(using):
+        now = database_now(using)
+        _wake([call.execution_id], now, using)
+        note = {"completed_by": user, "reason": codec.clean_text(reason, 10_000)}
+        if not _settle(call, answer, Q(), now, using, **note):
+            raise _refusal(call, answer)
     return call
 
 
@@ -130,34 +158,26 @@ def _find(using: str, **lookup: Any) -> Call:
     return call
 
 
-def _settle(
-    call: Call, answer: Answer, using: str, *, token: uuid.UUID | None = None, **by_hand: Any
-) -> None:
-    with write(using):
-        now = database_now(using)
-        # The execution first: every write locks executions, then calls, each in id order.
-        _wake([call.execution_id], now, using)
-        fence = Q() if token is None else Q(claim=token)
-        settled = (
-            Call.objects.using(using)
-            .filter(fence, pk=call.pk)
-            .open()
-            .update(
-                status=answer.status,
-                result=answer.result,
-                error_type=answer.error_type,
-                error_message=answer.error_message,
-                error_traceback=answer.error_traceback,
-                finished_at=now,
-                due_at=None,
-                **by_hand,
-            )
+def _settle(call: Call, answer: Answer, fence: Q, now: datetime, using: str, **note: Any) -> bool:
+    """Whether the call was open to this answer; if not, `call` is read again."""
+    settled = (
+        Call.objects.using(using)
+        .filter(fence, pk=call.pk)
+        .open()
+        .update(
+            status=answer.status,
+            result=answer.result,
+            error_type=answer.error_type,
+            error_message=answer.error_message,
+            error_traceback=answer.error_traceback,
+            finished_at=now,
+            due_at=None,
+            **note,
         )
-        if settled:
-            return
+    )
+    if not settled:
         call.refresh_from_db(using=using)
-        if token is None or call.claim != token or not answer.is_on(call):
-            raise _refusal(call, answer)
+    return bool(settled)
 
 
 def _refusal(call: Call, answer: Answer) -> LeaseLost | CallSettled:
@@ -167,7 +187,10 @@ def _refusal(call: Call, answer: Answer) -> LeaseLost | CallSettled:
 
 
 def _wake(execution_ids: Sequence[uuid.UUID], now: datetime, using: str) -> None:
-    """Makes executions due; one that is being advanced sees `wakeups` when it commits."""
+    """Makes executions due; one that is being advanced sees `wakeups` when it commits.
+
+    Before any call is touched: every write locks executions, then calls, each in id order.
+    """
     executions = Execution.objects.using(using)
     ids = sorted(set(execution_ids))
     if len(ids) > 1:

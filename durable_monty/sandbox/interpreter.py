@@ -213,10 +213,10 @@ class Interpreter:
     def _call(self, snapshot: FunctionSnapshot, target: str) -> SyncSnapshot:
         name, limit = snapshot.function_name, self.value_limit(snapshot.call_id)
         try:
-            args = to_text(list(snapshot.args), f"{name}() args", limit)
-            kwargs = to_text(snapshot.kwargs, f"{name}() kwargs", limit)
-        except UnstorableValue as exc:
-            return snapshot.resume({"exc_type": "TypeError", "message": str(exc)})
+            args = to_text(list(snapshot.args), "args", limit)
+            kwargs = to_text(snapshot.kwargs, "kwargs", limit)
+        except (UnstorableValue, TypeError) as exc:  # TypeError: a set of sandbox instances
+            return snapshot.resume({"exc_type": "TypeError", "message": f"{name}(): {exc}"})
         except NotAwaited as exc:
             message = f"{name}() was given a coroutine: await {self._call_name(exc)}(...) first"
             return snapshot.resume({"exc_type": "TypeError", "message": message})
@@ -273,7 +273,7 @@ class Interpreter:
             output = to_text(snapshot.output, "output", self.limits.value_bytes)
         except NotAwaited as exc:
             return self._not_awaited(exc.call_id, self._call_name(exc))
-        except (UnstorableValue, RecursionError) as exc:
+        except (UnstorableValue, TypeError) as exc:
             return Failed("TypeError", f"The output cannot be stored: {exc}")
         # Whatever is awaited suspends the turn, so these calls can only have been forgotten.
         for call in self._calls:

@@ -32,7 +32,7 @@ _UNAWAITED = re.compile(
     r'|coroutine object (?P<coroutine>[^"]+)|gather\(\d+\))>"'
 )
 _FUNCTION = re.compile(r"\"<function '(?P<name>[^'\"]*)' at 0x[0-9a-f]+>\"")
-_MAX_DEPTH = 1000
+_HOLDERS = (list, tuple, dict, MontyClassProxy)
 
 
 class NotAwaited(Exception):
@@ -48,7 +48,7 @@ def to_text(value: Any, path: str, max_bytes: int | None) -> str:
     try:
         text = codec.encode(value, path=path, max_bytes=max_bytes)
     except UnstorableValue:
-        text = codec.encode(_with_records(value, 0), path=path, max_bytes=max_bytes)
+        text = codec.encode(_with_records(value, {}), path=path, max_bytes=max_bytes)
     if '"<' in text:
         if match := _UNAWAITED.search(text):
             call_id = match["call_id"]
@@ -70,15 +70,26 @@ def to_sandbox(answer: Settled) -> ExternalSettledResult:
     return {"exc_type": known, "message": answer.error_message}
 
 
-def _with_records(value: Any, depth: int) -> Any:
-    """Instances of sandbox classes as records; the rest as it is."""
-    if depth > _MAX_DEPTH:
-        return value  # encode() refuses it, with the path
-    if isinstance(value, MontyClassProxy):
-        attributes = _with_records(value.attributes, depth + 1)
-        return codec.Record(value.name, attributes)
-    if type(value) in (list, tuple):
-        return type(value)(_with_records(item, depth + 1) for item in value)
-    if type(value) is dict:
-        return {key: _with_records(item, depth + 1) for key, item in value.items()}
-    return value
+def _with_records(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
+    """Instances of sandbox classes as records; the rest as it is.
+
+    `seen`, by id, keeps what is shared shared: sixty rounds of `x = [x, x]` are sixty lists.
+    """
+    if depth > codec.MAX_DEPTH or type(value) not in _HOLDERS:
+        return value  # encode() refuses what is too deep, with the path
+    if id(value) not in seen:
+        deeper = depth + 1
+        if isinstance(value, MontyClassProxy):
+            seen[id(value)] = codec.Record(
+                value.name, _with_records(value.attributes, seen, deeper)
+            )
+        elif type(value) is list:
+            seen[id(value)] = items = []  # before its items: it may hold itself
+            items += [_with_records(item, seen, deeper) for item in value]
+        elif type(value) is tuple:
+            seen[id(value)] = tuple(_with_records(item, seen, deeper) for item in value)
+        else:
+            entries: dict[Any, Any] = {}
+            seen[id(value)] = entries
+            entries |= {key: _with_records(item, seen, deeper) for key, item in value.items()}
+    return seen[id(value)]

@@ -194,3 +194,9 @@ def test_of_many_answers_at_once_exactly_one_wins(service):
     assert (len(won), len(refused)) == (1, 5)
     advance(execution_id)
     assert service.get_result(execution_id) == won[0]
+
+
+def test_answer_of_a_deleted_call_is_refused(claimed):
+    Execution.objects.all().delete()
+    (refusal,) = operations.settle_attempts([(claimed, Answer("3"))], using="default")
+    assert str(refusal) == f"Execution (deleted) has no call {claimed.pk}."

@@ -160,10 +160,12 @@ def test_uncaught_exception_has_the_sandbox_traceback():
         ("async def h(): pass\n[h()]", "RuntimeError", "h(...) was never awaited"),
         ("await f(g(1))", "TypeError", "f() was given a coroutine: await g(...) first"),
         ("def h(): pass\nawait f(h)", "TypeError", "the function h cannot leave the workflow"),
-        ("await f(...)", "TypeError", "f() args"),
+        ("await f(...)", "TypeError", "f(): args"),
         ("int", "TypeError", "The output cannot be stored: output: "),
         ("'x' * 20_000", "TypeError", "The output cannot be stored: output: "),
-        ("await f('x' * 20_000)", "TypeError", "f() args"),
+        ("class P: pass\nawait f({P()})", "TypeError", "f(): unhashable"),
+        ("class P: pass\n{P()}", "TypeError", "The output cannot be stored: unhashable"),
+        ("await f('x' * 20_000)", "TypeError", "f(): args"),
     ],
 )
 def test_mistake_has_a_clear_error(source, error_type, message):
@@ -188,6 +190,7 @@ def test_mistake_has_a_clear_error(source, error_type, message):
             False,
         ),
         ("x = []\nfor i in range(20_000): x = [x]\nx", "TypeError", "cannot be stored", False),
+        ("x = [1]\nfor i in range(60): x = [x, x]\nx", "TypeError", "cannot be stored", False),
     ],
 )
 def test_limit_has_a_clear_error(source, error_type, message, limit):

@@ -1,0 +1,290 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+
+from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
+from durable_monty.exceptions import DatabaseNotMigrated
+from durable_monty.executor import Executor
+from durable_monty.models import Call, WorkerProcess
+from tests.support import SEVEN_CALLS, seven_calls_output
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Jobs(Executor):
+    """An executor whose jobs run elsewhere: a dict stands for the other machine."""
+
+    name = "jobs"
+
+    def __init__(self):
+        self.jobs, self.submitted = {}, []
+
+    def submit_call(self, call):
+        job_id = f"job-{len(self.submitted)}"
+        self.submitted.append((call.function, call.args))
+        self.jobs[job_id] = {"status": "queued"}
+        return job_id
+
+    def check_job(self, job_id):
+        return self.jobs[job_id]
+
+    def get_stats(self):
+        return {"jobs": len(self.jobs)}
+
+
+def round_of(worker):
+    with ThreadPoolExecutor(1) as threads:
+        return worker._round(threads)
+
+
+def test_local_threads_run_many_workflows(service):
+    ids = [service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": x}) for x in range(25)]
+    assert Worker(service, LocalExecutor()).run(until_complete=True) is True
+    assert [service.get_result(execution_id) for execution_id in ids] == [
+        seven_calls_output(x) for x in range(25)
+    ]
+    assert set(Call.objects.values_list("attempt", flat=True)) == {1}
+    row = WorkerProcess.objects.get()
+    assert (row.executor, row.stopped_at is None) == ("local", False)
+
+
+def test_two_workers_share_the_work(service):
+    ids = [service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": x}) for x in range(25)]
+    errors = []
+
+    def work():
+        try:
+            Worker(OrchestratorService(), LocalExecutor(2)).run(until_complete=True)
+        except Exception as exc:
+            errors.append(exc)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert [service.get_result(execution_id) for execution_id in ids] == [
+        seven_calls_output(x) for x in range(25)
+    ]
+    assert set(Call.objects.values_list("attempt", flat=True)) == {1}
+
+
+def test_once_is_one_round(service):
+    execution_id = service.start_execution("await double(await double(3))", ["double"])
+    worker = Worker(service, LocalExecutor())
+    for status in ["waiting", "waiting", "completed"]:
+        worker.run(once=True)
+        assert service.poll(execution_id)["status"] == status
+    assert service.get_result(execution_id) == 12
+
+
+def test_once_and_until_complete_exclude_each_other(service):
+    with pytest.raises(ValueError, match="Choose one"):
+        Worker(service, LocalExecutor()).run(once=True, until_complete=True)
+
+
+def test_until_complete_waits_for_people(service):
+    execution_id = service.start_execution("await approve(1)", ["approve"])
+    worker = Worker(service, LocalExecutor())
+    thread = threading.Thread(target=lambda: (worker.run(until_complete=True), connection.close()))
+    thread.start()
+    while not service.get_pending_calls(execution_id):
+        assert thread.is_alive()
+    service.complete_call(execution_id, 0, "yes")
+    thread.join(30)
+    assert not thread.is_alive()
+    assert service.get_result(execution_id) == "yes"
+
+
+def test_stop_ends_the_loop_and_lets_calls_end(service, tmp_path):
+    execution_id = service.start_execution(
+        "await block_until(gate, started)",
+        ["block_until"],
+        {"gate": str(tmp_path / "gate"), "started": str(tmp_path / "started")},
+    )
+    worker = Worker(service, LocalExecutor())
+    drained = []
+
+    def work():
+        drained.append(worker.run())
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not (tmp_path / "started").exists():
+        assert thread.is_alive()
+    worker.stop()
+    (tmp_path / "gate").write_text("")
+    thread.join(30)
+    assert drained == [True]
+    assert Call.objects.get(execution=execution_id).status == "completed"
+
+
+def test_drain_has_a_deadline(service, tmp_path, durable_settings):
+    durable_settings(DRAIN_TIMEOUT=0.05)
+    service.start_execution(
+        "await block_until(gate)", ["block_until"], {"gate": str(tmp_path / "gate")}
+    )
+    assert Worker(service, LocalExecutor()).run(once=True) is False
+    assert Call.objects.get().status == "submitted"
+    (tmp_path / "gate").write_text("")
+
+
+def test_jobs_elsewhere_are_asked_for(service, move_clock):
+    execution_id = service.start_execution("await add(1, 2) + await add(3, 4)", ["add"])
+    executor = Jobs()
+    worker = Worker(service, executor)
+    assert round_of(worker)
+    assert executor.submitted == [("add", "[1,2]")]
+    call = Call.objects.get()
+    assert (call.status, call.job_id, call.attempt) == ("submitted", "job-0", 1)
+
+    move_clock(1)
+    executor.jobs["job-0"] = {"status": "started"}
+    round_of(worker)
+    assert Call.objects.get().status == "submitted"
+
+    # Another worker, after this one died, asks for the same job: it does not start a second.
+    executor.jobs["job-0"] = {"status": "finished", "result": 3}
+    move_clock(1)
+    other = Worker(service, executor)
+    round_of(other)
+    round_of(other)
+    assert executor.submitted == [("add", "[1,2]"), ("add", "[3,4]")]
+
+    executor.jobs["job-1"] = {"status": "failed", "error": "out of memory"}
+    move_clock(1)
+    round_of(other)
+    round_of(other)
+    assert service.poll(execution_id)["error"] == "RuntimeError: out of memory"
+
+
+def test_unknown_job_is_submitted_again(service, move_clock, log):
+    service.start_execution("await add(1, 2)", ["add"])
+    executor = Jobs()
+    worker = Worker(service, executor)
+    round_of(worker)
+    executor.jobs.clear()
+    move_clock(1)
+    round_of(worker)
+    round_of(worker)
+    assert executor.submitted == [("add", "[1,2]")] * 2
+    assert Call.objects.get().attempt == 2
+    assert "job is unknown, the call is submitted again" in log.messages
+
+
+def test_refused_submission_fails_the_call(service):
+    class Refusing(Jobs):
+        def submit_call(self, call):
+            raise ConnectionError("no such queue")
+
+    execution_id = service.start_execution("await add(1, 2)", ["add"])
+    worker = Worker(service, Refusing())
+    round_of(worker)
+    round_of(worker)
+    assert service.poll(execution_id)["error"] == ("RuntimeError: ConnectionError: no such queue")
+
+
+def test_job_result_that_cannot_be_stored_fails_the_call(service, move_clock):
+    execution_id = service.start_execution("await add(1, 2)", ["add"])
+    executor = Jobs()
+    worker = Worker(service, executor)
+    round_of(worker)
+    executor.jobs["job-0"] = {"status": "finished", "result": object()}
+    move_clock(1)
+    round_of(worker)
+    round_of(worker)
+    assert service.poll(execution_id)["error"].startswith(
+        "TypeError: add() returned what cannot be stored: result: "
+    )
+
+
+def test_database_out_of_reach_is_waited_for(service, monkeypatch, log):
+    execution_id = service.start_execution("await add(1, 2)", ["add"])
+    errors = [OperationalError("the database is starting up") for _ in range(2)]
+    claim = operations.claim_executions
+
+    def flaky(*args, **options):
+        if errors:
+            raise errors.pop()
+        return claim(*args, **options)
+
+    monkeypatch.setattr(operations, "claim_executions", flaky)
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert service.get_result(execution_id) == 3
+    assert log.messages.count("database error") == 2
+
+
+def test_answers_survive_a_database_out_of_reach(service, monkeypatch):
+    execution_id = service.start_execution(
+        "await note(path, 'ran')", ["note"], {"path": "/dev/null"}
+    )
+    errors = [OperationalError("gone") for _ in range(2)]
+    settle = operations.settle_attempts
+
+    def flaky(*args, **options):
+        if errors:
+            raise errors.pop()
+        return settle(*args, **options)
+
+    monkeypatch.setattr(operations, "settle_attempts", flaky)
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert service.get_result(execution_id) == "ran"
+    assert Call.objects.get().attempt == 1
+
+
+def test_answer_that_comes_too_late_is_logged(service, log, tmp_path):
+    execution_id = service.start_execution(
+        "await block_until(gate)", ["block_until"], {"gate": str(tmp_path / "gate")}
+    )
+    executor = LocalExecutor()
+    worker = Worker(service, executor)
+    round_of(worker)
+    service.complete_call(execution_id, 0, "by hand")
+    (tmp_path / "gate").write_text("")
+    executor.stop(10)
+    round_of(worker)
+    assert "answer refused" in log.messages
+    assert service.get_result(execution_id) == "by hand"
+
+
+def test_long_call_keeps_its_lease(service, durable_settings, tmp_path):
+    """The lease is renewed while the function runs, so that nobody starts it a second time."""
+    durable_settings(LEASE=0.3)
+    execution_id = service.start_execution(
+        "await block_until(gate)", ["block_until"], {"gate": str(tmp_path / "gate")}
+    )
+    executor = LocalExecutor()
+    worker = Worker(service, executor)
+    round_of(worker)
+    renewed = Call.objects.get().due_at
+    rounds = 0
+    while rounds < 3:
+        due_at = Call.objects.get().due_at
+        if due_at > renewed:
+            renewed, rounds = due_at, rounds + 1
+        assert operations.claim_calls(["block_until"], ["default"], 1, using="default") == []
+    (tmp_path / "gate").write_text("")
+    executor.stop(10)
+    round_of(worker)
+    assert service.poll(execution_id)["status"] in ("waiting", "completed")
+    assert Call.objects.get().attempt == 1
+
+
+def test_worker_refuses_a_database_that_is_not_migrated(service, monkeypatch):
+    MigrationRecorder(connection).record_unapplied("durable_monty", "0001_initial")
+    try:
+        with pytest.raises(DatabaseNotMigrated) as caught:
+            Worker(service, LocalExecutor()).run(once=True)
+    finally:
+        MigrationRecorder(connection).record_applied("durable_monty", "0001_initial")
+    assert str(caught.value) == (
+        "The database 'default' is not migrated (durable_monty.0001_initial). "
+        "Run: manage.py migrate"
+    )
