@@ -1,0 +1,146 @@
+"""The memory that the processes of a cluster share: who is doing what since when.
+
+Each field has one writer at a time and is a machine word, so it needs no lock. Times are
+`time.monotonic()`, which is the same clock in all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from durable_monty.executors.django_q.channels import Channel
+
+# A worker that ends its tasks within so many seconds may have so many more waiting for it.
+_QUICK = 0.1
+_AHEAD = 4
+
+
+class Seat(ctypes.Structure):
+    """The place of one worker; its successor takes it over."""
+
+    _fields_ = (
+        ("taken", ctypes.c_longlong),  # how many tasks it took
+        ("busy_since", ctypes.c_double),  # 0: it waits for a task
+        ("last_took", ctypes.c_double),  # seconds
+        ("call", ctypes.c_longlong),  # the primary key of the call that it runs; 0: none
+        ("token", ctypes.c_char * 32),
+    )
+
+    def take(self) -> None:
+        self.busy_since = time.monotonic()
+        self.taken += 1
+
+    def rest(self) -> None:
+        if self.busy_since:
+            self.last_took = time.monotonic() - self.busy_since
+        self.call = 0
+        self.busy_since = 0
+
+    def clear(self) -> None:
+        """For a new worker: how quick its tasks are is not known yet."""
+        self.call = 0
+        self.busy_since = 0
+        self.last_took = math.inf
+
+    def is_quick(self, now: float) -> bool:
+        running = now - self.busy_since if self.busy_since else 0
+        return max(self.last_took, running) < _QUICK
+
+
+class Pulse(ctypes.Structure):
+    _fields_ = (
+        ("sentinel", ctypes.c_double),  # when its guard loop last came round
+        ("pusher", ctypes.c_double),
+        ("put", ctypes.c_longlong),  # how many tasks were put for the workers
+        ("put_at", ctypes.c_double),
+    )
+
+
+class Board:
+    def __init__(self, workers: int) -> None:
+        context = multiprocessing.get_context("fork")
+        self.seats: list[Seat] = list(context.RawArray(Seat, workers))
+        self.pulse: Any = context.RawValue(Pulse)
+        for seat in self.seats:
+            seat.clear()
+
+    @property
+    def running_calls(self) -> int:
+        return sum(1 for seat in self.seats if seat.call)
+
+
+class TaskChannel(Channel):
+    """From the pusher to the workers. It knows how many more tasks they could start soon."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+        self.seat: Seat | None = None
+
+    def beat(self) -> None:
+        self._board.pulse.pusher = time.monotonic()
+
+    def put(self, message: Any) -> None:
+        super().put(message)
+        self._board.pulse.put += 1
+        self._board.pulse.put_at = time.monotonic()
+
+    def get(self, *, block: bool = True) -> Any:
+        if self.seat is None:
+            return super().get(block=block)
+        self.seat.rest()
+        message = super().get(block=block)
+        self.seat.take()
+        return message
+
+    def take_back(self) -> Iterator[Any]:
+        """The tasks that no worker has taken yet."""
+        while True:
+            try:
+                yield self.get(block=False)
+            except BlockingIOError:
+                return
+
+    def room(self) -> int:
+        """A task for each worker that waits, and a few ahead for each that is quick.
+
+        Not more: the lease of a call counts from its claim, and what waits here behind a long
+        one could have been run elsewhere.
+        """
+        now = time.monotonic()
+        seats = self._board.seats
+        wanted = sum((not seat.busy_since) + _AHEAD * seat.is_quick(now) for seat in seats)
+        waiting = self._waiting(now)
+        # Half of it at once: a claim of many costs little more than a claim of one.
+        return 0 if 2 * waiting > wanted else wanted - waiting
+
+    def _waiting(self, now: float) -> int:
+        pulse = self._board.pulse
+        waiting: int = pulse.put - sum(seat.taken for seat in self._board.seats)
+        if waiting and now - pulse.put_at > 1 and self.empty():
+            # Some process was killed between a message and its count.
+            pulse.put -= waiting
+            return 0
+        return max(0, waiting)
+
+
+class ResultChannel(Channel):
+    """From the workers to the monitor, which needs no results of ours: they are recorded."""
+
+    def __init__(self, ours: Callable[..., Any]) -> None:
+        super().__init__()
+        self._ours = ours
+
+    def put(self, message: Any) -> None:
+        if isinstance(message, dict) and message.get("func") is self._ours:
+            return
+        try:
+            super().put(message)
+        except Exception as exc:  # noqa: BLE001
+            # A value that cannot be pickled; django-q2's own queue drops it in silence.
+            super().put({**message, "result": f"{type(exc).__name__}: {exc}", "success": False})

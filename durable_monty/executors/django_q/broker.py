@@ -1,0 +1,156 @@
+"""The call table as django-q2's broker: no second queue, no double write."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from django.db import Error, connections
+from django_q.brokers import Broker, get_broker
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.signing import SignedPackage
+
+from durable_monty import conf
+from durable_monty.executors.django_q.board import TaskChannel
+from durable_monty.executors.django_q.channels import Bell
+from durable_monty.executors.django_q.task import task_for
+from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
+from durable_monty.models import Call
+from durable_monty.models.clock import database_now
+from durable_monty.operations.claim import ClaimedCall, claim_calls
+
+logger = logging.getLogger("durable_monty")
+
+NAME = "django_q"
+SERVED = (DEFAULT_EXECUTOR, NAME)
+
+_ERROR_PAUSE = 0.5
+_FULL_PAUSES = (0.001, 0.02)  # seconds: first, longest
+
+Package = tuple[Any, str]
+
+
+class CallSource(Broker):  # type: ignore[misc]
+    """Gives out due calls before anything else. Acknowledging one does nothing: its answer is
+    recorded by the worker, and if that died, its lease brings it back."""
+
+    using = "default"
+    worker_id: int | None = None
+    # These two are set in a cluster of ours.
+    tasks: TaskChannel | None = None
+    calls_came: Bell | None = None
+    _full_pause = 0.0
+    _failing = False
+
+    def dequeue(self) -> list[Package] | None:
+        """What to start next. It waits a little when there is nothing, and never raises for a
+        database out of reach: django-q2 would sleep 10 s and replace the pusher."""
+        if self.tasks is not None:
+            self.tasks.beat()
+        if (room := self._room()) <= 0:
+            self._full_pause = min(2 * self._full_pause or _FULL_PAUSES[0], _FULL_PAUSES[1])
+            time.sleep(self._full_pause)
+            return None
+        self._full_pause = 0.0
+        try:
+            claims = self._claim(room)
+            packages = [self._package(claimed) for claimed in claims] or self._other_tasks()
+        except Error as exc:
+            if not self._failing:
+                logger.warning("calls not claimed", extra={"why": str(exc)})
+            self._failing = True
+            connections[self.using].close()
+            time.sleep(_ERROR_PAUSE)
+            return None
+        self._failing = False
+        return packages
+
+    def acknowledge(self, task_id: Any) -> None:
+        if not _is_call(task_id):
+            super().acknowledge(task_id)
+
+    def fail(self, task_id: Any) -> None:
+        if not _is_call(task_id):
+            super().fail(task_id)
+
+    def _room(self) -> int:
+        if self.tasks is None:
+            # django-q2's pusher blocks when its queue is full (Q_CLUSTER["queue_limit"]).
+            return max(1, min(int(Conf.BULK), int(Conf.WORKERS)))
+        return self.tasks.room()
+
+    def _claim(self, limit: int) -> list[ClaimedCall]:
+        return claim_calls(
+            FUNCTION_REGISTRY.served_by(SERVED),
+            SERVED,
+            limit,
+            using=self.using,
+            worker_id=self.worker_id,
+        )
+
+    def _package(self, claimed: ClaimedCall) -> Package:
+        return f"call-{claimed.pk}", SignedPackage.dumps(task_for(claimed, self.using))
+
+    def _other_tasks(self) -> list[Package] | None:
+        """The project's own tasks; waits a little if there are none."""
+        self._pause()
+        return None
+
+    def _pause(self) -> None:
+        seconds = conf.current().POLL_INTERVAL
+        if self.calls_came is None:
+            time.sleep(seconds)
+        else:
+            self.calls_came.wait(seconds)
+
+
+class CallBroker(CallSource):
+    """Calls only. What django-q2's scheduler puts goes to the project's own broker."""
+
+    def enqueue(self, task: str) -> Any:
+        broker = get_broker(self.list_key)
+        if isinstance(broker, CallBroker):
+            raise TypeError(
+                "CallBroker takes no tasks. Set Q_CLUSTER['broker_class'] to "
+                "'durable_monty.executors.django_q.SharedBroker'."
+            )
+        return broker.enqueue(task)
+
+    def queue_size(self) -> int:
+        return (
+            Call.objects.using(self.using)
+            .due(database_now(self.using))
+            .filter(executor__in=SERVED)
+            .count()
+        )
+
+    def lock_size(self) -> int:
+        return 0
+
+    def ping(self) -> bool:
+        return True
+
+    def info(self) -> str:
+        return "durable_monty"
+
+    @staticmethod
+    def get_cache() -> None:
+        """No statistics: django-q2 would write them to the cache twice a second."""
+        return
+
+
+class SharedBroker(CallSource, ORM):  # type: ignore[misc]
+    """Q_CLUSTER["broker_class"]: due calls first, then the ordinary tasks of the ORM broker."""
+
+    def _other_tasks(self) -> list[Package] | None:
+        if not self.queue_size():
+            # Not left to ORM.dequeue, which would sleep for Q_CLUSTER["poll"].
+            return super()._other_tasks()
+        tasks: list[Package] | None = ORM.dequeue(self)
+        return tasks
+
+
+def _is_call(task_id: Any) -> bool:
+    return isinstance(task_id, str) and task_id.startswith("call-")

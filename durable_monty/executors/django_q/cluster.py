@@ -1,0 +1,96 @@
+"""A cluster as the main process sees it: the sentinel, and the tree that ends with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+
+from django.db import connections
+from django_q.conf import Conf
+
+from durable_monty import conf
+from durable_monty.exceptions import ClusterNotStarted
+from durable_monty.executors.django_q.board import Board
+from durable_monty.executors.django_q.broker import CallSource
+from durable_monty.executors.django_q.channels import Bell, Flag
+from durable_monty.executors.django_q.sentinel import Links, run_sentinel
+
+_STARTS_WITHIN = 15.0
+_DIES_WITHIN = 5.0
+
+
+class Cluster:
+    """Not `django_q.cluster.Cluster`: that installs signal handlers whose `stop()` runs in signal
+    context and can deadlock, and it waits without end for processes that may be dead."""
+
+    def __init__(self, broker: CallSource, workers: int, answers: Bell) -> None:
+        """Forks; raises `ClusterNotStarted`."""
+        _check_place()
+        self.board = Board(workers)
+        links = Links(self.board, stop=Flag(), started=Flag(), answers=answers)
+        self._stop = links.stop
+        connections.close_all()  # the children must not share one
+        self._process = multiprocessing.get_context("fork").Process(
+            target=run_sentinel,
+            args=(os.getpid(), broker, links),
+            name="durable_monty-cluster",
+        )
+        self._process.start()
+        self._beat, self._silence, self._looked_at = 0.0, 0.0, time.monotonic()
+        self._await(links.started)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def failure(self) -> str:
+        """What is wrong with it; empty if nothing is."""
+        now = time.monotonic()
+        # A machine that was suspended has not been silent all that time.
+        looked = min(now - self._looked_at, 1.0)
+        self._looked_at = now
+        if not self._process.is_alive():
+            return f"its sentinel ended with exit code {self._process.exitcode}"
+        beat = self.board.pulse.sentinel
+        self._silence = 0.0 if beat != self._beat else self._silence + looked
+        self._beat = beat
+        if self._silence > max(conf.current().LEASE, 3 * float(Conf.GUARD_CYCLE)):
+            return "its sentinel is frozen"
+        return ""
+
+    def drain(self, timeout: float) -> bool:
+        """Lets running calls end and gives back the others; False if some had to be killed."""
+        self._stop.set()
+        self._process.join(timeout)
+        if self._process.is_alive():
+            self.kill()
+            self._process.join(_DIES_WITHIN)
+        return not self.board.running_calls
+
+    def kill(self) -> None:
+        """SIGKILL to the whole tree; safe in a signal handler."""
+        self._process.kill()
+
+    def _await(self, started: Flag) -> None:
+        deadline = time.monotonic() + _STARTS_WITHIN
+        while not started.wait(0.1):
+            if not self._process.is_alive():
+                raise ClusterNotStarted(
+                    f"its sentinel ended with exit code {self._process.exitcode}"
+                )
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ClusterNotStarted(f"its sentinel was not ready after {_STARTS_WITHIN:g} s")
+
+
+def _check_place() -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise ClusterNotStarted("this system cannot fork; use another executor")
+    if threading.current_thread() is not threading.main_thread():
+        # Its processes end with the thread that forked them.
+        raise ClusterNotStarted("it must be started in the main thread of its process")

@@ -1,0 +1,197 @@
+"""The guard of a cluster: django-q2's own, with children that end with it and channels that
+survive the death of any of them."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from django.db import Error, connections
+from django_q.cluster import Sentinel
+from django_q.conf import Conf
+from django_q.monitor import monitor
+from django_q.pusher import pusher
+from django_q.worker import worker
+
+from durable_monty import conf
+from durable_monty.exceptions import IllegalTransition
+from durable_monty.executors.django_q import task
+from durable_monty.executors.django_q.board import Board, ResultChannel, Seat, TaskChannel
+from durable_monty.executors.django_q.broker import CallSource
+from durable_monty.executors.django_q.channels import Bell, Flag
+from durable_monty.executors.django_q.lifeline import end_with
+from durable_monty.models import Call
+from durable_monty.operations.claim import ClaimedCall, release_calls
+from durable_monty.operations.settle import Answer, settle_attempt
+
+logger = logging.getLogger("durable_monty")
+
+_PUSHER_ENDS_WITHIN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What the sentinel shares with the main process."""
+
+    board: Board
+    stop: Flag
+    started: Flag
+    answers: Bell
+
+
+class CallSentinel(Sentinel):  # type: ignore[misc]
+    def __init__(self, parent: int, broker: CallSource, links: Links) -> None:
+        super().__init__(links.stop, links.started, uuid.uuid4(), broker, start=False)
+        # A SIGTERM to the whole process group is for the main process, which drains.
+        signal.signal(signal.SIGTERM, _ignore)
+        self.parent_pid = parent
+        self.pool_size = len(links.board.seats)
+        self.board = links.board
+        self.answers = links.answers
+        self.event_out = Flag()
+        self.task_queue = broker.tasks = TaskChannel(links.board)
+        self.result_queue = ResultChannel(task.run_task)
+        self._idle_since: float | None = None
+        self._taken = 0
+
+    def spawn_process(self, target: Callable[..., Any], *args: Any) -> BaseProcess:
+        """As django-q2's, around `_run_child`."""
+        seat = self._free_seat() if target is worker else None
+        process = multiprocessing.get_context("fork").Process(
+            target=_run_child,
+            args=(self, os.getpid(), seat, target, args),
+            name=f"Process-{uuid.uuid4().hex}",
+        )
+        process.daemon = True
+        if target is worker:
+            process.daemon = Conf.DAEMONIZE_WORKERS
+            process.timer, process.seat = args[2], seat  # type: ignore[attr-defined]
+            self.pool.append(process)
+        elif target is pusher:
+            self.board.pulse.pusher = time.monotonic()
+        process.start()
+        return process
+
+    def reincarnate(self, process: BaseProcess) -> None:
+        if process in self.pool and process.timer.value == 0:  # type: ignore[attr-defined]
+            # It overran its time-out and did not react: it may be deep in C.
+            process.kill()
+            process.join(5)
+            self._settle_overdue(process.seat)  # type: ignore[attr-defined]
+        super().reincarnate(process)
+
+    def status(self) -> Any:
+        """Asked for in each round of the guard loop."""
+        now = time.monotonic()
+        self.board.pulse.sentinel = now
+        if self.start_event.is_set() and not self.stop_event.is_set():
+            self._end_frozen(now)
+        return super().status()
+
+    def stop(self) -> None:
+        self.event_out.set()
+        self.pusher.join(_PUSHER_ENDS_WITHIN)
+        if self.pusher.is_alive():
+            self.pusher.kill()
+        self._give_back()
+        super().stop()
+
+    def _free_seat(self) -> Seat:
+        taken = {id(process.seat) for process in self.pool}
+        seat: Seat = next(seat for seat in self.board.seats if id(seat) not in taken)
+        seat.clear()
+        return seat
+
+    def _settle_overdue(self, seat: Seat) -> None:
+        if not seat.call:
+            return
+        claimed = ClaimedCall(seat.call, uuid.UUID(seat.token.decode()))
+        using = self.broker.using
+        try:
+            name = Call.objects.using(using).values_list("function", flat=True).get(pk=claimed.pk)
+            why = f"{task.timeout_message(name)}, and did not react: its process was killed."
+            settle_attempt(claimed, Answer.of_error("TimeoutError", why), using=using)
+        except (Error, IllegalTransition, Call.DoesNotExist) as exc:
+            logger.warning("time-out not recorded", extra={"call": claimed.pk, "why": str(exc)})
+
+    def _give_back(self) -> None:
+        """Calls that nobody has started are for other workers now."""
+        ours: dict[str, list[ClaimedCall]] = {}
+        others = []
+        for package in self.task_queue.take_back():
+            if claim := task.claim_of(package):
+                ours.setdefault(claim[1], []).append(claim[0])
+            else:
+                others.append(package)
+        for using, claims in ours.items():
+            try:
+                release_calls(claims, using=using)
+            except Error as exc:
+                logger.warning("calls left to their leases", extra={"why": str(exc)})
+        connections.close_all()
+        for package in others:
+            self.task_queue.put(package)
+
+    def _end_frozen(self, now: float) -> None:
+        """Kills what shows no sign of life for a lease; the guard loop replaces it."""
+        lease = conf.current().LEASE
+        if now - self.board.pulse.pusher > lease and self.pusher.is_alive():
+            logger.error("pusher frozen", extra={"pid": self.pusher.pid})
+            self.pusher.kill()
+            self.board.pulse.pusher = now
+        idle = [process for process in self.pool if not process.seat.busy_since]
+        taken = sum(seat.taken for seat in self.board.seats)
+        if not idle or taken != self._taken or self.task_queue.empty():
+            self._taken, self._idle_since = taken, None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since > lease:
+            logger.error("workers frozen", extra={"pids": [process.pid for process in idle]})
+            for process in idle:
+                process.kill()
+            self._idle_since = None
+
+
+def run_sentinel(parent: int, broker: CallSource, links: Links) -> None:
+    """The body of the sentinel's process, forked by the main one."""
+    end_with(parent)
+    try:
+        CallSentinel(parent, broker, links).start()
+    except BaseException:
+        # Not the usual exit: it would wait for children that no longer get STOP.
+        logger.exception("cluster failed")
+        os._exit(1)
+
+
+def _run_child(
+    sentinel: CallSentinel,
+    parent: int,
+    seat: Seat | None,
+    target: Callable[..., Any],
+    args: tuple[Any, ...],
+) -> None:
+    end_with(parent)
+    if seat is not None:
+        sentinel.task_queue.seat = seat
+        task.place = task.Place(seat, args[2], sentinel.answers)
+        # The handler is not for what a function forks: `terminate()` must work there.
+        os.register_at_fork(after_in_child=_default_sigterm)
+    elif target is monitor:
+        _default_sigterm()  # the sentinel ends it so
+    target(*args)
+
+
+def _ignore(*_: Any) -> None:
+    """A handler, not SIG_IGN: that would be passed on to the programs a function starts."""
+
+
+def _default_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+
+from durable_monty import conf
+from durable_monty.exceptions import ClusterNotStarted, DatabaseNotMigrated
+from durable_monty.executors.base import Executor
+from durable_monty.executors.elsewhere import ElsewhereExecutor
+from durable_monty.executors.loading import SHORT_NAMES, executor_class
+from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.service import OrchestratorService
+from durable_monty.worker import Worker
+
+CUT_OFF = 3
+
+
+class Command(BaseCommand):
+    help = """Advances durable workflows and runs their functions. Run any number of them, on
+any number of machines, against one database.
+
+The first SIGTERM or SIGINT drains: running calls may end, for at most
+DURABLE_MONTY['DRAIN_TIMEOUT'] seconds. The second stops at once.
+
+Exit codes:
+  0    done, or drained
+  1    could not start: settings, or a database that is not migrated
+  2    wrong options
+  3    drained, but running calls had to be cut off; they will be run again
+  143  a second SIGTERM (130: SIGINT)"""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.formatter_class = type(
+            "Formatter", (RawDescriptionHelpFormatter, parser.formatter_class), {}
+        )
+        return parser
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument(
+            "--executor",
+            type=_executor,
+            metavar="NAME",
+            help=f"Where functions run: {', '.join(SHORT_NAMES)}, or the dotted path of a class. "
+            "Default: DURABLE_MONTY['EXECUTOR'].",
+        )
+        where.add_argument(
+            "--no-cluster",
+            action="store_true",
+            help="Only advance workflows; other processes run the functions.",
+        )
+        parser.add_argument(
+            "--workers",
+            type=_positive_int,
+            metavar="N",
+            help="How many calls run at a time: the executor's first argument.",
+        )
+        until = parser.add_mutually_exclusive_group()
+        until.add_argument("--once", action="store_true", help="One round, then end.")
+        until.add_argument(
+            "--until-complete",
+            action="store_true",
+            help="End when no execution is scheduled or waiting.",
+        )
+        parser.add_argument(
+            "--database", type=_database, default=DEFAULT_DB_ALIAS, help="Default: %(default)s."
+        )
+        parser.add_argument(
+            "--poll-interval",
+            type=_positive_float,
+            metavar="SECONDS",
+            help="Between looks at the database when there is nothing to do. "
+            "Default: DURABLE_MONTY['POLL_INTERVAL'].",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        using = options["database"]
+        executor = self._executor(options)
+        worker = Worker(OrchestratorService(using=using), executor, options["poll_interval"])
+        self.stdout.write(_introduction(executor, using))
+        self.stdout.flush()
+        try:
+            with _signals(worker, executor):
+                drained = worker.run(
+                    once=options["once"], until_complete=options["until_complete"]
+                )
+        except (DatabaseNotMigrated, ClusterNotStarted) as exc:
+            raise CommandError(str(exc)) from exc
+        except Error as exc:
+            raise CommandError(f"The database {using!r} cannot be used: {exc}") from exc
+        if not drained:
+            self.stderr.write("Running calls were cut off; they will be run again.")
+            sys.exit(CUT_OFF)
+
+    def _executor(self, options: dict[str, Any]) -> Executor:
+        workers = [options["workers"]] if options["workers"] else []
+        if options["no_cluster"]:
+            if workers:
+                raise CommandError("--workers has no meaning with --no-cluster.")
+            return ElsewhereExecutor()
+        found = options["executor"] or conf.current().EXECUTOR
+        try:
+            return (executor_class(found) if isinstance(found, str) else found)(*workers)
+        except (ImproperlyConfigured, TypeError) as exc:
+            raise CommandError(f"{exc}") from exc
+
+
+@contextmanager
+def _signals(worker: Worker, executor: Executor) -> Iterator[None]:
+    """The first signal drains, the second ends the process."""
+    seen = False
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        if seen:
+            executor.kill()
+            os._exit(128 + signum)
+        seen = True
+        worker.stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _introduction(executor: Executor, using: str) -> str:
+    functions = len(FUNCTION_REGISTRY.served_by(executor.serves()))
+    return (
+        f"runworker on {socket.gethostname()}, pid {os.getpid()}: executor {executor.name}, "
+        f"{functions} functions, {connections[using].vendor} database {using!r}."
+    )
+
+
+def _executor(text: str) -> type[Executor]:
+    try:
+        return executor_class(text)
+    except ImproperlyConfigured as exc:
+        raise ArgumentTypeError(str(exc)) from exc
+
+
+def _database(text: str) -> str:
+    if text not in connections:
+        raise ArgumentTypeError(f"DATABASES has no {text!r}; it has {', '.join(connections)}.")
+    return text
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1.")
+    return int(text)
+
+
+def _positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a positive number of seconds.")
+    return value
