@@ -109,7 +109,11 @@ Q_CLUSTER = {
 
 # Every setting has a default. For example: {"AUTODISCOVER": "jobs"} looks for functions in each
 # app's jobs.py instead of its workflows.py.
-DURABLE_MONTY: dict[str, Any] = {}
+DURABLE_MONTY: dict[str, Any] = {
+    # Seconds after which the work of a worker that was killed comes back. The default is 60; this
+    # is for who wants to watch it.
+    "LEASE": 5.0,
+}
 
 LOGGING = {
     "version": 1,

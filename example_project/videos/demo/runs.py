@@ -1,0 +1,94 @@
+"""The two workflows of the demo: started, found again, followed to their end."""
+
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from django.core.management.base import CommandError
+
+from durable_monty import OrchestratorService
+from durable_monty.models import Call, Execution, ExecutionStatus
+from example_project.videos.demo.children import Child
+from example_project.videos.demo.display import Display
+from example_project.videos.demo.preparation import placed
+from example_project.videos.demo.progress import Progress, is_over, read_progress, shown
+from example_project.videos.workflows import ENCODE_EPISODE, REVIEW_EPISODE
+
+ENCODE, REVIEW = "encode_episode", "review_episode"
+
+# Seconds between two looks at the database.
+LOOK = 0.1
+
+
+def start_encoding(clips: Iterable[Path], quality: str, folder: Path) -> Execution:
+    execution_id = OrchestratorService().start_execution(
+        ENCODE_EPISODE,
+        ["encode_video", "generate_thumbnail", "create_package"],
+        {"clips": [placed(clip, folder) for clip in clips], "quality": quality},
+        name=ENCODE,
+    )
+    return Execution.objects.get(pk=execution_id)
+
+
+def start_review(encoding: Execution) -> Execution:
+    """A key: however often a demo is ended and resumed, there is one review of an encoding."""
+    service = OrchestratorService()
+    review_id = service.start_execution(
+        REVIEW_EPISODE,
+        ["approve_package"],
+        {"package": service.get_result(encoding.pk)},
+        key=f"review of {encoding.pk}",
+        name=REVIEW,
+    )
+    return Execution.objects.get(pk=review_id)
+
+
+def newest_unfinished(names: Collection[str]) -> Execution:
+    """Raises CommandError if there is none."""
+    execution = Execution.objects.unfinished().filter(name__in=names).order_by("-pk").first()
+    if execution is None:
+        raise CommandError(f"There is nothing to resume: no {' or '.join(names)} is unfinished.")
+    if execution.status == ExecutionStatus.PAUSED:
+        OrchestratorService().resume_execution(execution.pk)
+    return execution
+
+
+def follow(
+    execution: Execution, children: list[Child], display: Display, timeout: float
+) -> Progress:
+    """Shows how it goes until it is over. Raises CommandError if a child or the time ends."""
+    deadline = time.monotonic() + timeout
+    with display.live() as live:
+        while True:
+            progress = read_progress(execution.pk)
+            live.update(shown(progress), refresh=True)
+            if is_over(progress.execution):
+                return progress
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"{ENCODE} was still {progress.execution.status} after {timeout:g} s "
+                    "(--timeout). demo --resume goes on with it."
+                )
+            pause(children)
+
+
+def approval_call(review: Execution, children: list[Child]) -> Call | None:
+    """The call that waits for a person, once it is made; None if the review is over."""
+    while True:
+        review.refresh_from_db()
+        call = review.calls.waiting_for_people().first()
+        if call is not None or is_over(review):
+            return call
+        pause(children)
+
+
+def await_end(execution: Execution, children: list[Child]) -> None:
+    while not is_over(execution):
+        pause(children)
+        execution.refresh_from_db()
+
+
+def pause(children: list[Child]) -> None:
+    for child in children:
+        child.check()
+    time.sleep(LOOK)
