@@ -42,7 +42,7 @@ def check_commands(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
 @register("durable_monty")
 def check_queue(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """What django-q2 needs, as measured; only when its executor is the one in use."""
-    if "django_q" not in conf.current().EXECUTOR:
+    if "django_q" not in str(conf.current().EXECUTOR):
         return []
     if "django_q" not in settings.INSTALLED_APPS:
         return [

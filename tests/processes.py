@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from django.db import connection
+
+from durable_monty import OrchestratorService
+from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
+from tests.support import SEVEN_CALLS
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30
@@ -56,10 +60,10 @@ class Process:
     def until_ready(self):
         self.until_logged("worker started")
 
-    def ends(self, code):
+    def ends(self, code, patience=PATIENCE):
         """Waits for the end, of the whole tree too, and checks the exit code."""
         try:
-            self.popen.wait(PATIENCE)
+            self.popen.wait(patience)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end:\n{self.tail()}") from None
         assert self.popen.returncode == code, self.tail()
@@ -84,7 +88,8 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
             self.popen.wait()
         for pid in members(self.pid):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         until(lambda: not members(self.pid), "no process of it is left")
 
 
@@ -125,6 +130,41 @@ def until(condition, what):
     return value
 
 
+def start(x):
+    return OrchestratorService().start_execution(SEVEN_CALLS, ["add", "double"], {"x": x})
+
+
+def start_blocking(tmp_path, name="go"):
+    """An execution whose function runs until the file is there."""
+    return OrchestratorService().start_execution(
+        "await block_until(path, started)",
+        ["block_until"],
+        {"path": str(tmp_path / name), "started": str(tmp_path / f"{name}.pid")},
+    )
+
+
+def running_in(tmp_path, name="go"):
+    """The process in which that function runs."""
+    file = tmp_path / f"{name}.pid"
+    return int(until(lambda: file.exists() and file.read_text(), f"{name} was started"))
+
+
+def completed(execution_id):
+    return Execution.objects.filter(pk=execution_id, status=ExecutionStatus.COMPLETED).exists()
+
+
+def attempts(execution_id):
+    return list(
+        Call.objects.filter(execution=execution_id, status=CallStatus.COMPLETED)
+        .order_by("pk")
+        .values_list("attempt", flat=True)
+    )
+
+
+def result(execution_id):
+    return OrchestratorService().get_result(execution_id)
+
+
 def database_url():
     settings = connection.settings_dict
     if connection.vendor == "sqlite":
@@ -147,6 +187,11 @@ def members(session):
             if of == session and state != "Z":
                 found.add(int(entry.name))
     return found
+
+
+def alive(pid):
+    stat = _stat(pid)
+    return stat is not None and stat[0] != "Z"
 
 
 def _stat(pid):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from durable_monty import OrchestratorService, Worker, operations
 from durable_monty.executors.local import TableExecutor
 from durable_monty.executors.run import run_started
-from durable_monty.models import Execution
+from durable_monty.models import Call, Execution
 
 SEVEN_CALLS = """
 from asyncio import gather
@@ -56,3 +56,17 @@ def advance(execution_id):
 def claim(execution_id):
     (execution,) = operations.claim_executions(1, using="default", only=execution_id)
     return execution
+
+
+def started_call():
+    """A call that is due, of an execution after its first turn."""
+    execution_id = OrchestratorService().start_execution("await add(1, 2)", ["add"])
+    advance(execution_id)
+    return Call.objects.get(execution=execution_id)
+
+
+def claimed_call():
+    """Such a call, and the claim on it."""
+    call = started_call()
+    (claimed,) = operations.claim_calls(["add"], ["default"], 1, using="default")
+    return call, claimed

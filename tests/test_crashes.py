@@ -4,50 +4,26 @@ import os
 import signal
 
 import pytest
+from django.db import connection
 
 from durable_monty import OrchestratorService
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
-from tests.processes import members, runworker, until
-from tests.support import SEVEN_CALLS, seven_calls_output
+from tests.processes import (
+    attempts,
+    completed,
+    members,
+    result,
+    running_in,
+    runworker,
+    start,
+    start_blocking,
+    until,
+)
+from tests.support import seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LEASE = {"LEASE": 2}
-
-
-def start(x):
-    return OrchestratorService().start_execution(SEVEN_CALLS, ["add", "double"], {"x": x})
-
-
-def start_blocking(tmp_path, name="go"):
-    """An execution whose function runs until the file is there."""
-    return OrchestratorService().start_execution(
-        "await block_until(path, started)",
-        ["block_until"],
-        {"path": str(tmp_path / name), "started": str(tmp_path / f"{name}.pid")},
-    )
-
-
-def running_in(tmp_path, name="go"):
-    """The process in which that function runs."""
-    file = tmp_path / f"{name}.pid"
-    return int(until(lambda: file.exists() and file.read_text(), f"{name} was started"))
-
-
-def completed(execution_id):
-    return Execution.objects.filter(pk=execution_id, status=ExecutionStatus.COMPLETED).exists()
-
-
-def attempts(execution_id):
-    return list(
-        Call.objects.filter(execution=execution_id, status=CallStatus.COMPLETED)
-        .order_by("pk")
-        .values_list("attempt", flat=True)
-    )
-
-
-def result(execution_id):
-    return OrchestratorService().get_result(execution_id)
 
 
 def test_idle_children_are_killed(tmp_path):
@@ -88,6 +64,7 @@ def test_a_killed_call_is_run_again(tmp_path, role):
         worker = running_in(tmp_path)
         victim = {"worker": worker, "main": process.pid}.get(role) or process.sentinel()
         os.kill(victim, signal.SIGKILL)
+        until(lambda: worker not in members(process.pid), "the worker ends with it")
         (tmp_path / "go").touch()
         if role == "main":
             process.popen.wait()
@@ -96,7 +73,6 @@ def test_a_killed_call_is_run_again(tmp_path, role):
                 successor.until(lambda: completed(execution_id), "another worker runs it")
         else:
             process.until(lambda: completed(execution_id), "the call was run again")
-            until(lambda: worker not in members(process.pid), "the worker is gone")
     assert (result(execution_id), attempts(execution_id)) == ("done", [2])
 
 
@@ -127,7 +103,7 @@ def test_a_function_that_ends_its_process(tmp_path):
 
 def test_kills_under_load(tmp_path):
     """One process after another, while calls run."""
-    ids = [start(x) for x in range(12)]
+    ids = [start(x) for x in range(10)]
     with runworker(tmp_path, "--workers=2", settings=LEASE) as process:
         for role in ["worker", "pusher", "worker", "monitor", "worker"]:
             done = Execution.objects.filter(status=ExecutionStatus.COMPLETED).count()
@@ -140,5 +116,27 @@ def test_kills_under_load(tmp_path):
                 f"progress after the death of a {role}",
             )
         process.until(lambda: all(map(completed, ids)), "all complete")
+    assert [result(e) for e in ids] == [seven_calls_output(x) for x in range(10)]
+    assert Call.objects.filter(status=CallStatus.COMPLETED).count() == 7 * 10
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="it ends the server's sessions")
+def test_the_database_drops_its_connections(tmp_path):
+    ids = [start(x) for x in range(12)]
+    with runworker(tmp_path, "--workers=2", settings=LEASE) as process:
+        for _ in range(3):
+            done = Execution.objects.filter(status=ExecutionStatus.COMPLETED).count()
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            process.until(
+                lambda n=done: (
+                    all(map(completed, ids))
+                    or Execution.objects.filter(status=ExecutionStatus.COMPLETED).count() > n
+                ),
+                "progress after the connections were dropped",
+            )
+        process.until(lambda: all(map(completed, ids)), "all complete")
     assert [result(e) for e in ids] == [seven_calls_output(x) for x in range(12)]
-    assert Call.objects.filter(status=CallStatus.COMPLETED).count() == 7 * 12

@@ -1,24 +1,24 @@
 """`manage.py runworker` as people and service managers meet it."""
 
-import os
 import signal
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
+from django.db import connection
 
-from durable_monty import OrchestratorService
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, WorkerProcess
-from tests.processes import manage, members, runworker, until
-from tests.support import SEVEN_CALLS, seven_calls_output
-from tests.test_crashes import (
+from tests.processes import (
     attempts,
-    completed,
+    manage,
+    members,
     result,
     running_in,
+    runworker,
     start,
     start_blocking,
 )
+from tests.support import seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,16 +36,18 @@ def test_until_complete(tmp_path):
     assert set(Call.objects.values_list("worker", flat=True)) == {worker.pk}
 
 
-def test_two_workers_share_200_executions(tmp_path):
-    ids = [start(x) for x in range(200)]
+def test_two_workers_share_the_executions(tmp_path):
+    # SQLite's one writer makes it three times slower.
+    count = 40 if connection.vendor == "sqlite" else 200
+    ids = [start(x) for x in range(count)]
     with (
         manage(tmp_path, "runworker", "--until-complete", "--workers=2") as one,
         manage(tmp_path, "runworker", "--until-complete", "--workers=2") as two,
     ):
-        one.ends(0)
+        one.ends(0, patience=120)
         two.ends(0)
     assert [result(execution_id) for execution_id in ids] == [
-        seven_calls_output(x) for x in range(200)
+        seven_calls_output(x) for x in range(count)
     ]
     # Claimed once, started once, and no answer was refused: none was settled twice.
     assert set(Call.objects.values_list("status", "attempt")) == {(CallStatus.COMPLETED, 1)}
@@ -69,15 +71,14 @@ def test_the_first_signal_drains(tmp_path, group):
     assert (other.status, other.attempt, other.claim) == (CallStatus.PENDING, 0, None)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_the_second_signal_stops_at_once(tmp_path, number, code):
+def test_the_second_signal_stops_at_once(tmp_path):
     with runworker(tmp_path, "--workers=1") as process:
         execution_id = start_blocking(tmp_path)
         running_in(tmp_path)
-        process.signal(number)
+        process.signal(signal.SIGINT)
         process.until_logged("stopping cluster processes")
-        process.signal(number)
-        process.ends(code)
+        process.signal(signal.SIGTERM)
+        process.ends(128 + signal.SIGTERM)
     assert Call.objects.get(execution=execution_id).is_open
 
 

@@ -10,28 +10,10 @@ from django.db import connections, transaction
 _sqlite_writer = threading.RLock()
 
 
-def _renew_lock() -> None:
-    # Another thread may have held it when this process was forked.
-    global _sqlite_writer  # noqa: PLW0603
-    _sqlite_writer = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
-
-
 def _forget_writer() -> None:
     # In a forked child: the thread that held it is not there to release it.
     global _sqlite_writer  # noqa: PLW0603
     _sqlite_writer = threading.RLock()
-
-
-def _renew_lock() -> None:
-    # Another thread may have held it when this process was forked.
-    global _sqlite_writer  # noqa: PLW0603
-    _sqlite_writer = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
 
 
 os.register_at_fork(after_in_child=_forget_writer)

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -113,3 +115,16 @@ def overrun_whatever_comes():
             time.sleep(60)
         except BaseException:
             continue
+
+
+@register_function("terminate_child")
+def terminate_child():
+    """Exit codes of a program and of a fork that are sent SIGTERM."""
+    program = subprocess.Popen(["sleep", "60"])
+    program.terminate()
+    fork = os.fork()
+    if fork == 0:
+        time.sleep(60)
+        os._exit(0)
+    os.kill(fork, signal.SIGTERM)
+    return [program.wait(), os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])]

@@ -7,18 +7,24 @@ hang (both measured). What the kernel keeps loses nothing with a reader.
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import pickle
 import socket
 import struct
+import sys
 import tempfile
+import time
 from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-# The socket holds 208 KB: about 160 packets of a call. Larger messages travel as an open file.
-_MAX_PACKET = 4096
+# Both keep messages whole. macOS has only the second, with 2 KB for a packet by default.
+_KIND = socket.SOCK_SEQPACKET if sys.platform.startswith("linux") else socket.SOCK_DGRAM
+# Linux holds 160 packets of a call before `put` blocks. Larger messages travel as an open file.
+_MAX_PACKET = 2000
 _INT = struct.Struct("i")
 
 
@@ -26,27 +32,24 @@ class Bell:
     """Wakes a waiting process; ringing often is ringing once."""
 
     def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)
+        # Connections only as owners of their descriptors.
+        self._reader, self._writer = multiprocessing.Pipe(duplex=False)
+        os.set_blocking(self._reader.fileno(), False)
+        os.set_blocking(self._writer.fileno(), False)
 
     def ring(self) -> None:
         with suppress(BlockingIOError):  # rung 65,536 times, and nobody has listened yet
-            os.write(self._writer, b"!")
+            os.write(self._writer.fileno(), b"!")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether it was rung since the last wait."""
         if not wait([self._reader], timeout):
             return False
         try:
-            os.read(self._reader, 65_536)
+            os.read(self._reader.fileno(), 65_536)
         except BlockingIOError:
             return False  # another listener was quicker
         return True
-
-    def close(self) -> None:
-        os.close(self._reader)
-        os.close(self._writer)
 
 
 class Flag(Bell):
@@ -66,17 +69,22 @@ class Channel:
     """Many writers, many readers, each message to one of them; it stands in for `Queue`."""
 
     def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._reader, self._writer = socket.socketpair(socket.AF_UNIX, _KIND)
+
+    def __del__(self) -> None:
+        self._reader.close()
+        self._writer.close()
 
     def put(self, message: Any) -> None:
         packet = bytes(ForkingPickler.dumps(message))
         if len(packet) <= _MAX_PACKET:
-            self._writer.send(packet)
+            self._send(packet)
             return
         with tempfile.TemporaryFile() as file:
             file.write(packet)
             file.flush()
-            socket.send_fds(self._writer, [b"file"], [file.fileno()])
+            descriptor = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _INT.pack(file.fileno()))
+            self._send(b"file", descriptor)
 
     def get(self, *, block: bool = True) -> Any:
         """Raises BlockingIOError if there is no message and it may not wait."""
@@ -102,3 +110,14 @@ class Channel:
 
     def join_thread(self) -> None:
         """As `Queue.join_thread`; what was put is with the kernel already."""
+
+    def _send(self, packet: bytes, *ancillary: tuple[int, int, bytes]) -> None:
+        while True:
+            try:
+                self._writer.sendmsg([packet], ancillary)
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
+                    raise
+                time.sleep(0.005)  # macOS: full, and it does not block
+            else:
+                return

@@ -147,6 +147,10 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
             logger.error("pusher frozen", extra={"pid": self.pusher.pid})
             self.pusher.kill()
             self.board.pulse.pusher = now
+        for process in self.pool:
+            # Recycled, but its exit waits for a thread that some function started.
+            if process.timer.value == -2 and now - process.seat.busy_since > lease:
+                process.kill()
         idle = [process for process in self.pool if not process.seat.busy_since]
         taken = sum(seat.taken for seat in self.board.seats)
         if not idle or taken != self._taken or self.task_queue.empty():
@@ -182,8 +186,10 @@ def _run_child(
     if seat is not None:
         sentinel.task_queue.seat = seat
         task.place = task.Place(seat, args[2], sentinel.answers)
-        # The handler is not for what a function forks: `terminate()` must work there.
-        os.register_at_fork(after_in_child=_default_sigterm)
+        # The handler is not for what a function forks: `terminate()` must work there, at once too.
+        os.register_at_fork(
+            before=_hold_sigterm, after_in_parent=_let_sigterm, after_in_child=_default_sigterm
+        )
     elif target is monitor:
         _default_sigterm()  # the sentinel ends it so
     target(*args)
@@ -193,5 +199,14 @@ def _ignore(*_: Any) -> None:
     """A handler, not SIG_IGN: that would be passed on to the programs a function starts."""
 
 
+def _hold_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _let_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def _default_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_sigterm()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.db import Error, connections
@@ -69,19 +70,19 @@ def run_task(pk: int, token: str, using: str) -> None:
     seconds = _stop_clock()
     if place is not None:
         place.seat.token, place.seat.call = token.encode(), pk
+    claimed = ClaimedCall(pk, uuid.UUID(token))
+    invocation = Invocation(seconds)
     try:
-        run_claimed(
-            ClaimedCall(pk, uuid.UUID(token)), using=using, invoke=partial(_timed, seconds)
-        )
+        run_claimed(claimed, using=using, invoke=invocation)
     except Error:
-        logger.exception(
-            "call left to its lease: the database is out of reach", extra={"call": pk}
-        )
+        logger.exception("call left to its lease", extra={"call": pk})
         connections[using].close()
     finally:
         if place is not None:
             place.seat.call = 0
             place.answers.ring()
+        if invocation.overran:
+            _end_process()
 
 
 def timeout_message(name: str) -> str:
@@ -99,38 +100,53 @@ def _stop_clock() -> float:
     return seconds
 
 
-def _timed(
-    seconds: float,
-    name: str,
-    function: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    if not seconds:
-        return function(*args, **kwargs)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        if place is not None:
-            # The sentinel counts in half seconds and looks for exactly 0.
-            place.timer.value = math.ceil(seconds) + _GRACE
-        try:
+@dataclass(slots=True)
+class Invocation:
+    """Calls a function within `seconds` (0: without a limit)."""
+
+    seconds: float
+    overran: bool = False
+
+    def __call__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        if not self.seconds:
             return function(*args, **kwargs)
-        finally:
-            _stop_clock()
-    except TimeoutException as exc:
-        _begin_afresh()
-        raise TimeoutError(f"{timeout_message(name)}.") from exc
+        try:
+            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+            if place is not None:
+                # The sentinel counts in half seconds and looks for exactly 0.
+                place.timer.value = math.ceil(self.seconds) + _GRACE
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _stop_clock()
+        except TimeoutException as exc:
+            self.overran = True
+            _drop_connections()
+            raise TimeoutError(f"{timeout_message(name)}.") from exc
 
 
-def _begin_afresh() -> None:
-    """After a time-out, which may have hit any line of any library.
-
-    A connection inside `atomic()` may believe that it is still there: nothing that it writes
-    would ever be committed. So they are dropped, and the process ends after this task: a
-    memory limit that it has passed makes django-q2 replace it without calling that a failure.
-    """
+def _drop_connections() -> None:
+    """A time-out may hit any line of any library. A connection inside `atomic()` may believe
+    that it is still there: nothing that it writes would ever be committed."""
     for connection in connections.all(initialized_only=True):
         with suppress(Exception):
             connection.connection.close()
         del connections[connection.alias]
+
+
+def _end_process() -> None:
+    """For the same reason this process is not used again.
+
+    django-q2 replaces a worker whose memory passed a limit without calling its task a failure.
+    An orderly exit would wait for threads, and an async function may still run in one.
+    """
     Conf.MAX_RSS = 1
+    last = threading.Timer(1.0, os._exit, (0,))
+    last.daemon = True
+    last.start()

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from durable_monty import conf
@@ -25,6 +25,10 @@ from durable_monty.service import OrchestratorService
 from durable_monty.worker import Worker
 
 CUT_OFF = 3
+
+
+class _HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
+    """Keeps the lines of the description."""
 
 
 class Command(BaseCommand):
@@ -43,9 +47,7 @@ Exit codes:
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = type(
-            "Formatter", (RawDescriptionHelpFormatter, parser.formatter_class), {}
-        )
+        parser.formatter_class = _HelpFormatter
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:

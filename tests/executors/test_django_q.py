@@ -1,0 +1,400 @@
+import errno
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ, Task
+from django_q.signing import SignedPackage
+
+from durable_monty import OrchestratorService, operations
+from durable_monty.exceptions import ClusterNotStarted
+from durable_monty.executors.django_q import (
+    CallBroker,
+    DjangoQExecutor,
+    SharedBroker,
+    broker as broker_module,
+    executor as executor_module,
+    run_task,
+)
+from durable_monty.executors.django_q.board import Board, ResultChannel, TaskChannel
+from durable_monty.executors.django_q.channels import Bell, Channel, Flag
+from durable_monty.executors.django_q.task import task_for
+from durable_monty.models import Call, CallStatus
+from durable_monty.operations.claim import ClaimedCall
+from tests.processes import completed, manage, result, running_in, runworker, start, start_blocking
+from tests.support import claimed_call, seven_calls_output, started_call
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+# --- what functions do, in a real cluster ---
+
+
+def test_functions_that_fail_end_or_overrun(tmp_path):
+    """Nothing of it is a failure of django-q2's own, which it would save."""
+    failures = {
+        "await call_sys_exit()": ("SystemExit", "3"),
+        "await fail('OutOfStock', 'none left')": ("OutOfStock", "none left"),
+        "await unstorable()": ("TypeError", None),
+        "await overrun()": (
+            "TimeoutError",
+            "overrun ran longer than 1 seconds, the timeout in Q_CLUSTER.",
+        ),
+        "await async_overrun()": (
+            "TimeoutError",
+            "async_overrun ran longer than 1 seconds, the timeout in Q_CLUSTER.",
+        ),
+        "await overrun_in_transaction()": (
+            "TimeoutError",
+            "overrun_in_transaction ran longer than 1 seconds, the timeout in Q_CLUSTER.",
+        ),
+        "await overrun_whatever_comes()": (
+            "TimeoutError",
+            "overrun_whatever_comes ran longer than 1 seconds, the timeout in Q_CLUSTER, and did "
+            "not react: its process was killed.",
+        ),
+    }
+    service = OrchestratorService()
+    for code in failures:
+        function = code.removeprefix("await ").partition("(")[0]
+        service.start_execution(code, [function])
+    last = start(1)
+    queue = {"timeout": 1, "retry": 60}
+    with manage(tmp_path, "runworker", "--until-complete", "--workers=3", queue=queue) as process:
+        process.ends(0)
+    assert result(last) == seven_calls_output(1)
+    for code, (kind, message) in failures.items():
+        function = code.removeprefix("await ").partition("(")[0]
+        call = Call.objects.get(function=function)
+        assert (call.status, call.attempt) == (CallStatus.FAILED, 1)
+        assert call.error_type == kind
+        assert call.error_message == message or message is None, call.error_message
+    overrun = Call.objects.get(function="overrun")
+    assert "time.sleep(60)" in overrun.error_traceback
+    assert not Task.objects.exists()
+
+
+def test_a_time_out_does_not_fire_while_the_answer_is_recorded(monkeypatch):
+    call, claimed = claimed_call()
+    seen = []
+
+    def settle(*args, **kwargs):
+        seen.append(signal.getitimer(signal.ITIMER_REAL)[0])
+        return operations.settle_attempt(*args, **kwargs)
+
+    monkeypatch.setattr("durable_monty.executors.run.settle_attempt", settle)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.alarm(50)
+    try:
+        run_task(claimed.pk, claimed.token.hex, "default")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen == [0.0]
+    call.refresh_from_db()
+    assert (call.status, call.result) == (CallStatus.COMPLETED, "3")
+
+
+def test_a_call_that_waited_beyond_its_lease_is_not_started():
+    call, first = claimed_call()
+    Call.objects.update(due_at=call.created_at)
+    (second,) = operations.claim_calls(["add"], ["default"], 1, using="default")
+    run_task(first.pk, first.token.hex, "default")
+    call.refresh_from_db()
+    assert (call.status, call.attempt) == (CallStatus.SUBMITTED, 0)
+    run_task(second.pk, second.token.hex, "default")
+    call.refresh_from_db()
+    assert (call.status, call.attempt) == (CallStatus.COMPLETED, 1)
+
+
+def test_a_database_out_of_reach_leaves_the_call_to_its_lease(monkeypatch, log):
+    call, claimed = claimed_call()
+
+    def start_attempts(*args, **kwargs):
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr("durable_monty.executors.run.start_attempts", start_attempts)
+    assert run_task(claimed.pk, claimed.token.hex, "default") is None
+    assert [record.message for record in log.records] == ["call left to its lease"]
+    call.refresh_from_db()
+    assert (call.status, call.due_at is not None) == (CallStatus.SUBMITTED, True)
+
+
+# --- the broker ---
+
+
+def test_dequeue_gives_signed_ids_and_no_more():
+    call = started_call()
+    broker = CallBroker()
+    ((ack_id, package),) = broker.dequeue()
+    task = SignedPackage.loads(package)
+    call.refresh_from_db()
+    assert ack_id == f"call-{call.pk}"
+    assert task["func"] is run_task
+    assert task["args"] == (call.pk, call.claim.hex, "default")
+    assert (task["kwargs"], task["save"], task["ack_failure"]) == ({}, False, True)
+    assert broker.dequeue() is None
+    broker.acknowledge(ack_id)
+    broker.fail(ack_id)
+    assert Call.objects.get(pk=call.pk).claim == call.claim
+
+
+def test_dequeue_survives_a_database_out_of_reach(monkeypatch, log):
+    started_call()
+    broker = CallBroker()
+    monkeypatch.setattr(broker_module, "_ERROR_PAUSE", 0)
+    with monkeypatch.context() as patch:
+
+        def claim_calls(*args, **kwargs):
+            raise OperationalError("the server closed the connection")
+
+        patch.setattr(broker_module, "claim_calls", claim_calls)
+        assert broker.dequeue() is None
+        assert broker.dequeue() is None
+    assert [record.message for record in log.records] == ["calls not claimed"]
+    assert len(broker.dequeue()) == 1
+
+
+def test_the_broker_counts_what_is_due():
+    broker = CallBroker()
+    assert broker.queue_size() == 0
+    started_call()
+    assert (broker.queue_size(), broker.lock_size(), broker.ping()) == (1, 0, True)
+    assert broker.info() == "durable_monty"
+
+
+def test_what_the_scheduler_puts_goes_to_the_projects_own_broker(monkeypatch):
+    CallBroker().enqueue("package")
+    assert OrmQ.objects.get().payload == "package"
+    monkeypatch.setattr(Conf, "BROKER_CLASS", "durable_monty.executors.django_q.CallBroker")
+    with pytest.raises(TypeError, match=r"CallBroker takes no tasks\. Set Q_CLUSTER"):
+        CallBroker().enqueue("package")
+
+
+SHARED = {"broker_class": "durable_monty.executors.django_q.SharedBroker"}
+
+
+@pytest.mark.parametrize("command", ["qcluster", "runworker"])
+def test_one_cluster_for_calls_and_ordinary_tasks(tmp_path, command):
+    """With the shared broker a plain `qcluster` runs calls, and `runworker` ordinary tasks."""
+    large = "x" * 100_000
+    for number, args in enumerate([("kept", 1), ("large", large)]):
+        task = {
+            "id": uuid.uuid4().hex,
+            "name": f"task-{number}",
+            "func": "tests.app.workflows.echo",
+            "args": args,
+            "kwargs": {},
+            "started": timezone.now(),
+            "save": True,
+        }
+        SharedBroker().enqueue(SignedPackage.dumps(task))
+    execution_id = start(3)
+    others = ["--no-cluster"] if command == "qcluster" else ["--workers=2"]
+    with (
+        runworker(tmp_path, *others, queue=SHARED) as process,
+        manage(tmp_path, "qcluster" if command == "qcluster" else "check", queue=SHARED),
+    ):
+        process.until(lambda: completed(execution_id), "the calls are run")
+        process.until(lambda: Task.objects.count() == 2, "the tasks are run")
+        process.until(lambda: not OrmQ.objects.exists(), "the tasks are acknowledged")
+    results = dict(Task.objects.values_list("name", "result"))
+    assert results == {"task-0": ["kept", 1], "task-1": ["large", large]}
+    assert set(Call.objects.values_list("attempt", flat=True)) == {1}
+
+
+def test_the_shared_broker_serves_calls_first():
+    started_call()
+    broker = SharedBroker()
+    key = broker.enqueue("package")
+    ((ack_id, _package),) = broker.dequeue()
+    assert str(ack_id).startswith("call-")
+    assert broker.dequeue() == [(key, "package")]
+    broker.acknowledge(key)
+    assert not OrmQ.objects.exists()
+    assert broker.dequeue() is None
+
+
+# --- what the processes share ---
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])
+def test_messages_of_any_size(monkeypatch, kind):
+    monkeypatch.setattr("durable_monty.executors.django_q.channels._KIND", kind)
+    channel = Channel()
+    for message in [{"a": 1}, "STOP", "x" * 5_000_000]:
+        channel.put(message)
+        assert (channel.empty(), channel.qsize()) == (False, 1)
+        assert channel.get() == message
+    assert (channel.empty(), channel.qsize()) == (True, 0)
+    with pytest.raises(BlockingIOError):
+        channel.get(block=False)
+
+
+def test_results_that_cannot_be_pickled_are_failures():
+    channel = ResultChannel(run_task)
+    channel.put({"func": run_task, "result": None})
+    assert channel.empty()
+    channel.put({"func": "f", "result": threading.Lock(), "success": True})
+    message = channel.get()
+    assert message["success"] is False
+    assert message["result"] == "TypeError: cannot pickle '_thread.lock' object"
+
+
+def test_a_bell_is_heard_once_and_a_flag_stays():
+    bell, flag = Bell(), Flag()
+    assert not bell.wait(0)
+    for _ in range(70_000):
+        bell.ring()
+    while bell.wait(0):
+        pass
+    assert not flag.is_set()
+    flag.set()
+    assert flag.wait(0)
+    assert flag.is_set()
+
+
+def test_room_for_workers_that_wait_and_for_quick_ones():
+    board = Board(3)
+    tasks = TaskChannel(board)
+    assert tasks.room() == 3
+    for seat in board.seats:
+        tasks.put("task")
+        seat.take()
+    assert tasks.room() == 0  # all run, and nobody knows for how long
+    board.seats[0].rest()
+    assert tasks.room() == 1 + 4
+    for _ in range(3):
+        tasks.put("task")
+    assert tasks.room() == 0  # more than half of it waits
+    board.seats[0].take()
+    assert list(tasks.take_back()) == ["task"] * 6
+    # What was lost with a killed process is not counted for ever.
+    board.pulse.put_at = time.monotonic() - 2
+    assert tasks.room() == 4
+
+
+# --- the executor ---
+
+
+def test_it_starts_in_the_main_thread_only():
+    caught = []
+
+    def start_executor():
+        try:
+            DjangoQExecutor(1).start("default", None)
+        except ClusterNotStarted as exc:
+            caught.append(str(exc))
+
+    thread = threading.Thread(target=start_executor)
+    thread.start()
+    thread.join()
+    assert caught == [
+        "The django-q2 cluster did not start: it must be started in the main thread of its "
+        "process."
+    ]
+
+
+def test_what_it_says_of_itself():
+    executor = DjangoQExecutor(3)
+    assert executor.get_stats() == {
+        "cluster": None,
+        "alive": False,
+        "workers": 3,
+        "running": 0,
+        "restarts": 0,
+    }
+    assert (executor.capacity(), executor.serves()) == (0, ("default", "django_q"))
+    assert DjangoQExecutor().workers == Conf.WORKERS
+    assert executor.stop(1) is True
+
+
+def test_submitting_by_hand_leaves_the_call_to_the_cluster():
+    executor, call = DjangoQExecutor(1), started_call()
+    operations.claim_calls(["add"], ["default"], 1, using="default")
+    call.refresh_from_db()
+    job_id = executor.submit_call(call)
+    assert executor.check_job(job_id) == {"status": "queued"}
+    ((_ack_id, package),) = CallBroker().dequeue()
+    run_task(*SignedPackage.loads(package)["args"])
+    assert executor.check_job(job_id) == {"status": "finished", "result": 3}
+    with pytest.raises(LookupError):
+        executor.check_job(str(call.pk + 1))
+
+
+class DeadCluster:
+    """A cluster that dies as soon as it is started."""
+
+    pid = 0
+    started = 0
+
+    def __init__(self, *args):
+        DeadCluster.started += 1
+
+    def failure(self):
+        return "its sentinel ended with exit code -9"
+
+    def kill(self):
+        pass
+
+    def drain(self, timeout):
+        return True
+
+
+def test_it_does_not_restart_without_end(monkeypatch, log):
+    monkeypatch.setattr(executor_module, "Cluster", DeadCluster)
+    DeadCluster.started = 0
+    executor = DjangoQExecutor(1)
+    executor.start("default", None)
+    for _ in range(20):
+        executor.check()
+    executor.stop(1)
+    assert DeadCluster.started == 1 + 6
+    assert executor.get_stats()["restarts"] == 6
+    assert {record.message for record in log.records} == {"cluster replaced"}
+
+
+def test_more_calls_fit_a_channel_than_ever_wait(monkeypatch):
+    channel = Channel()
+    channel._writer.setblocking(False)
+    task = task_for(ClaimedCall(2**40, uuid.uuid4()), "default")
+    for _ in range(150):
+        channel.put({**task, "cluster": "a name", "ack_id": f"call-{2**40}"})
+    full = OSError(errno.ENOBUFS, "No buffer space available")
+    sent = []
+
+    class Writer:
+        def sendmsg(self, *args):
+            sent.append(args)
+            if len(sent) < 3:
+                raise full
+
+        def close(self):
+            pass
+
+    channel._writer.close()
+    monkeypatch.setattr(channel, "_writer", Writer())
+    channel.put("as on macOS, where a full buffer is an error")
+    assert len(sent) == 3
+
+
+def test_functions_get_the_usual_signals(tmp_path):
+    """A handler for SIGTERM keeps the worker alive; what a function starts must not inherit it."""
+    with runworker(tmp_path, "--workers=1", settings={"LEASE": 5}) as process:
+        execution_id = start_blocking(tmp_path)
+        worker = running_in(tmp_path)
+        os.kill(worker, signal.SIGTERM)
+        (tmp_path / "go").touch()
+        process.until(lambda: completed(execution_id), "the call ends in spite of SIGTERM")
+        children = OrchestratorService().start_execution(
+            "await terminate_child()", ["terminate_child"]
+        )
+        process.until(lambda: completed(children), "its children end by SIGTERM")
+    assert result(children) == [-signal.SIGTERM, -signal.SIGTERM]

@@ -1,0 +1,60 @@
+import re
+from pathlib import Path
+
+import pytest
+
+import durable_monty
+from durable_monty import OrchestratorService, Worker
+from durable_monty.models import Call
+from tests.processes import result, start
+from tests.support import seven_calls_output
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+GUIDE = Path(durable_monty.__file__).parent / "executors" / "EXECUTORS.md"
+
+
+@pytest.fixture
+def pool_executor():
+    """The class of the guide's code block."""
+    (block,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    names = {}
+    exec(block, names)
+    executor = names["PoolExecutor"](2)
+    yield executor
+    executor.stop(0)
+
+
+def test_the_guides_executor_runs_a_workflow(pool_executor):
+    execution_id = start(4)
+    failing = OrchestratorService().start_execution(
+        """
+try:
+    await fail("ValueError", "no")
+except Exception as exc:
+    caught = str(exc)
+caught
+""",
+        ["fail"],
+    )
+    assert Worker(OrchestratorService(), pool_executor).run(until_complete=True) is True
+    assert result(execution_id) == seven_calls_output(4)
+    assert result(failing) == "ValueError: no"
+    assert pool_executor.get_stats() == {"jobs": 0}
+    assert set(Call.objects.values_list("attempt", flat=True)) == {1}
+
+
+def test_a_job_that_was_lost_is_submitted_again(pool_executor):
+    execution_id = start(4)
+    submit, lost = pool_executor.submit_call, []
+
+    def lose_the_first(call):
+        job_id = submit(call)
+        if not lost:
+            lost.append(pool_executor.jobs.pop(job_id))
+        return job_id
+
+    pool_executor.submit_call = lose_the_first
+    Worker(OrchestratorService(), pool_executor).run(until_complete=True)
+    assert result(execution_id) == seven_calls_output(4)
+    assert sorted(Call.objects.values_list("attempt", flat=True)) == [1] * 6 + [2]

@@ -1,0 +1,359 @@
+"""System checks: what they say about wrong settings; that they are silent about right ones."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.core.checks import Error, Warning, run_checks
+from django.core.management import get_commands
+from django.db import connections
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
+from django.db.utils import ConnectionHandler
+
+from durable_monty import checks, conf
+
+ROOT = Path(__file__).resolve().parent.parent
+VENDORS = {"sqlite3": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "oracle": "oracle"}
+GOOD_SQLITE = {
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
+GOOD_QUEUE = {"timeout": 600, "retry": 660, "save_limit": -1, "ack_failures": True}
+AGE = {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+
+
+def messages(databases=None):
+    return [
+        message
+        for message in run_checks(tags=["durable_monty"], databases=databases)
+        if message.id.startswith("durable_monty.")
+    ]
+
+
+@pytest.fixture
+def database(monkeypatch):
+    """What the checks say about a database with these settings, without connecting to it."""
+
+    def check(engine, **options):
+        handler = ConnectionHandler(
+            {"default": {"ENGINE": f"django.db.backends.{engine}", "NAME": "x", **options}}
+        )
+        connection = SimpleNamespace(
+            vendor=VENDORS[engine], settings_dict=handler.settings["default"]
+        )
+        monkeypatch.setattr(checks, "connections", {"default": connection})
+        return messages(databases=["default"])
+
+    return check
+
+
+def manage(*arguments, **env):
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "example_project.settings", **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_nothing_is_said_about_the_settings_of_the_tests():
+    """Without a database mark: no check may ask the database anything."""
+    assert messages(databases=[*connections]) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////no/such/directory/db.sqlite3", "postgres://nobody@127.0.0.1:1/nothing"]
+)
+def test_nothing_is_said_about_the_example_even_with_its_database_out_of_reach(url):
+    done = manage("check", "--database=default", "--fail-level=WARNING", DATABASE_URL=url)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "System check identified no issues (0 silenced).\n",
+        "",
+    )
+
+
+def test_an_empty_database_can_be_migrated(tmp_path):
+    """An error about missing tables would stop the command that makes them."""
+    url = f"sqlite:///{tmp_path}/empty.sqlite3"
+    done = manage("migrate", "--verbosity=0", DATABASE_URL=url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_unknown_setting(settings):
+    settings.DURABLE_MONTY = {"BATCHSIZE": 1, "COLOUR": 2}
+    assert messages() == [
+        Error(
+            "DURABLE_MONTY has no setting 'BATCHSIZE'.",
+            hint="Did you mean 'BATCH_SIZE'?",
+            id="durable_monty.E001",
+        ),
+        Error(
+            "DURABLE_MONTY has no setting 'COLOUR'.",
+            hint="Known settings: AUTODISCOVER, BATCH_SIZE, DRAIN_TIMEOUT, EXECUTOR, "
+            "FUNCTION_MODULES, LEASE, MAX_CALLS, MAX_LOG_BYTES, MAX_MEMORY, MAX_SOURCE_BYTES, "
+            "MAX_TURN_SECONDS, MAX_VALUE_BYTES, POLL_INTERVAL, SANDBOX_PROCESSES.",
+            id="durable_monty.E001",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("AUTODISCOVER", 7, "a module name, or None; its default is 'workflows'"),
+        ("BATCH_SIZE", 2.5, "a positive integer; its default is 64"),
+        ("BATCH_SIZE", True, "a positive integer; its default is 64"),
+        ("BATCH_SIZE", 0, "a positive integer; its default is 64"),
+        ("LEASE", "60", "a positive number; its default is 60.0"),
+        ("LEASE", -1, "a positive number; its default is 60.0"),
+        (
+            "FUNCTION_MODULES",
+            "shop.tasks",
+            "a list of module paths; its default is ()",
+        ),
+        ("FUNCTION_MODULES", [1], "a list of module paths; its default is ()"),
+    ],
+)
+def test_value_of_a_wrong_type(settings, name, value, wanted):
+    settings.DURABLE_MONTY = {name: value}
+    assert messages() == [
+        Error(
+            f"DURABLE_MONTY[{name!r}] is {value!r}.",
+            hint=f"It must be {wanted}.",
+            id="durable_monty.E002",
+        )
+    ]
+
+
+def test_executor_of_a_wrong_type(settings):
+    settings.DURABLE_MONTY = {"EXECUTOR": None}
+    default = conf.Settings().EXECUTOR
+    assert messages() == [
+        Error(
+            "DURABLE_MONTY['EXECUTOR'] is None.",
+            hint=f"It must be a string; its default is {default!r}.",
+            id="durable_monty.E002",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"AUTODISCOVER": None},
+        {"AUTODISCOVER": "jobs"},
+        {"LEASE": 5},
+        {"POLL_INTERVAL": 0.5},
+        {"FUNCTION_MODULES": ["shop.tasks"]},
+        {"FUNCTION_MODULES": ("shop.tasks",)},
+        {},
+    ],
+)
+def test_values_that_fit(settings, values):
+    settings.DURABLE_MONTY = values
+    assert messages() == []
+
+
+def test_queue_app_is_missing(settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    assert messages() == [
+        Error(
+            "'django_q' is not in INSTALLED_APPS, and the executor needs it.",
+            hint="Add it, or set DURABLE_MONTY['EXECUTOR'] to another executor.",
+            id="durable_monty.E003",
+        )
+    ]
+
+
+def test_queue_does_not_matter_to_another_executor(settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    settings.DURABLE_MONTY = {"EXECUTOR": "durable_monty.executors.local.LocalExecutor"}
+    settings.Q_CLUSTER = {}
+    assert messages() == []
+
+
+@pytest.mark.parametrize(
+    ("queue", "timeout", "retry"),
+    [({}, "None", 60), ({"timeout": 60}, 60, 60), ({"timeout": 90, "retry": 80}, 90, 80)],
+)
+def test_queue_without_a_fitting_timeout(settings, queue, timeout, retry):
+    settings.Q_CLUSTER = {"save_limit": -1, "ack_failures": True, **queue}
+    assert messages() == [
+        Warning(
+            f"Q_CLUSTER has timeout={timeout} and retry={retry}: django-q2 needs both, with "
+            "retry above timeout.",
+            hint="For example Q_CLUSTER = {..., 'timeout': 600, 'retry': 660}.",
+            id="durable_monty.W010",
+        )
+    ]
+
+
+def test_queue_that_stores_and_repeats(settings):
+    settings.Q_CLUSTER = {"timeout": 600, "retry": 660}
+    assert messages() == [
+        Warning(
+            "Q_CLUSTER['save_limit'] is not -1: it stores a row for each task, and on SQLite it "
+            "locks up.",
+            hint="Set it to -1.",
+            id="durable_monty.W011",
+        ),
+        Warning(
+            "Q_CLUSTER['ack_failures'] is not True: a task that raises is delivered again for "
+            "ever.",
+            hint="Set it to True.",
+            id="durable_monty.W011",
+        ),
+    ]
+
+
+def test_queue_that_fits(settings):
+    settings.Q_CLUSTER = GOOD_QUEUE
+    assert messages() == []
+
+
+def test_time_without_zones(settings):
+    settings.USE_TZ = False
+    assert messages() == [
+        Error(
+            "USE_TZ is False; durable_monty stores moments, not wall-clock times.",
+            hint="Set USE_TZ = True.",
+            id="durable_monty.E004",
+        )
+    ]
+
+
+@pytest.fixture
+def rival(tmp_path, monkeypatch, settings):
+    """An installed app with a `runworker` of its own; gives a function that lists it."""
+    commands = tmp_path / "rival" / "management" / "commands"
+    commands.mkdir(parents=True)
+    for package in (commands, commands.parent, commands.parent.parent):
+        (package / "__init__.py").touch()
+    (commands / "runworker.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(*, first):
+        others = list(settings.INSTALLED_APPS)
+        settings.INSTALLED_APPS = ["rival", *others] if first else [*others, "rival"]
+        get_commands.cache_clear()
+
+    yield install
+    get_commands.cache_clear()
+
+
+def test_another_runworker_comes_first(rival):
+    rival(first=True)
+    assert messages() == [
+        Warning(
+            "`manage.py runworker` belongs to 'rival', not to durable_monty.",
+            hint="List 'durable_monty' before it in INSTALLED_APPS, or use durable_worker.",
+            id="durable_monty.W001",
+        )
+    ]
+    assert get_commands()["durable_worker"] == "durable_monty"
+
+
+def test_another_runworker_comes_later(rival):
+    rival(first=False)
+    assert messages() == []
+
+
+def test_database_of_another_kind(database):
+    assert database("oracle") == [
+        Error(
+            "The database 'default' is oracle, which durable_monty does not support.",
+            hint="Use PostgreSQL, SQLite, MariaDB or MySQL.",
+            id="durable_monty.E005",
+        )
+    ]
+
+
+def test_sqlite(database):
+    assert database("sqlite3", OPTIONS=GOOD_SQLITE) == []
+    assert database("sqlite3") == [
+        Warning(
+            "The SQLite database 'default' uses deferred transactions: two writers get "
+            '"database is locked" at once, whatever the timeout.',
+            hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE'.",
+            id="durable_monty.W020",
+        ),
+        Warning(
+            "The SQLite database 'default' is not set to WAL: a reader blocks every writer.",
+            hint="Set OPTIONS['init_command'] = "
+            "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'.",
+            id="durable_monty.W021",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_connections_that_are_not_kept(database, engine):
+    assert database(engine, **AGE) == []
+    assert database(engine, CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True) == []
+    assert database(engine) == [
+        Warning(
+            "CONN_MAX_AGE of the database 'default' is 0: a connection for each call makes "
+            "workers about ten times slower.",
+            hint="Set it to 600, for example.",
+            id="durable_monty.W022",
+        )
+    ]
+    assert database(engine, CONN_MAX_AGE=600) == [
+        Warning(
+            "CONN_HEALTH_CHECKS of the database 'default' is off: after a restart of the "
+            "database each worker fails once.",
+            hint="Set it to True.",
+            id="durable_monty.W023",
+        )
+    ]
+
+
+def test_postgresql_pool(database):
+    assert database("postgresql", **AGE, OPTIONS={"pool": True}) == [
+        Warning(
+            "The database 'default' has a connection pool, which does not survive the fork of "
+            "django-q2's workers.",
+            hint="Remove OPTIONS['pool'] from the settings of worker processes.",
+            id="durable_monty.W024",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "level"),
+    [
+        ("postgresql", IsolationLevel.REPEATABLE_READ),
+        ("postgresql", IsolationLevel.SERIALIZABLE),
+        ("mysql", "repeatable read"),
+        ("mysql", None),
+    ],
+)
+def test_isolation(database, engine, level):
+    assert database(engine, **AGE, OPTIONS={"isolation_level": level}) == [
+        Error(
+            "The isolation level of the database 'default' is not READ COMMITTED: a worker "
+            "could see that an answer came and not the answer.",
+            hint="Remove OPTIONS['isolation_level'], or set it to read committed.",
+            id="durable_monty.E006",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "level"),
+    [
+        ("postgresql", IsolationLevel.READ_COMMITTED),
+        ("postgresql", 2),
+        ("postgresql", None),
+        ("mysql", "READ COMMITTED"),
+    ],
+)
+def test_isolation_that_fits(database, engine, level):
+    assert database(engine, **AGE, OPTIONS={"isolation_level": level}) == []
