@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from durable_monty import codec, conf, operations
 from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
 from durable_monty.models import Execution, ExecutionStatus
-from durable_monty.operations.settle import Answer
+from durable_monty.operations.answer import Answer
 from durable_monty.reads import executions as reads
 
 _SETTLED = {ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED}

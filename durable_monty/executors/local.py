@@ -13,14 +13,15 @@ from durable_monty import codec
 from durable_monty.exceptions import CallNotFound
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.executors.lease import leases
-from durable_monty.executors.run import answer_of
+from durable_monty.executors.run import answer_of, run_started
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
-from durable_monty.operations.claim import ClaimedCall
+from durable_monty.operations.answer import ClaimedCall
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from durable_monty.operations.settle import Answer
+    from durable_monty.operations.answer import Answer
 
 # Calls that take less than so many seconds are fetched ahead, up to so many.
 _QUICK = 0.02
@@ -108,7 +109,10 @@ class LocalExecutor(TableExecutor):
     def _run(self, call: Call) -> None:
         claimed, started = ClaimedCall.of(call), time.monotonic()
         with leases.held(claimed, using=self.using):
-            answer = answer_of(call)
+            if FUNCTION_REGISTRY[call.function].transactional:
+                run_started(call, using=self.using)  # it records its answer itself
+            else:
+                self._answers.append((claimed, answer_of(call, self.using)))
         seconds = time.monotonic() - started
         self._typical_seconds = (
             seconds
@@ -116,7 +120,6 @@ class LocalExecutor(TableExecutor):
             else 0.8 * self._typical_seconds + 0.2 * seconds
         )
         self._executed += 1
-        self._answers.append((claimed, answer))
         self.wake()
         # The pool's threads live on; honour CONN_MAX_AGE as a request would.
         for connection in connections.all(initialized_only=True):

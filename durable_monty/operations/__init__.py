@@ -1,8 +1,8 @@
 """Every write: one verb a module, each its own transaction. Nothing else assigns a status."""
 
 from durable_monty.operations.advance import advance_executions
+from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.claim import (
-    ClaimedCall,
     claim_calls,
     claim_executions,
     claim_jobs,
@@ -11,9 +11,10 @@ from durable_monty.operations.claim import (
     start_attempts,
     watch_job,
 )
+from durable_monty.operations.heartbeat import beat_call
+from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.resume import resume_execution
 from durable_monty.operations.settle import (
-    Answer,
     settle_attempt,
     settle_attempts,
     settle_by_hand,
@@ -27,6 +28,7 @@ __all__ = [
     "ClaimedCall",
     "advance_executions",
     "beat",
+    "beat_call",
     "claim_calls",
     "claim_executions",
     "claim_jobs",
@@ -38,6 +40,7 @@ __all__ = [
     "settle_attempt",
     "settle_attempts",
     "settle_by_hand",
+    "settle_overdue",
     "settle_timers",
     "start_attempts",
     "start_execution",

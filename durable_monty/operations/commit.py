@@ -25,6 +25,7 @@ from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, S
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
+from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.transactions import write
 from durable_monty.sandbox import CallRequest, Completed, Failed, Packed, Suspended, Turn
 
@@ -171,7 +172,7 @@ def _withdraw(advanced: Iterable[Advanced], now: datetime, using: str) -> None:
     pks = list(open_calls.order_by("pk").select_for_update().values_list("pk", flat=True))
     if pks:
         Call.objects.using(using).filter(pk__in=pks).update(
-            status=CallStatus.CANCELLED, finished_at=now, due_at=None
+            status=CallStatus.CANCELLED, finished_at=now, due_at=None, deadline_at=None
         )
 
 
@@ -198,8 +199,12 @@ def _new_calls(outcome: Advanced, now: datetime) -> Iterable[Call]:
             call.status, call.finished_at = CallStatus.CANCELLED, now
         elif request.delay is not None:
             call.due_at = now + timedelta(seconds=request.delay)
-        elif call.executor != MANUAL_EXECUTOR:
-            call.due_at = now
+        else:
+            call.due_at = None if call.executor == MANUAL_EXECUTOR else now
+            timeouts = timeouts_of(call.function)
+            call.start_by = after(now, timeouts.schedule_to_start)
+            call.close_by = after(now, timeouts.schedule_to_close)
+            call.note_deadline()
         yield call
 
 
