@@ -28,6 +28,9 @@ class Settings:
     DRAIN_TIMEOUT: float = 30.0
     SANDBOX_PROCESSES: int = 4
 
+    # Executions
+    CANCEL_GRACE: float = 30.0
+
     # Limits of one execution
     MAX_SOURCE_BYTES: int = 256 * 1024
     MAX_VALUE_BYTES: int = 1024 * 1024

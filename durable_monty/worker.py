@@ -132,6 +132,7 @@ class Worker:
         answered = self._record_answers()
         fired = operations.settle_timers(settings.BATCH_SIZE, using=self.using)
         overdue = operations.settle_overdue(settings.BATCH_SIZE, using=self.using)
+        expired = operations.expire_executions(settings.BATCH_SIZE, using=self.using)
         claimed = operations.claim_executions(
             settings.BATCH_SIZE, using=self.using, worker_id=self._worker_id
         )
@@ -140,7 +141,7 @@ class Worker:
             self.executor.calls_came()
         submitted = self._submit_calls()
         checked = self._check_jobs()
-        return bool(answered or fired or overdue or claimed or submitted or checked)
+        return bool(answered or fired or overdue or expired or claimed or submitted or checked)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -13,7 +13,7 @@ from durable_monty.operations.claim import (
 )
 from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.overdue import settle_overdue
-from durable_monty.operations.resume import resume_execution
+from durable_monty.operations.pause import pause_execution, resume_execution
 from durable_monty.operations.settle import (
     settle_attempt,
     settle_attempts,
@@ -21,6 +21,11 @@ from durable_monty.operations.settle import (
     settle_timers,
 )
 from durable_monty.operations.start import start_execution
+from durable_monty.operations.stop import (
+    cancel_execution,
+    expire_executions,
+    terminate_execution,
+)
 from durable_monty.operations.workers import beat, register_worker, retire_worker
 
 __all__ = [
@@ -29,9 +34,12 @@ __all__ = [
     "advance_executions",
     "beat",
     "beat_call",
+    "cancel_execution",
     "claim_calls",
     "claim_executions",
     "claim_jobs",
+    "expire_executions",
+    "pause_execution",
     "register_worker",
     "release_calls",
     "renew_calls",
@@ -44,5 +52,6 @@ __all__ = [
     "settle_timers",
     "start_attempts",
     "start_execution",
+    "terminate_execution",
     "watch_job",
 ]

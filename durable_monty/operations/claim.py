@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 
 from durable_monty import conf
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus, Execution
@@ -43,12 +43,19 @@ def claim_executions(
         claimed = list(
             wanted.prefetch_related("program").select_for_update(skip_locked=True)[:limit]
         )
+        # One that was claimed and not committed may be what ended its worker: it is taken alone,
+        # so that it takes no others with it, and each such claim counts.
+        claimed = [row for row in claimed if row.claim or row.faults][:1] or claimed
         token, lease = uuid.uuid4(), now + _lease()
-        executions.filter(pk__in=[execution.pk for execution in claimed]).update(
-            claim=token, due_at=lease, worker_id=worker_id
-        )
         for execution in claimed:
+            execution.faults += execution.claim is not None
             execution.claim, execution.due_at, execution.worker_id = token, lease, worker_id
+        executions.filter(pk__in=[execution.pk for execution in claimed]).update(
+            claim=token,
+            due_at=lease,
+            worker_id=worker_id,
+            faults=F("faults") + Case(When(claim=None, then=0), default=1),
+        )
     return claimed
 
 

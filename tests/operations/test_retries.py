@@ -166,5 +166,3 @@ def test_claim_that_was_never_started_is_no_loss(service, flaky, move_clock):
     work()
     assert service.get_result(execution_id) == "done"
     assert not Attempt.objects.exists()
-
-

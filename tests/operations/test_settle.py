@@ -28,8 +28,7 @@ def state():
 @pytest.fixture
 def waiting(service):
     """An execution that waits for a person, and its call."""
-    execution = run("await approve('x')", ["approve"])
-    return execution
+    return run("await approve('x')", ["approve"])
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def started(service, register, source=CATCHING, func=lambda: "done", **policy):
 
 def start():
     (claimed,) = operations.claim_calls(["slow"], ["default"], 1, using="default")
-    (call,) = operations.start_attempts([claimed], using="default")
+    (_call,) = operations.start_attempts([claimed], using="default")
     return claimed
 
 
