@@ -51,10 +51,11 @@ def claim_executions(
             execution.faults += execution.claim is not None
             execution.claim, execution.due_at, execution.worker_id = token, lease, worker_id
         executions.filter(pk__in=[execution.pk for execution in claimed]).update(
+            # First: MySQL assigns from left to right, and would see the new claim.
+            faults=F("faults") + Case(When(claim=None, then=0), default=1),
             claim=token,
             due_at=lease,
             worker_id=worker_id,
-            faults=F("faults") + Case(When(claim=None, then=0), default=1),
         )
     return claimed
 
