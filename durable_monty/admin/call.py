@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.db import router
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy as _
+
+from durable_monty import operations
+from durable_monty.admin.asked import arguments, purpose, signature
+from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
+from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
+from durable_monty.admin.forms import AnswerForm, Outcome, form_for
+from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
+from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.reads.times import ago, span
+from durable_monty.reads.waiting import fleet, whom
+
+_ANSWER = ("outcome", "result", "error_message", "reason")
+_DETAILS = (
+    "kind",
+    "executor",
+    "worker",
+    "attempt",
+    "job_id",
+    "idempotency_key",
+    "turn",
+    "delivered_turn",
+    "started",
+    "due",
+)
+_PURPOSE = '<div class="dm-purpose">{}</div>'
+# Columns of the execution that can be large.
+_HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
+
+
+@admin.register(Call)
+class CallAdmin(ReadOnlyAdmin):
+    list_display = ["named", "state", "waits_for", "asked", "of_execution"]
+    list_display_links = ["named"]
+    list_filter = [WaitingFilter, FunctionFilter, "status", "kind", ExecutionFilter]
+    list_select_related = ["execution", "worker"]
+    list_defer = ["args", "kwargs", "result", "error_message", "error_traceback", "reason"]
+    search_fields = ["execution__id"]
+    search_help_text = _("The beginning of an execution's id, or an idempotency key (id:number).")
+    change_form_template = "admin/durable_monty/call/change_form.html"
+    readonly_fields = [
+        "state",
+        "waits_for",
+        "execution_link",
+        "signature",
+        "arguments",
+        "result_block",
+        "traceback_block",
+        "asked",
+        "started",
+        "finished",
+        "took",
+        "due",
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Call]:
+        calls = super().get_queryset(request).select_related("execution", "worker")
+        return calls.defer(*(f"execution__{name}" for name in _HEAVY), "worker__functions_json")
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        # Who has waited longest comes first; an index has this order.
+        return ["created_at", "pk"] if request.GET.get("waiting") == PERSON else ["-pk"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        execution_id, _colon, number = search_term.strip().partition(":")
+        if execution_id:
+            ids = id_range(execution_id)
+            queryset = queryset.filter(execution__id__range=ids) if ids else queryset.none()
+        if number:
+            queryset = queryset.filter(call_id=number) if number.isdecimal() else queryset.none()
+        return queryset, False
+
+    def read_page(self, rows: Sequence[Call], using: str, now: datetime) -> Page:
+        return Page(using, now, fleet(now, using))
+
+    # --- answering ---
+
+    def has_change_permission(self, request: HttpRequest, obj: Call | None = None) -> bool:
+        """Answering is the change. A form that was opened in time may come too late: then it
+        is not a permission that is missing, and the operation refuses it."""
+        if not (
+            self.has_view_permission(request)
+            and request.user.has_perm("durable_monty.complete_call")
+        ):
+            return False
+        if obj is None:
+            return True
+        return obj.kind == CallKind.FUNCTION and (obj.is_open or request.method == "POST")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method != "POST" or object_id is None:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        call = self.get_object(request, unquote(object_id))
+        if call is not None and not call.is_open and self.has_change_permission(request, call):
+            return self._refuse(request, call)
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except (CallSettled, CallNotFound, ExecutionNotFound):
+            # Outside of its transaction, which is rolled back: the history has no entry.
+            late = self.get_object(request, unquote(object_id))
+            if late is None:
+                return super().changeform_view(request, object_id, form_url, extra_context)
+            return self._refuse(request, late)
+
+    def get_form(
+        self, request: HttpRequest, obj: Call | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is not None and self.has_change_permission(request, obj):
+            kwargs["form"] = form_for(obj)
+        return super().get_form(request, obj, change, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Call, form: AnswerForm, change: bool) -> None:
+        operations.settle_by_hand(
+            obj.execution_id,
+            obj.call_id,
+            form.answer(),
+            using=router.db_for_write(Call),
+            user=request.user,
+            reason=form.cleaned_data["reason"],
+        )
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        if form.cleaned_data["outcome"] == Outcome.FAIL:
+            message = gettext("Failed by hand: %(error)s") % {
+                "error": form.cleaned_data["error_message"]
+            }
+        else:
+            message = gettext("Completed by hand.")
+        if reason := form.cleaned_data["reason"]:
+            message += " " + gettext("Reason: %(reason)s") % {"reason": reason}
+        return message
+
+    def response_change(self, request: HttpRequest, obj: Call) -> HttpResponse:
+        text = format_html(gettext("The answer to {} was recorded."), self.link_to(obj))
+        self.message_user(request, text, messages.SUCCESS)
+        if self.get_preserved_filters(request):
+            return self.response_post_save_change(request, obj)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _refuse(self, request: HttpRequest, call: Call) -> HttpResponse:
+        facts = {
+            "call": call,
+            "when": ago(call.finished_at or page_of(call).now, page_of(call).now),
+            "user": call.completed_by,
+        }
+        if call.status == CallStatus.CANCELLED:
+            text = gettext("Nothing was changed: %(call)s was withdrawn %(when)s.")
+        elif call.completed_by is None:
+            text = gettext("Nothing was changed: %(call)s was already answered %(when)s.")
+        else:
+            text = gettext(
+                "Nothing was changed: %(call)s was already answered %(when)s, by %(user)s."
+            )
+        self.message_user(request, text % facts, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+    # --- showing ---
+
+    def get_fieldsets(self, request: HttpRequest, obj: Call | None = None) -> Any:
+        if obj is None:
+            return []
+        about = purpose(obj.function)
+        asked = ["signature"] if signature(obj.function) else []
+        return [
+            (
+                None,
+                {
+                    "fields": [*asked, "arguments", "execution_link", "state", "asked"],
+                    "description": about and format_html(_PURPOSE, about),
+                },
+            ),
+            *self._answer_sections(request, obj),
+            (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]}),
+        ]
+
+    def _answer_sections(self, request: HttpRequest, call: Call) -> list[Any]:
+        if self.has_change_permission(request, call):
+            return [(_("Your answer"), {"fields": _ANSWER})]
+        if call.is_open:
+            return []
+        fields = ["finished", "took"]
+        if call.status == CallStatus.COMPLETED:
+            fields.append("result_block")
+        if call.status == CallStatus.FAILED:
+            fields += ["error_type", "error_message"]
+        if call.error_traceback:
+            fields.append("traceback_block")
+        if call.completed_by_id is not None:
+            fields.append("completed_by")
+        if call.reason:
+            fields.append("reason")
+        return [(_("Answer"), {"fields": fields})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
+        shown = flatten_fieldsets(self.get_fieldsets(request, obj))
+        return [name for name in shown if name not in _ANSWER]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        call: Call = context["original"]
+        context["answerable"] = self.has_change_permission(request, call)
+        context["title"] = gettext("Answer a call") if context["answerable"] else gettext("Call")
+        if call.is_open:
+            context["waits_for"] = self.waits_for(call)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=_("call"))
+    def named(self, call: Call) -> str:
+        return str(call)
+
+    @admin.display(description=_("status"))
+    def state(self, call: Call) -> SafeString:
+        return badge(call.status, call.get_status_display())
+
+    @admin.display(description=_("waits for"))
+    def waits_for(self, call: Call) -> str:
+        return whom(call, page_of(call).fleet, page_of(call).now) if call.is_open else "-"
+
+    @admin.display(description=_("execution"))
+    def of_execution(self, call: Call) -> SafeString:
+        return self.link_to(call.execution, name_and_id(call.execution))
+
+    @admin.display(description=_("execution"))
+    def execution_link(self, call: Call) -> SafeString:
+        return self.link_to(call.execution)
+
+    @admin.display(description=_("function"))
+    def signature(self, call: Call) -> SafeString:
+        return format_html("<code>{}</code>", signature(call.function))
+
+    @admin.display(description=_("arguments"))
+    def arguments(self, call: Call) -> SafeString | str:
+        return arguments(call)
+
+    @admin.display(description=_("result"))
+    def result_block(self, call: Call) -> SafeString:
+        return json_block(call.result)
+
+    @admin.display(description=_("traceback"))
+    def traceback_block(self, call: Call) -> SafeString:
+        return block(call.error_traceback)
+
+    @admin.display(description=_("asked"))
+    def asked(self, call: Call) -> SafeString | str:
+        return moment(call.created_at, page_of(call).now)
+
+    @admin.display(description=_("started"))
+    def started(self, call: Call) -> SafeString | str:
+        return moment(call.started_at, page_of(call).now)
+
+    @admin.display(description=_("answered"))
+    def finished(self, call: Call) -> SafeString | str:
+        return moment(call.finished_at, page_of(call).now)
+
+    @admin.display(description=_("due"))
+    def due(self, call: Call) -> SafeString | str:
+        return moment(call.due_at, page_of(call).now)
+
+    @admin.display(description=_("took"))
+    def took(self, call: Call) -> str:
+        return "-" if call.finished_at is None else span(call.finished_at - call.created_at)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Substr
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy as _
+
+from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.filters import CreatedFilter, NameFilter
+from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
+from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
+from durable_monty.reads.times import span
+from durable_monty.reads.waiting import column, fleet, open_calls_of, sentence, whom
+
+# Calls in the table of an execution's page; the list of calls has them all.
+_CALLS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A call in the table of its execution's page."""
+
+    number: int
+    link: SafeString
+    arguments: str
+    state: SafeString
+    waits_for: str
+    asked: SafeString | str
+    took: str
+
+
+@admin.register(Execution)
+class ExecutionAdmin(ReadOnlyAdmin):
+    list_display = ["named", "state", "waits_for", "created", "took"]
+    list_display_links = ["named"]
+    list_filter = ["status", NameFilter, CreatedFilter]
+    list_select_related = ["program"]
+    list_defer = [
+        "inputs",
+        "output",
+        "error_traceback",
+        "log",
+        "program__source",
+        "program__functions_json",
+    ]
+    search_fields = ["id"]
+    search_help_text = _("The whole name or key, or the beginning of an id.")
+    ordering = ["-pk"]
+    change_form_template = "admin/durable_monty/execution/change_form.html"
+    readonly_fields = [
+        "id",
+        "state",
+        "created",
+        "started",
+        "finished",
+        "took",
+        "program_link",
+        "inputs_block",
+        "output_block",
+        "traceback_block",
+        "log_block",
+        "source_block",
+        "snapshot_facts",
+        "due",
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
+        return super().get_queryset(request).select_related("program", "worker")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if term:
+            wanted = Q(name=term) | Q(key=term)
+            if ids := id_range(term):
+                wanted |= Q(pk__range=ids)
+            queryset = queryset.filter(wanted)
+        return queryset, False
+
+    def read_page(self, rows: Sequence[Execution], using: str, now: datetime) -> Page:
+        waiting = [row.pk for row in rows if row.status == ExecutionStatus.WAITING]
+        return Page(using, now, fleet(now, using), open_calls_of(waiting, using))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Execution | None = None) -> Any:
+        if obj is None:
+            return []
+        overview: list[Any] = [("state", "took"), ("created", "started", "finished"), "id"]
+        if obj.key is not None:
+            overview.append("key")
+        data = ["inputs_block"]
+        if obj.status == ExecutionStatus.COMPLETED:
+            data.append("output_block")
+        if obj.error_type:
+            data += ["error_type", "error_message"]
+        if obj.error_traceback:
+            data.append("traceback_block")
+        if obj.log:
+            data.append("log_block")
+        engine = ["turn", "call_count", "wakeups", "faults", "due", "worker", "seed"]
+        if self.may_view(Snapshot, request):
+            engine.append("snapshot_facts")
+        sections: list[Any] = [(None, {"fields": overview}), (_("Values"), {"fields": data})]
+        if self.may_view(Program, request):
+            sections.append((_("Workflow source"), {"fields": ["source_block", "program_link"]}))
+        sections.append((_("Engine"), {"fields": engine, "classes": ["collapse"]}))
+        return sections
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        execution: Execution = context["original"]
+        page = page_of(execution)
+        context["title"] = gettext("Execution")
+        context["sentence"] = sentence(execution, page.fleet, page.now, page.using)
+        if self.may_view(Call, request):
+            context["calls"] = self._call_rows(execution, page)
+            context["calls_left_out"] = max(0, execution.call_count - _CALLS)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=_("name and id"))
+    def named(self, execution: Execution) -> SafeString:
+        return name_and_id(execution)
+
+    @admin.display(description=_("status"))
+    def state(self, execution: Execution) -> SafeString:
+        return badge(execution.status, execution.get_status_display())
+
+    @admin.display(description=_("waits for"))
+    def waits_for(self, execution: Execution) -> str:
+        page = page_of(execution)
+        calls = page.open_calls.get(execution.pk, ())
+        return column(execution, calls, page.fleet, page.now) or "-"
+
+    @admin.display(description=_("created"))
+    def created(self, execution: Execution) -> SafeString | str:
+        return moment(execution.created_at, page_of(execution).now)
+
+    @admin.display(description=_("started"))
+    def started(self, execution: Execution) -> SafeString | str:
+        return moment(execution.started_at, page_of(execution).now)
+
+    @admin.display(description=_("finished"))
+    def finished(self, execution: Execution) -> SafeString | str:
+        return moment(execution.finished_at, page_of(execution).now)
+
+    @admin.display(description=_("due"))
+    def due(self, execution: Execution) -> SafeString | str:
+        return moment(execution.due_at, page_of(execution).now)
+
+    @admin.display(description=_("duration"))
+    def took(self, execution: Execution) -> str:
+        end = execution.finished_at or page_of(execution).now
+        return span(end - execution.created_at)
+
+    @admin.display(description=_("stored as"))
+    def program_link(self, execution: Execution) -> SafeString:
+        return self.link_to(execution.program)
+
+    @admin.display(description=_("inputs"))
+    def inputs_block(self, execution: Execution) -> SafeString:
+        return json_block(execution.inputs)
+
+    @admin.display(description=_("output"))
+    def output_block(self, execution: Execution) -> SafeString:
+        return json_block(execution.output)
+
+    @admin.display(description=_("traceback"))
+    def traceback_block(self, execution: Execution) -> SafeString:
+        return block(execution.error_traceback)
+
+    @admin.display(description=_("log"))
+    def log_block(self, execution: Execution) -> SafeString:
+        return block(execution.log, LONG)
+
+    @admin.display(description=_("source"))
+    def source_block(self, execution: Execution) -> SafeString:
+        return block(execution.program.source, LONG)
+
+    @admin.display(description=_("snapshot"))
+    def snapshot_facts(self, execution: Execution) -> SafeString | str:
+        snapshot = Snapshot.objects.filter(pk=execution.pk).defer("data").first()
+        return gettext("none") if snapshot is None else self.link_to(snapshot)
+
+    def _call_rows(self, execution: Execution, page: Page) -> list[CallRow]:
+        """The latest calls, in their order."""
+        latest = (
+            Call.objects.using(page.using)
+            .filter(execution=execution)
+            .select_related("worker")
+            .defer("args", "kwargs", "result", "error_message", "error_traceback", "reason")
+            .annotate(beginning=Substr("args", 1, 81))
+            .order_by("-call_id")[:_CALLS]
+        )
+        return [
+            CallRow(
+                number=call.call_id,
+                link=self.link_to(call, call.function),
+                arguments=_short(vars(call)["beginning"]),
+                state=badge(call.status, call.get_status_display()),
+                waits_for=whom(call, page.fleet, page.now) if call.is_open else "",
+                asked=moment(call.created_at, page.now),
+                took=span(call.finished_at - call.created_at) if call.finished_at else "",
+            )
+            for call in reversed(latest)
+        ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"

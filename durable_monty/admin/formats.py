@@ -1,0 +1,92 @@
+"""Pieces of HTML. Everything that comes from rows is escaped here, and long values are cut."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+
+from durable_monty import codec
+from durable_monty.models import Execution
+from durable_monty.reads.times import ago, exact
+
+# Characters of a value that a page shows; of a log or a source it shows more.
+_LONGEST = 20_000
+LONG = 100_000
+
+# Paths in a box of 12 x 12: a state is told by its shape, not by its colour alone.
+_CIRCLE = "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9"
+_SHAPES = {
+    "scheduled": _CIRCLE,
+    "pending": _CIRCLE,
+    "waiting": f"{_CIRCLE}M6 3.5V6l2 1.5",
+    "submitted": "M3.5 2v8l6-4z",
+    "paused": "M4 2v8M8 2v8",
+    "completed": "M2 6.5l2.8 2.8L10 3",
+    "failed": "M2.5 2.5l7 7M9.5 2.5l-7 7",
+    "cancelled": f"{_CIRCLE}M2.9 9.1l6.2-6.2",
+    "alive": "M2 6.5h2l1.5-4 2 7 1-3H10.5",
+    "silent": "M6 2l4.5 8h-9zM6 5v2.5",
+    "stopped": "M3 3h6v6h-6z",
+}
+
+
+def badge(state: str, label: object) -> SafeString:
+    """A state as text with a shape."""
+    return format_html(
+        '<span class="dm-state dm-{}"><svg viewBox="0 0 12 12" aria-hidden="true">'
+        '<path d="{}"/></svg>{}</span>',
+        state,
+        _SHAPES[state],
+        label,
+    )
+
+
+def moment(value: datetime | None, now: datetime) -> SafeString | str:
+    """`3 min ago`, with the exact time as its title."""
+    if value is None:
+        return "-"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(),
+        exact(value),
+        ago(value, now),
+    )
+
+
+def link(url: str, text: object) -> SafeString:
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def name_and_id(execution: Execution) -> SafeString:
+    """In two lines; of the id, what is enough to find it."""
+    return format_html(
+        '{}<code class="dm-id" title="{}">{}</code>',
+        execution.name or gettext("(no name)"),
+        execution.pk,
+        execution.short_id,
+    )
+
+
+def block(text: str, limit: int = _LONGEST) -> SafeString:
+    return format_html('<pre class="dm-block" tabindex="0">{}</pre>', cut(text, limit))
+
+
+def json_block(text: str | None) -> SafeString:
+    return block(readable(text or ""))
+
+
+def readable(text: str) -> str:
+    """JSON text with indents; as it is, if it is not JSON."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def cut(text: str, limit: int = _LONGEST) -> str:
+    """`text`, which says so where it was cut; fit for any page, whatever its characters."""
+    return codec.clean_text(text, limit)

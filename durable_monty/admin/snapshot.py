@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from durable_monty.admin.base import ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.formats import moment, name_and_id
+from durable_monty.models import Snapshot
+
+_OF_EXECUTION = ("execution__name",)
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(ReadOnlyAdmin):
+    list_display = ["named", "turn", "bytes", "format", "created"]
+    list_display_links = ["named"]
+    list_select_related = ["execution"]
+    ordering = ["-pk"]
+    search_fields = ["pk"]
+    search_help_text = _("The beginning of the execution's id.")
+    readonly_fields = ["execution_link", "turn", "bytes", "format", "created"]
+    fields = tuple(readonly_fields)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Snapshot]:
+        rows = super().get_queryset(request).select_related("execution")
+        return rows.only("turn", "size", "format", "created_at", *_OF_EXECUTION)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if term := search_term.strip():
+            ids = id_range(term)
+            queryset = queryset.filter(execution__id__range=ids) if ids else queryset.none()
+        return queryset, False
+
+    @admin.display(description=_("execution"))
+    def named(self, snapshot: Snapshot) -> SafeString:
+        return name_and_id(snapshot.execution)
+
+    @admin.display(description=_("execution"))
+    def execution_link(self, snapshot: Snapshot) -> SafeString:
+        return self.link_to(snapshot.execution)
+
+    @admin.display(description=_("size"))
+    def bytes(self, snapshot: Snapshot) -> str:
+        return filesizeformat(snapshot.size)
+
+    @admin.display(description=_("created"))
+    def created(self, snapshot: Snapshot) -> SafeString | str:
+        return moment(snapshot.created_at, page_of(snapshot).now)

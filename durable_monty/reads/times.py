@@ -1,0 +1,56 @@
+"""Moments and durations as people say them, in the language that is active."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+
+
+def span(duration: timedelta) -> str:
+    """`340 ms`, `4.2 s`, `42 s`, `3 min`, `2 h 5 min`, `4 d 1 h`: short, for columns."""
+    seconds = max(0.0, duration.total_seconds())
+    if seconds < 1:
+        return _("%(count)d ms") % {"count": int(seconds * 1000)}
+    if seconds < 10:
+        # The format cuts, it does not round.
+        number = formats.number_format(round(seconds, 1), 1, use_l10n=True)
+        return _("%(count)s s") % {"count": number}
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return _("%(count)s s") % {"count": rest}
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return _two(_("%(count)d d") % {"count": days}, hours, _("%(count)d h"))
+    if hours:
+        return _two(_("%(count)d h") % {"count": hours}, minutes, _("%(count)d min"))
+    return _("%(count)d min") % {"count": minutes}
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """`3 min ago`, `in 4.2 s`, or `just now` within the second."""
+    past = now - moment
+    if abs(past) < timedelta(seconds=1):
+        return _("just now")
+    if past > timedelta():
+        return _("%(span)s ago") % {"span": span(past)}
+    return _("in %(span)s") % {"span": span(-past)}
+
+
+def time_of_day(moment: datetime, now: datetime) -> str:
+    """`2:02 p.m.`, with the date if that is another day."""
+    local = timezone.localtime(moment)
+    today = local.date() == timezone.localtime(now).date()
+    return formats.date_format(local, "TIME_FORMAT" if today else "DATETIME_FORMAT")
+
+
+def exact(moment: datetime) -> str:
+    """`2026-01-31 14:02:03.123 UTC`, in the active time zone."""
+    local = timezone.localtime(moment)
+    return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03} {local:%Z}"
+
+
+def _two(first: str, count: int, unit: str) -> str:
+    return f"{first} {unit % {'count': count}}" if count else first

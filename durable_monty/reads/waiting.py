@@ -1,0 +1,230 @@
+"""Why an execution or a call does not move, in plain words and the language that is active."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count
+from django.utils.translation import gettext as _, ngettext
+
+from durable_monty.functions import DEFAULT_EXECUTOR, MANUAL_EXECUTOR
+from durable_monty.models import (
+    Call,
+    CallKind,
+    CallStatus,
+    Execution,
+    ExecutionStatus,
+    WorkerProcess,
+)
+from durable_monty.models.execution import ACTIVE
+from durable_monty.reads.times import ago, span, time_of_day
+
+# More open calls than these are counted, not named; so many of an execution are looked at.
+_NAMED = 4
+_READ = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What one worker takes."""
+
+    executor: str
+    functions: frozenset[str]
+
+    def takes(self, function: str, executor: str) -> bool:
+        return executor in (DEFAULT_EXECUTOR, self.executor) and function in self.functions
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The workers that are alive."""
+
+    workers: tuple[Serving, ...]
+
+    def obstacle(self, function: str, executor: str) -> str:
+        """Why no worker takes such a call; empty, if one does."""
+        if any(worker.takes(function, executor) for worker in self.workers):
+            return ""
+        if not self.workers:
+            return _("no worker is running")
+        if any(function in worker.functions for worker in self.workers):
+            return _("no running worker has the executor '%(name)s'") % {"name": executor}
+        return _("no running worker has the function '%(name)s'") % {"name": function}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCalls:
+    """The open calls of one execution that wait for the same."""
+
+    function: str
+    kind: str
+    executor: str
+    count: int
+
+    def describe(self, fleet: Fleet) -> str:
+        """`approve (a person)`, `3 encode_video (a worker)`"""
+        called = self.function if self.count == 1 else f"{self.count} {self.function}"
+        return f"{called} ({_waited_for(self.function, self.kind, self.executor, fleet)})"
+
+
+def fleet(now: datetime, using: str) -> Fleet:
+    workers = WorkerProcess.objects.using(using).alive(now)
+    return Fleet(
+        tuple(
+            Serving(executor, frozenset(json.loads(functions)))
+            for executor, functions in workers.values_list("executor", "functions_json")
+        )
+    )
+
+
+def open_calls_of(
+    execution_ids: Collection[uuid.UUID], using: str
+) -> dict[uuid.UUID, list[OpenCalls]]:
+    """What each of a page of executions waits for, by function, in one query."""
+    if not execution_ids:
+        return {}
+    groups = (
+        Call.objects.using(using)
+        .filter(execution_id__in=execution_ids)
+        .open()
+        .order_by("function")
+        .values_list("execution_id", "function", "kind", "executor")
+        .annotate(count=Count("pk"))
+    )
+    found: dict[uuid.UUID, list[OpenCalls]] = {}
+    for execution_id, *facts in groups:
+        found.setdefault(execution_id, []).append(OpenCalls(*facts))
+    return found
+
+
+def whom(call: Call, fleet: Fleet, now: datetime) -> str:
+    """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`."""
+    if call.kind == CallKind.TIMER and call.due_at is not None:
+        return _("a sleep until %(time)s") % {"time": time_of_day(call.due_at, now)}
+    held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
+    if not held or call.worker is None:
+        return _waited_for(call.function, call.kind, call.executor, fleet)
+    if call.started_at is None:
+        return _("the queue of %(worker)s") % {"worker": call.worker}
+    facts = {"worker": call.worker, "number": call.attempt}
+    return _("attempt %(number)d on %(worker)s") % facts
+
+
+def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: datetime) -> str:
+    """What a row of a list says an execution waits for; empty, if for nothing.
+
+    `approve (a person), 3 encode_video (a worker) and 2 more`
+    """
+    if execution.status == ExecutionStatus.PAUSED:
+        return _("a person to resume it (%(error)s)") % {"error": execution.error_type}
+    if execution.status not in ACTIVE:
+        return ""
+    if _is_running(execution, now):
+        facts = {"worker": execution.worker or _("a worker"), "turn": execution.turn + 1}
+        return _("turn %(turn)d on %(worker)s") % facts
+    if execution.due_at is not None:
+        return _any_worker(fleet)
+    texts = [group.describe(fleet) for group in calls]
+    if len(texts) > _NAMED:
+        texts[_NAMED:] = [_("and %(count)d more") % {"count": len(texts) - _NAMED}]
+    return ", ".join(texts)
+
+
+def sentence(execution: Execution, fleet: Fleet, now: datetime, using: str) -> str:
+    """What an execution is doing, and why it does not move."""
+    match execution.status:
+        case ExecutionStatus.PAUSED:
+            return _("Paused, with nothing lost: %(error)s") % {"error": _error(execution)}
+        case ExecutionStatus.COMPLETED:
+            text = _("Completed %(ago)s, after %(span)s.")
+        case ExecutionStatus.FAILED:
+            text = _("Failed %(ago)s, after %(span)s: %(error)s")
+        case ExecutionStatus.CANCELLED:
+            text = _("Cancelled %(ago)s, after %(span)s.")
+        case _active:
+            return _active_sentence(execution, fleet, now, using)
+    finished = execution.finished_at or now
+    return text % {
+        "ago": ago(finished, now),
+        "span": span(finished - execution.created_at),
+        "error": _error(execution),
+    }
+
+
+def _active_sentence(execution: Execution, fleet: Fleet, now: datetime, using: str) -> str:
+    turn, due_at = execution.turn + 1, execution.due_at
+    if _is_running(execution, now):
+        worker = execution.worker or _("a worker")
+        return _("Turn %(turn)d runs now on %(worker)s.") % {"turn": turn, "worker": worker}
+    if execution.faults and due_at is not None:
+        text = ngettext(
+            "The sandbox failed once on turn %(turn)d; a worker tries again %(time)s.",
+            "The sandbox failed %(count)d times on turn %(turn)d; a worker tries again %(time)s.",
+            execution.faults,
+        )
+        facts = {"count": execution.faults, "turn": turn, "time": ago(due_at, now)}
+        return f"{text % facts} {_without_workers(fleet)}".strip()
+    if due_at is None:
+        return _waiting_sentence(execution, fleet, now, using)
+    if execution.turn:
+        text = _("An answer has come; turn %(turn)d runs as soon as a worker is free.")
+    else:
+        text = _("Scheduled %(ago)s; it starts as soon as a worker is free.")
+    facts = {"turn": turn, "ago": ago(execution.created_at, now)}
+    return f"{text % facts} {_without_workers(fleet)}".strip()
+
+
+def _waiting_sentence(execution: Execution, fleet: Fleet, now: datetime, using: str) -> str:
+    calls = Call.objects.using(using).filter(execution=execution).open().order_by("call_id")
+    first = list(
+        calls.select_related("worker").defer("args", "kwargs", "worker__functions_json")[:_READ]
+    )
+    if not first:
+        return _("Waiting, but none of its calls is open.")
+    count = calls.count() if len(first) == _READ else len(first)
+    alike = Counter(f"{call.function} ({whom(call, fleet, now)})" for call in first)
+    named = alike.most_common(_NAMED)
+    waits = [text if number == 1 else f"{number} {text}" for text, number in named]
+    if unnamed := count - sum(number for _text, number in named):
+        waits.append(_("and %(count)d more") % {"count": unnamed})
+    text = ngettext(
+        "Waiting since %(time)s for a call: %(calls)s.",
+        "Waiting since %(time)s for %(count)d calls: %(calls)s.",
+        count,
+    )
+    since = time_of_day(first[0].created_at, now)
+    return text % {"time": since, "count": count, "calls": ", ".join(waits)}
+
+
+def _without_workers(fleet: Fleet) -> str:
+    if fleet.workers:
+        return ""
+    return _("No worker is running: start one with “manage.py runworker”.")
+
+
+def _is_running(execution: Execution, now: datetime) -> bool:
+    due_at = execution.due_at
+    return execution.claim is not None and due_at is not None and due_at > now
+
+
+def _any_worker(fleet: Fleet) -> str:
+    return _("a worker") if fleet.workers else _("a worker, but no worker is running")
+
+
+def _waited_for(function: str, kind: str, executor: str, fleet: Fleet) -> str:
+    if executor == MANUAL_EXECUTOR:
+        return _("a person")
+    if kind == CallKind.TIMER:
+        return _("a sleep")
+    if obstacle := fleet.obstacle(function, executor):
+        return _("a worker, but %(obstacle)s") % {"obstacle": obstacle}
+    return _("a worker")
+
+
+def _error(execution: Execution) -> str:
+    return f"{execution.error_type}: {execution.error_message}"

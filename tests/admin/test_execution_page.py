@@ -1,0 +1,241 @@
+import uuid
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from durable_monty.models import Call, Execution, Program, Snapshot, WorkerProcess
+from durable_monty.models.clock import database_now
+from durable_monty.operations import claim_executions, register_worker
+from tests.admin.pages import text_of, url_of
+from tests.support import run
+
+GATHER = """
+import asyncio
+await asyncio.gather(approve("it"), double(1), double(2), asyncio.sleep(3600))
+"""
+
+
+@pytest.fixture
+def sentence(viewer):
+    """What the page of the only execution says at its top."""
+
+    def read():
+        response = viewer.get(url_of(Execution.objects.get()))
+        assert response.status_code == 200
+        return response.context["sentence"]
+
+    return read
+
+
+def test_scheduled(service, sentence, move_clock):
+    service.start_execution("1", [])
+    move_clock(5 * 60)
+
+    assert sentence() == (
+        "Scheduled 5 min ago; it starts as soon as a worker is free. "
+        "No worker is running: start one with “manage.py runworker”."
+    )
+    register_worker("local", [], using="default")
+    assert sentence() == "Scheduled 5 min ago; it starts as soon as a worker is free."
+
+
+def test_running(service, sentence):
+    service.start_execution("1", [])
+    claim_executions(1, using="default")
+    assert sentence() == "Turn 1 runs now on a worker."
+
+    worker = register_worker("local", [], using="default")
+    Execution.objects.update(worker=worker)
+    assert sentence() == f"Turn 1 runs now on {WorkerProcess.objects.get()}."
+
+
+def test_waiting(asked, sentence):
+    asked(GATHER, ["approve", "double"])
+
+    text = sentence()
+
+    assert text.startswith("Waiting since ")
+    assert " for 4 calls: " in text
+    assert "approve (a person)" in text
+    assert "2 double (a worker, but no worker is running)" in text
+    assert "asyncio.sleep (a sleep until " in text
+
+
+def test_no_worker_has_the_function(asked, sentence):
+    asked("await double(1)", ["double"])
+    register_worker("local", ["add"], using="default")
+    assert sentence().endswith(
+        "for a call: double (a worker, but no running worker has the function 'double')."
+    )
+
+    Call.objects.update(executor="elsewhere")
+    register_worker("local", ["double"], using="default")
+    assert sentence().endswith("no running worker has the executor 'elsewhere').")
+
+
+def test_the_worker_that_has_a_call(asked, sentence):
+    call = asked("await double(1)", ["double"])
+    worker = WorkerProcess.objects.get(pk=register_worker("local", ["double"], using="default"))
+    Call.objects.update(status="submitted", worker=worker, due_at=None)
+    assert sentence().endswith(f"for a call: double (the queue of {worker}).")
+
+    Call.objects.update(started_at=call.created_at, attempt=3)
+    assert sentence().endswith(f"for a call: double (attempt 3 on {worker}).")
+
+    # The lease has run out.
+    Call.objects.update(due_at=call.created_at)
+    assert sentence().endswith("for a call: double (a worker).")
+
+
+def test_many_calls_are_counted(asked, sentence):
+    functions = ["add", "approve", "double", "echo", "note"]
+    calls = ", ".join(f"{name}(1)" for name in functions for _ in range(12))
+    asked(f"import asyncio\nawait asyncio.gather({calls})", functions)
+    register_worker("local", functions, using="default")
+
+    assert sentence().endswith(
+        " for 60 calls: 12 add (a worker), 12 approve (a person), 12 double (a worker), "
+        "12 echo (a worker), and 12 more."
+    )
+
+
+def test_an_answer_has_come(asked, service, sentence):
+    call = asked()
+    service.complete_call(call.execution_id, 0, True)
+    register_worker("local", [], using="default")
+
+    assert sentence() == "An answer has come; turn 2 runs as soon as a worker is free."
+
+
+def test_none_of_its_calls_is_open(asked, sentence):
+    asked()
+    Call.objects.all().delete()
+
+    assert sentence() == "Waiting, but none of its calls is open."
+
+
+def test_host_faults(service, sentence, move_clock):
+    service.start_execution("1", [])
+    register_worker("local", [], using="default")
+    Execution.objects.update(faults=2)
+    move_clock(-9 * 60 - 30)
+
+    assert sentence() == "The sandbox failed 2 times on turn 1; a worker tries again in 9 min."
+
+
+def test_paused(asked, sentence, viewer):
+    asked()
+    Execution.objects.update(
+        status="paused", error_type="ReplayMismatch", error_message="Replay differs at turn 1."
+    )
+
+    assert sentence() == "Paused, with nothing lost: ReplayMismatch: Replay differs at turn 1."
+
+
+def test_completed(db, sentence, viewer, move_clock):
+    execution = run('print("half way")\n[x, await double(x)]', ["double"], {"x": 21})
+    move_clock(120)
+
+    assert sentence().startswith("Completed 2 min ago, after ")
+    page = text_of(viewer.get(url_of(execution)))
+    for part in ('Inputs: { "x": 21 }', "Output: [ 21, 42 ]", "Log: half way", "await double(x)"):
+        assert part in page
+    assert "0 double [21] Completed just" not in page
+    assert "0 double [21] Completed 2 min ago" in page
+
+
+def test_failed(db, sentence, viewer):
+    execution = run("await fail('OutOfStock', 'none left')", ["fail"])
+
+    assert sentence().startswith("Failed just now, after ")
+    assert sentence().endswith(": OutOfStock: none left")
+    page = text_of(viewer.get(url_of(execution)))
+    assert "Traceback (most recent call last)" in page
+    call = text_of(viewer.get(url_of(Call.objects.get())))
+    assert "raise" in call  # the function's own traceback
+
+
+def test_cancelled(service, sentence):
+    service.start_execution("1", [])
+    now = database_now("default")
+    Execution.objects.update(status="cancelled", due_at=None, finished_at=now)
+
+    assert sentence().startswith("Cancelled just now, after ")
+
+
+def test_the_snapshot_the_source_and_the_calls_are_linked(asked, viewer):
+    call = asked(key="order-7")
+
+    page = viewer.get(url_of(call.execution)).content.decode()
+
+    for row in (call, Snapshot.objects.get(), Program.objects.get()):
+        assert f'<a href="{url_of(row)}">' in page
+    assert f"/call/?execution={call.execution_id}" in page
+    assert "order-7" in page
+    assert "Snapshot: none" in text_of(viewer.get(url_of(run("1"))))
+
+
+def test_long_values_and_long_journals_are_cut(asked, viewer):
+    call = asked("await approve('x' * 30_000)")
+    Call.objects.bulk_create(
+        Call(
+            execution=call.execution,
+            call_id=number,
+            function="double",
+            args=f'["number {number}, {"y" * 100}"]',
+            position_start=0,
+            position_end=1,
+            turn=1,
+            executor="default",
+            created_at=call.created_at,
+        )
+        for number in range(1, 151)
+    )
+    Execution.objects.update(call_count=151)
+
+    page = text_of(viewer.get(url_of(call.execution)))
+    assert "the latest 100 of 151" in page
+    assert "number 51," in page
+    assert "number 50," not in page
+    assert "y" * 90 not in page
+    page = text_of(viewer.get(url_of(call)))
+    assert "… [cut, 30,002 characters]" in page
+    assert "x" * 20_001 not in page
+
+
+def test_queries_do_not_grow(asked, viewer, service):
+    # Session, user and permissions (4), the row, the database's time, workers, its open calls by
+    # function, the open calls, the table of calls, the snapshot.
+    one = asked("await approve(1)").execution
+    many = asked(
+        "import asyncio\nawait asyncio.gather(*[approve(n) for n in range(40)])"
+    ).execution
+    register_worker("local", [], using="default")
+
+    for execution in (one, many):
+        with CaptureQueriesContext(connection) as queries:
+            viewer.get(url_of(execution))
+        assert len(queries) == 11, [query["sql"] for query in queries]
+
+
+def test_queries_of_the_other_pages(asked, clerk):
+    call = asked()
+    worker = WorkerProcess.objects.get(pk=register_worker("local", ["double"], using="default"))
+    for row, count in [
+        (call, 7),
+        (Snapshot.objects.get(), 6),
+        (Program.objects.get(), 6),
+        (worker, 6),
+    ]:
+        with CaptureQueriesContext(connection) as queries:
+            page = clerk.get(url_of(row))
+        assert page.status_code == 200
+        assert len(queries) == count, [query["sql"] for query in queries]
+
+
+def test_no_such_row(viewer):
+    for model, pk in [(Execution, uuid.uuid4()), (Execution, "nonsense"), (Call, 7), (Call, "x")]:
+        response = viewer.get(url_of(model(pk=pk)), follow=True)
+
+        assert "Perhaps it was deleted?" in text_of(response)
