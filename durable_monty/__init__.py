@@ -10,11 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from durable_monty.context import current_call
+    from durable_monty.exceptions import NonRetryable, RetryAfter
     from durable_monty.executors.base import Executor
     from durable_monty.executors.django_q import DjangoQExecutor
     from durable_monty.executors.local import LocalExecutor
     from durable_monty.functions import FUNCTION_REGISTRY, register_function
     from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
+    from durable_monty.policy import Retry
     from durable_monty.service import OrchestratorService
     from durable_monty.worker import Worker
 
@@ -29,8 +32,12 @@ _PLACES = {
     "Executor": "executors.base",
     "FUNCTION_REGISTRY": "functions",
     "LocalExecutor": "executors.local",
+    "NonRetryable": "exceptions",
     "OrchestratorService": "service",
+    "Retry": "policy",
+    "RetryAfter": "exceptions",
     "Worker": "worker",
+    "current_call": "context",
     "register_function": "functions",
 }
 
@@ -43,9 +50,13 @@ __all__ = [
     "ExecutionStatus",
     "Executor",
     "LocalExecutor",
+    "NonRetryable",
     "OrchestratorService",
+    "Retry",
+    "RetryAfter",
     "Worker",
     "__version__",
+    "current_call",
     "register_function",
 ]
 

@@ -17,6 +17,8 @@ from django.core.management import get_commands
 from django.db import connections
 
 from durable_monty import conf
+from durable_monty.exceptions import FunctionError
+from durable_monty.policy import Retry
 
 
 @register("durable_monty")
@@ -103,6 +105,8 @@ def _wrong_types() -> Iterator[CheckMessage]:
         elif isinstance(default, int | float):
             kinds = (int,) if isinstance(default, int) else (int, float)
             fits = isinstance(value, kinds) and not isinstance(value, bool) and value > 0
+        elif isinstance(default, dict):
+            fits = isinstance(value, dict) and _is_retry(value)
         elif isinstance(default, str):
             fits = isinstance(value, str)
         else:
@@ -115,9 +119,19 @@ def _wrong_types() -> Iterator[CheckMessage]:
             )
 
 
+def _is_retry(value: dict[str, Any]) -> bool:
+    try:
+        Retry(**value)
+    except (TypeError, FunctionError):
+        return False
+    return True
+
+
 def _wanted(default: Any, name: str) -> str:
     if name == "AUTODISCOVER":
         return "a module name, or None"
+    if isinstance(default, dict):
+        return "a dict of the arguments of Retry"
     if isinstance(default, int):
         return "a positive integer"
     if isinstance(default, float):

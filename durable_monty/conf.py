@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ class Settings:
     # Functions
     AUTODISCOVER: str | None = "workflows"
     FUNCTION_MODULES: Sequence[str] = ()
+    RETRY: Mapping[str, Any] = field(default_factory=dict)
 
     # Workers
     EXECUTOR: str = "durable_monty.executors.django_q.DjangoQExecutor"
@@ -26,6 +27,9 @@ class Settings:
     LEASE: float = 60.0
     DRAIN_TIMEOUT: float = 30.0
     SANDBOX_PROCESSES: int = 4
+
+    # Executions
+    CANCEL_GRACE: float = 30.0
 
     # Limits of one execution
     MAX_SOURCE_BYTES: int = 256 * 1024

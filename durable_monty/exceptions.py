@@ -35,6 +35,35 @@ class UnknownFunction(FunctionError):
         super().__init__(f"The function {name!r} is not available: {why}")
 
 
+class NonRetryable(DurableMontyError):
+    """Raised by a function: it failed for good, whatever its retry policy says.
+
+    Raised `from` another exception, it is that one which the workflow sees.
+    """
+
+
+class RetryAfter(DurableMontyError):
+    """Raised by a function: try again in `seconds`, if attempts are left.
+
+    Raised `from` another exception, it is that one which is recorded.
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        self.seconds = max(0.0, float(seconds))
+        super().__init__(message or f"The function asked to be tried again in {seconds:g} s.")
+
+
+class NoCurrentCall(DurableMontyError):
+    def __init__(self) -> None:
+        super().__init__(
+            "current_call() works inside a registered function while a workflow's call runs it."
+        )
+
+
+class CallCancelled(DurableMontyError):
+    """Raised by `CallContext.check_cancelled`: nobody waits for this call any more."""
+
+
 # --- values ---
 
 
@@ -132,8 +161,8 @@ class LeaseLost(IllegalTransition):
     def __init__(self, execution_id: object, call_id: int) -> None:
         self.execution_id, self.call_id = execution_id, call_id
         super().__init__(
-            f"Another attempt of call {call_id} of execution {execution_id} has begun; "
-            "the answer of this one was refused."
+            f"This attempt no longer holds call {call_id} of execution {execution_id}: it timed "
+            "out, or another has begun. Its answer was refused."
         )
 
 

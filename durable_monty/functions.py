@@ -14,7 +14,7 @@ import importlib
 import inspect
 import keyword
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar, overload
 
@@ -24,6 +24,7 @@ from django.utils.module_loading import module_has_submodule
 
 from durable_monty import conf
 from durable_monty.exceptions import DuplicateFunction, FunctionError, UnknownFunction
+from durable_monty.policy import Retry, Timeouts
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +40,13 @@ class RegisteredFunction:
     name: str
     func: Callable[..., Any]
     executor: str = DEFAULT_EXECUTOR
+    retry: Retry | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    transactional: bool = False
+
+    @property
+    def retry_policy(self) -> Retry:
+        return self.retry or default_retry()
 
     @property
     def place(self) -> str:
@@ -90,28 +98,55 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
 FUNCTION_REGISTRY = FunctionRegistry()
 
 
+def default_retry() -> Retry:
+    return Retry(**conf.current().RETRY)
+
+
 @overload
 def register_function(name: F, /) -> F: ...
 @overload
 def register_function(
-    name: str | None = None, /, *, executor: str = DEFAULT_EXECUTOR
+    name: str | None = None,
+    /,
+    *,
+    executor: str = DEFAULT_EXECUTOR,
+    retry: Retry | None = None,
+    schedule_to_start: float | None = None,
+    start_to_close: float | None = None,
+    heartbeat: float | None = None,
+    schedule_to_close: float | None = None,
+    transactional: bool = False,
 ) -> Callable[[F], F]: ...
 def register_function(
-    name: str | Callable[..., Any] | None = None, /, *, executor: str = DEFAULT_EXECUTOR
+    name: str | Callable[..., Any] | None = None,
+    /,
+    *,
+    executor: str = DEFAULT_EXECUTOR,
+    retry: Retry | None = None,
+    schedule_to_start: float | None = None,
+    start_to_close: float | None = None,
+    heartbeat: float | None = None,
+    schedule_to_close: float | None = None,
+    transactional: bool = False,
 ) -> Any:
     """Lets workflows call the decorated function, sync or `async def`, under `name`.
 
     It runs at least once for each call: make it safe to run again. `executor="manual"` leaves
-    its calls to people (the admin, or `OrchestratorService.complete_call`).
+    its calls to people (the admin, or `OrchestratorService.complete_call`). `retry`: when it is
+    run again after an exception; `DURABLE_MONTY["RETRY"]` by default. The four time-outs are
+    seconds, see `Timeouts`. `transactional=True` runs it in the transaction that records its
+    answer, so that what it writes to this database happens exactly once.
 
     Raises `DuplicateFunction`, naming both places, and `FunctionError` for an unusable name.
     """
     if callable(name):
         return register_function()(name)
+    timeouts = Timeouts(schedule_to_start, start_to_close, heartbeat, schedule_to_close)
 
     def decorate(func: F) -> F:
+        checked = _checked_name(name or func.__name__)
         FUNCTION_REGISTRY.add(
-            RegisteredFunction(_checked_name(name or func.__name__), func, executor)
+            RegisteredFunction(checked, func, executor, retry, timeouts, transactional)
         )
         return func
 

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,7 +14,7 @@ from asgiref.sync import sync_to_async
 from durable_monty import codec, conf, operations
 from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
 from durable_monty.models import Execution, ExecutionStatus
-from durable_monty.operations.settle import Answer
+from durable_monty.operations.answer import Answer
 from durable_monty.reads import executions as reads
 
 _SETTLED = {ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED}
@@ -33,19 +34,27 @@ class OrchestratorService:
         *,
         key: str | None = None,
         name: str = "",
+        deadline: timedelta | None = None,
     ) -> str:
         """Schedules `code` and gives its execution id; a worker runs it.
 
         Runs in the caller's transaction: if that rolls back, nothing was started.
         `external_functions`: what it may call: registered names, dotted paths, or the functions
         themselves. `inputs`: its global variables. `key`: starting again with the same key gives
-        the same execution.
+        the same execution. `deadline`: from now; when it passes, what the workflow awaits raises
+        TimeoutError, and after `CANCEL_GRACE` it is failed.
 
         Raises `InvalidWorkflow`, `UnknownFunction`, `UnstorableValue`, and `KeyConflict` when the
         key belongs to an execution with other code, functions or inputs.
         """
         execution = operations.start_execution(
-            code, external_functions, inputs, key=key, name=name, using=self.using
+            code,
+            external_functions,
+            inputs,
+            key=key,
+            name=name,
+            deadline=deadline,
+            using=self.using,
         )
         return str(execution.pk)
 
@@ -118,9 +127,27 @@ class OrchestratorService:
         error of an execution that has none."""
         return reads.result_of(self._find(execution_id))
 
+    def cancel_execution(
+        self, execution_id: str | uuid.UUID, reason: str = "", *, grace: float | None = None
+    ) -> None:
+        """Asks an execution to end: what it awaits raises BaseException("Cancelled: ..."), which
+        `except Exception` lets through and `finally` may clean up after, for `grace` seconds
+        (`CANCEL_GRACE`). Raises `ExecutionNotFound`, `ExecutionFinished`."""
+        operations.cancel_execution(_parsed(execution_id), reason, using=self.using, grace=grace)
+
+    def terminate_execution(self, execution_id: str | uuid.UUID, reason: str = "") -> None:
+        """Ends an execution now, without a clean-up. Raises `ExecutionNotFound`,
+        `ExecutionFinished`."""
+        operations.terminate_execution(_parsed(execution_id), reason, using=self.using)
+
+    def pause_execution(self, execution_id: str | uuid.UUID, reason: str = "") -> None:
+        """Runs no turn of it until `resume_execution`; its open calls go on. Raises
+        `ExecutionNotFound`, `ExecutionFinished`."""
+        operations.pause_execution(_parsed(execution_id), reason, using=self.using)
+
     def resume_execution(self, execution_id: str | uuid.UUID) -> None:
-        """Lets workers try a paused execution again. Raises `ExecutionNotFound`, and
-        `ExecutionNotPaused`."""
+        """Lets workers go on with a paused execution, or with one whose replay differed. Raises
+        `ExecutionNotFound`, `ExecutionFinished`, `ExecutionNotPaused`."""
         operations.resume_execution(_parsed(execution_id), using=self.using)
 
     def wait(self, execution_id: str | uuid.UUID, timeout: float = 60.0) -> Any:
@@ -146,6 +173,9 @@ class OrchestratorService:
     afail_call = sync_to_async(fail_call)
     aprocess_execution = sync_to_async(process_execution)
     aget_result = sync_to_async(get_result)
+    acancel_execution = sync_to_async(cancel_execution)
+    aterminate_execution = sync_to_async(terminate_execution)
+    apause_execution = sync_to_async(pause_execution)
     aresume_execution = sync_to_async(resume_execution)
     await_ = sync_to_async(wait)
 

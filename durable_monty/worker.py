@@ -17,8 +17,7 @@ from durable_monty.executors.base import Executor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, Execution
 from durable_monty.models.worker_process import HEARTBEAT
-from durable_monty.operations.claim import ClaimedCall
-from durable_monty.operations.settle import Answer
+from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.service import OrchestratorService
 
 logger = logging.getLogger("durable_monty")
@@ -132,6 +131,8 @@ class Worker:
         self.executor.check()
         answered = self._record_answers()
         fired = operations.settle_timers(settings.BATCH_SIZE, using=self.using)
+        overdue = operations.settle_overdue(settings.BATCH_SIZE, using=self.using)
+        expired = operations.expire_executions(settings.BATCH_SIZE, using=self.using)
         claimed = operations.claim_executions(
             settings.BATCH_SIZE, using=self.using, worker_id=self._worker_id
         )
@@ -140,7 +141,7 @@ class Worker:
             self.executor.calls_came()
         submitted = self._submit_calls()
         checked = self._check_jobs()
-        return bool(answered or fired or claimed or submitted or checked)
+        return bool(answered or fired or overdue or expired or claimed or submitted or checked)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from durable_monty import OrchestratorService, conf
+from durable_monty import FUNCTION_REGISTRY, OrchestratorService, conf, register_function
 from durable_monty.models import clock
 
 
@@ -40,3 +40,17 @@ def log(caplog):
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def register():
+    """Registers functions for one test: `register("name", func, retry=...)`."""
+    names = []
+
+    def add(name, func, **policy):
+        names.append(name)
+        return register_function(name, **policy)(func)
+
+    yield add
+    for name in names:
+        FUNCTION_REGISTRY.remove(name)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import operations
 from durable_monty.admin.asked import arguments, purpose, signature
+from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
 from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
@@ -61,6 +62,7 @@ class CallAdmin(ReadOnlyAdmin):
         "result_block",
         "traceback_block",
         "asked",
+        "attempts",
         "started",
         "finished",
         "took",
@@ -194,6 +196,7 @@ class CallAdmin(ReadOnlyAdmin):
                 },
             ),
             *self._answer_sections(request, obj),
+            *([(_("Attempts"), {"fields": ["attempts"]})] if has_attempts(obj) else []),
             (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]}),
         ]
 
@@ -276,6 +279,10 @@ class CallAdmin(ReadOnlyAdmin):
     @admin.display(description=_("answered"))
     def finished(self, call: Call) -> SafeString | str:
         return moment(call.finished_at, page_of(call).now)
+
+    @admin.display(description=_("attempts that gave no answer"))
+    def attempts(self, call: Call) -> SafeString:
+        return attempts_table(call, page_of(call).now)
 
     @admin.display(description=_("due"))
     def due(self, call: Call) -> SafeString | str:

@@ -8,8 +8,7 @@ from durable_monty.functions import DEFAULT_EXECUTOR
 
 if TYPE_CHECKING:
     from durable_monty.models import Call
-    from durable_monty.operations.claim import ClaimedCall
-    from durable_monty.operations.settle import Answer
+    from durable_monty.operations.answer import Answer, ClaimedCall
 
 
 class JobStatus(TypedDict):

@@ -1,26 +1,29 @@
 from __future__ import annotations
 
+import logging
 import math
 import os
+import queue
+import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db import connections
+from django.db import Error, connections
 
 from durable_monty import codec
 from durable_monty.exceptions import CallNotFound
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.executors.lease import leases
-from durable_monty.executors.run import answer_of
+from durable_monty.executors.run import answer_of, run_started
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
-from durable_monty.operations.claim import ClaimedCall
+from durable_monty.operations.answer import ClaimedCall
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from durable_monty.operations.answer import Answer
 
-    from durable_monty.operations.settle import Answer
+logger = logging.getLogger("durable_monty")
 
 # Calls that take less than so many seconds are fetched ahead, up to so many.
 _QUICK = 0.02
@@ -67,24 +70,30 @@ class LocalExecutor(TableExecutor):
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
         self.threads = threads or min(8, (os.cpu_count() or 1) + 4)
-        self._pool: ThreadPoolExecutor | None = None
-        self._running: set[Future[None]] = set()
+        self._threads: list[threading.Thread] = []
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._answers: deque[tuple[ClaimedCall, Answer]] = deque()
         self._typical_seconds = math.inf
-        self._executed = 0
+        self._submitted, self._ended = 0, 0
+        self._lock = threading.Lock()
 
     def capacity(self) -> int:
         """A call for each thread; more wait here while calls are so quick that fetching them is
         what takes the time. What waits behind a slow one could have been run elsewhere."""
         wanted = _AHEAD if self._typical_seconds < _QUICK else self.threads
-        return wanted - len(self._running)
+        return wanted - self._running()
 
     def submit_call(self, call: Call) -> str:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="durable_monty-call")
-        future = self._pool.submit(self._run, call)
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
+        if not self._threads:
+            self._threads = [
+                # Daemons: a function that never ends must not keep the process from ending.
+                threading.Thread(target=self._work, name=f"durable_monty-{number}", daemon=True)
+                for number in range(self.threads)
+            ]
+            for thread in self._threads:
+                thread.start()
+        self._submitted += 1
+        self._calls.put(call)
         return str(call.pk)
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
@@ -92,32 +101,48 @@ class LocalExecutor(TableExecutor):
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def get_stats(self) -> dict[str, Any]:
-        return {
-            "threads": self.threads,
-            "running": len(self._running),
-            "executed": self._executed,
-        }
+        return {"threads": self.threads, "running": self._running(), "executed": self._ended}
 
     def stop(self, timeout: float) -> bool:
-        _done, running = wait(list(self._running), timeout)
-        if self._pool is not None:
-            self._pool.shutdown(wait=not running, cancel_futures=True)
-            self._pool = None
-        return not running
+        """What waits for a thread is run too."""
+        deadline = time.monotonic() + timeout
+        for _thread in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        return not self._threads
+
+    def _running(self) -> int:
+        return self._submitted - self._ended
+
+    def _work(self) -> None:
+        try:
+            while (call := self._calls.get()) is not None:
+                self._run(call)
+        finally:
+            connections.close_all()
 
     def _run(self, call: Call) -> None:
-        claimed, started = ClaimedCall.of(call), time.monotonic()
-        with leases.held(claimed, using=self.using):
-            answer = answer_of(call)
-        seconds = time.monotonic() - started
-        self._typical_seconds = (
-            seconds
-            if math.isinf(self._typical_seconds)
-            else 0.8 * self._typical_seconds + 0.2 * seconds
-        )
-        self._executed += 1
-        self._answers.append((claimed, answer))
+        started = time.monotonic()
+        try:
+            if FUNCTION_REGISTRY[call.function].transactional:
+                run_started(call, using=self.using)  # it records its answer itself
+            else:
+                claimed = ClaimedCall.of(call)
+                with leases.held(claimed, using=self.using):
+                    self._answers.append((claimed, answer_of(call, self.using)))
+        except Error as exc:
+            logger.warning("call left to its lease", extra={"call": call.pk, "why": str(exc)})
+        finally:
+            with self._lock:
+                self._ended += 1
+                self._note(time.monotonic() - started)
         self.wake()
-        # The pool's threads live on; honour CONN_MAX_AGE as a request would.
+        # The threads live on; honour CONN_MAX_AGE as a request would.
         for connection in connections.all(initialized_only=True):
             connection.close_if_unusable_or_obsolete()
+
+    def _note(self, seconds: float) -> None:
+        before = seconds if math.isinf(self._typical_seconds) else self._typical_seconds
+        self._typical_seconds = 0.8 * before + 0.2 * seconds

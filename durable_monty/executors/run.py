@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import IntegrityError, InterfaceError, OperationalError, connections
 
 from durable_monty import codec
+from durable_monty.context import running
 from durable_monty.exceptions import CallNotFound, IllegalTransition
 from durable_monty.executors.lease import leases
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
-from durable_monty.operations.claim import ClaimedCall, start_attempts
-from durable_monty.operations.settle import Answer, settle_attempt
+from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.claim import start_attempts
+from durable_monty.operations.settle import settle_attempt
+from durable_monty.operations.transactions import write
 
 logger = logging.getLogger("durable_monty")
 
@@ -47,22 +50,56 @@ def run_started(call: Call, *, using: str, invoke: Invoke = invoke_plainly) -> N
     """
     claimed = ClaimedCall.of(call)
     with leases.held(claimed, using=using):
-        _record(claimed, answer_of(call, invoke), using)
+        if FUNCTION_REGISTRY[call.function].transactional:
+            answer = _answer_in_transaction(call, using, invoke)
+        else:
+            answer = answer_of(call, using, invoke)
+        if answer is not None:
+            _record(claimed, answer, using)
 
 
-def answer_of(call: Call, invoke: Invoke = invoke_plainly) -> Answer:
-    """Calls the function; its result or its exception."""
+def answer_of(call: Call, using: str, invoke: Invoke = invoke_plainly) -> Answer:
+    """Calls the function; its result, or its exception under its retry policy."""
+    function = FUNCTION_REGISTRY[call.function]
     try:
-        function = FUNCTION_REGISTRY[call.function]
-        result = invoke(
-            call.function, function, codec.decode(call.args), codec.decode(call.kwargs)
-        )
+        with running(call, using=using):
+            result = invoke(
+                call.function, function, codec.decode(call.args), codec.decode(call.kwargs)
+            )
     except KeyboardInterrupt:
         raise
     # SystemExit too: a function may call sys.exit(); an async one may raise CancelledError.
     except BaseException as exc:  # noqa: BLE001
-        return Answer.of_exception(exc)
+        return Answer.of_exception(exc).under(function.retry_policy, exc, call.failures + 1)
     return Answer.of_result(result, call.function)
+
+
+class _RollBack(Exception):
+    def __init__(self, answer: Answer | None) -> None:
+        self.answer = answer
+        super().__init__()
+
+
+def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | None:
+    """Runs the function in the transaction that records its answer. None: that was done, or
+    refused, and then what the function wrote was rolled back with it."""
+    try:
+        with write(using):
+            answer = answer_of(call, using, invoke)
+            if answer.result is None:
+                raise _RollBack(answer)
+            try:
+                settle_attempt(ClaimedCall.of(call), answer, using=using)
+            except (IllegalTransition, CallNotFound) as exc:
+                logger.warning("answer refused", extra={"call": call.pk, "why": str(exc)})
+                raise _RollBack(None) from exc
+    except _RollBack as rolled_back:
+        return rolled_back.answer
+    except IntegrityError as exc:
+        # A deferred constraint: found by the commit.
+        policy = FUNCTION_REGISTRY[call.function].retry_policy
+        return Answer.of_exception(exc).under(policy, exc, call.failures + 1)
+    return None
 
 
 def _record(claimed: ClaimedCall, answer: Answer, using: str) -> None:

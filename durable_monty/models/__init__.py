@@ -1,3 +1,4 @@
+from durable_monty.models.attempt import Attempt, AttemptOutcome
 from durable_monty.models.call import Call, CallKind, CallStatus
 from durable_monty.models.execution import Execution, ExecutionStatus
 from durable_monty.models.program import Program
@@ -5,6 +6,8 @@ from durable_monty.models.snapshot import Snapshot
 from durable_monty.models.worker_process import WorkerProcess
 
 __all__ = [
+    "Attempt",
+    "AttemptOutcome",
     "Call",
     "CallKind",
     "CallStatus",

@@ -104,6 +104,21 @@ class Call(models.Model):
     attempt = models.PositiveIntegerField(
         _("attempt"), default=0, help_text=_("How often the function was started.")
     )
+    failures = models.PositiveIntegerField(
+        _("failures"), default=0, help_text=_("Attempts that raised or overran their time.")
+    )
+    losses = models.PositiveIntegerField(
+        _("losses"), default=0, help_text=_("Attempts in a row whose worker vanished.")
+    )
+    start_by = models.DateTimeField(_("schedule-to-start ends"), null=True)
+    attempt_end_by = models.DateTimeField(_("start-to-close ends"), null=True)
+    heartbeat_by = models.DateTimeField(_("next heartbeat due"), null=True)
+    close_by = models.DateTimeField(_("schedule-to-close ends"), null=True)
+    deadline_at = models.DateTimeField(
+        _("first deadline"), null=True, help_text=_("The least of the four above.")
+    )
+    progress = models.FloatField(_("progress"), null=True, help_text=_("From 0 to 1."))
+    progress_message = models.CharField(_("progress message"), max_length=500, blank=True)
     job_id = models.CharField(_("job id"), max_length=200, blank=True)
 
     created_at = models.DateTimeField(_("created"))
@@ -132,6 +147,11 @@ class Call(models.Model):
                 fields=["executor", "function", "due_at"],
                 name="dm_call_due",
                 condition=Q(due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["deadline_at"],
+                name="dm_call_deadline",
+                condition=Q(deadline_at__isnull=False),
             ),
             models.Index(
                 fields=["execution"],
@@ -163,7 +183,7 @@ class Call(models.Model):
             ),
             models.CheckConstraint(
                 name="dm_call_due_open",
-                condition=Q(due_at__isnull=True) | Q(status__in=OPEN),
+                condition=Q(due_at__isnull=True, deadline_at__isnull=True) | Q(status__in=OPEN),
             ),
             models.CheckConstraint(
                 name="dm_call_delivered_answered",
@@ -177,6 +197,11 @@ class Call(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in OPEN
+
+    def note_deadline(self) -> None:
+        """Sets `deadline_at` from its four reasons."""
+        reasons = (self.start_by, self.attempt_end_by, self.heartbeat_by, self.close_by)
+        self.deadline_at = min((at for at in reasons if at is not None), default=None)
 
     @property
     def idempotency_key(self) -> str:

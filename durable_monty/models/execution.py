@@ -113,6 +113,18 @@ class Execution(models.Model):
         _("host faults"), default=0, help_text=_("Since the last turn that was committed.")
     )
 
+    pause_requested = models.BooleanField(
+        _("pause requested"), default=False, help_text=_("Pauses with the next commit.")
+    )
+    cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True)
+    reason = models.TextField(
+        _("reason"), blank=True, help_text=_("Why it was paused or cancelled.")
+    )
+    deadline = models.DateTimeField(_("deadline"), null=True)
+    grace_until = models.DateTimeField(
+        _("grace ends"), null=True, help_text=_("Until then it may clean up.")
+    )
+
     created_at = models.DateTimeField(_("created"))
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -127,6 +139,16 @@ class Execution(models.Model):
         indexes = [
             models.Index(
                 fields=["due_at"], name="dm_execution_due", condition=Q(due_at__isnull=False)
+            ),
+            models.Index(
+                fields=["deadline"],
+                name="dm_execution_deadline",
+                condition=Q(deadline__isnull=False),
+            ),
+            models.Index(
+                fields=["grace_until"],
+                name="dm_execution_grace",
+                condition=Q(grace_until__isnull=False),
             ),
             models.Index(fields=["status", "id"], name="dm_execution_status"),
             models.Index(fields=["name", "id"], name="dm_execution_name"),
@@ -149,6 +171,11 @@ class Execution(models.Model):
             models.CheckConstraint(
                 name="dm_execution_due_active",
                 condition=Q(due_at__isnull=True) | Q(status__in=ACTIVE),
+            ),
+            models.CheckConstraint(
+                name="dm_execution_deadline_unfinished",
+                condition=Q(deadline__isnull=True, grace_until__isnull=True)
+                | Q(status__in=UNFINISHED),
             ),
             models.CheckConstraint(
                 name="dm_execution_claim_leased",

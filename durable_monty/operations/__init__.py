@@ -1,8 +1,8 @@
 """Every write: one verb a module, each its own transaction. Nothing else assigns a status."""
 
 from durable_monty.operations.advance import advance_executions
+from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.claim import (
-    ClaimedCall,
     claim_calls,
     claim_executions,
     claim_jobs,
@@ -11,15 +11,21 @@ from durable_monty.operations.claim import (
     start_attempts,
     watch_job,
 )
-from durable_monty.operations.resume import resume_execution
+from durable_monty.operations.heartbeat import beat_call
+from durable_monty.operations.overdue import settle_overdue
+from durable_monty.operations.pause import pause_execution, resume_execution
 from durable_monty.operations.settle import (
-    Answer,
     settle_attempt,
     settle_attempts,
     settle_by_hand,
     settle_timers,
 )
 from durable_monty.operations.start import start_execution
+from durable_monty.operations.stop import (
+    cancel_execution,
+    expire_executions,
+    terminate_execution,
+)
 from durable_monty.operations.workers import beat, register_worker, retire_worker
 
 __all__ = [
@@ -27,9 +33,13 @@ __all__ = [
     "ClaimedCall",
     "advance_executions",
     "beat",
+    "beat_call",
+    "cancel_execution",
     "claim_calls",
     "claim_executions",
     "claim_jobs",
+    "expire_executions",
+    "pause_execution",
     "register_worker",
     "release_calls",
     "renew_calls",
@@ -38,8 +48,10 @@ __all__ = [
     "settle_attempt",
     "settle_attempts",
     "settle_by_hand",
+    "settle_overdue",
     "settle_timers",
     "start_attempts",
     "start_execution",
+    "terminate_execution",
     "watch_job",
 ]

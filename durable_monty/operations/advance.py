@@ -18,6 +18,7 @@ from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
 from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.commit import (
+    MAX_FAULTS,
     Advanced,
     Faulted,
     Mismatched,
@@ -60,7 +61,9 @@ def advance_executions(
     outcomes: list[Outcome] = []
     steps: list[_Step] = []
     for step in _steps(executions, using):
-        if step.execution.turn and not step.answers:
+        if step.execution.faults >= MAX_FAULTS:
+            outcomes.append(Faulted(step.execution, "its worker vanished while it ran"))
+        elif step.execution.turn and not step.answers:
             outcomes.append(Parked(step.execution))
         else:
             steps.append(step)

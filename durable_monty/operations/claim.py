@@ -8,30 +8,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Self
+from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db.models import Case, F, Q, When
 
 from durable_monty import conf
-from durable_monty.models import Call, CallStatus, Execution
-from durable_monty.models.call import ENGINE, CallQuerySet
+from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus, Execution
+from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
+from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.settle import settle_attempts
 from durable_monty.operations.transactions import write
 
-
-@dataclass(frozen=True, slots=True)
-class ClaimedCall:
-    """A call that this process may start, once, by its `token`."""
-
-    pk: int
-    token: uuid.UUID
-
-    @classmethod
-    def of(cls, call: Call) -> Self:
-        assert call.claim is not None  # noqa: S101  (only claimed calls are started)
-        return cls(call.pk, call.claim)
+# Attempts in a row whose worker vanished: a fourth would take another worker down.
+MAX_LOSSES = 3
 
 
 def claim_executions(
@@ -52,12 +43,20 @@ def claim_executions(
         claimed = list(
             wanted.prefetch_related("program").select_for_update(skip_locked=True)[:limit]
         )
+        # One that was claimed and not committed may be what ended its worker: it is taken alone,
+        # so that it takes no others with it, and each such claim counts.
+        claimed = [row for row in claimed if row.claim or row.faults][:1] or claimed
         token, lease = uuid.uuid4(), now + _lease()
-        executions.filter(pk__in=[execution.pk for execution in claimed]).update(
-            claim=token, due_at=lease, worker_id=worker_id
-        )
         for execution in claimed:
+            execution.faults += execution.claim is not None
             execution.claim, execution.due_at, execution.worker_id = token, lease, worker_id
+        executions.filter(pk__in=[execution.pk for execution in claimed]).update(
+            # First: MySQL assigns from left to right, and would see the new claim.
+            faults=F("faults") + Case(When(claim=None, then=0), default=1),
+            claim=token,
+            due_at=lease,
+            worker_id=worker_id,
+        )
     return claimed
 
 
@@ -71,7 +70,8 @@ def claim_calls(
 ) -> list[ClaimedCall]:
     """Claims due calls of these functions and executors, longest due first.
 
-    A call that was claimed before is due again only when its lease has run out.
+    A call that was claimed before is due again only when its lease has run out. If an attempt had
+    been started then, it is lost; a call that lost `MAX_LOSSES` in a row is failed, not claimed.
     """
     if limit <= 0 or not functions:
         return []
@@ -83,18 +83,57 @@ def claim_calls(
         now = database_now(using)
         claimed = list(
             wanted.due(now)
+            .filter(Q(deadline_at=None) | Q(deadline_at__gt=now))
             .order_by("due_at")
             .select_for_update(skip_locked=True)
-            .values_list("pk", flat=True)[:limit]
+            .only("function", "status", "attempt", "losses", "started_at", "worker_id")[:limit]
         )
         token = uuid.uuid4()
-        calls.filter(pk__in=claimed).update(
+        calls.filter(pk__in=[call.pk for call in claimed]).update(
             claim=token,
             status=CallStatus.SUBMITTED,
             due_at=now + _lease(),
+            started_at=None,
             worker_id=worker_id,
         )
-    return [ClaimedCall(pk, token) for pk in claimed]
+        lost = [call for call in claimed if call.started_at and call.status != CallStatus.PENDING]
+        _note_losses(lost, now, using)
+    poison = [call for call in lost if call.losses + 1 >= MAX_LOSSES]
+    settle_attempts(
+        [(ClaimedCall(call.pk, token), _given_up(call)) for call in poison], using=using
+    )
+    return [ClaimedCall(call.pk, token) for call in claimed if call not in poison]
+
+
+def _note_losses(lost: Sequence[Call], now: datetime, using: str) -> None:
+    if not lost:
+        return
+    Attempt.objects.using(using).bulk_create(
+        Attempt(
+            call_id=call.pk,
+            number=call.attempt,
+            outcome=AttemptOutcome.LOST,
+            error_message="Its worker vanished: the lease ran out.",
+            worker_id=call.worker_id,
+            started_at=call.started_at,
+            ended_at=now,
+        )
+        for call in lost
+    )
+    Call.objects.using(using).filter(pk__in=[call.pk for call in lost]).update(
+        losses=F("losses") + 1,
+        attempt_end_by=None,
+        heartbeat_by=None,
+        deadline_at=F("close_by"),
+    )
+
+
+def _given_up(call: Call) -> Answer:
+    return Answer.of_error(
+        "RuntimeError",
+        f"{call.function}() was given up: its worker vanished {MAX_LOSSES} times in a row while "
+        "it ran. It may be what kills the process.",
+    )
 
 
 def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
@@ -105,8 +144,27 @@ def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
     with write(using):
         now = database_now(using)
         mine = _ours(claims, using)
-        mine.update(attempt=F("attempt") + 1, started_at=now, due_at=now + _lease())
-        return list(mine.order_by("pk"))
+        mine.update(
+            attempt=F("attempt") + 1,
+            started_at=now,
+            due_at=now + _lease(),
+            start_by=None,
+            deadline_at=F("close_by"),
+        )
+        started = list(mine.order_by("pk"))
+        for call in started:
+            _arm(call, now, using)
+    return started
+
+
+def _arm(call: Call, now: datetime, using: str) -> None:
+    timeouts = timeouts_of(call.function)
+    if timeouts.start_to_close is None and timeouts.heartbeat is None:
+        return
+    call.attempt_end_by = after(now, timeouts.start_to_close)
+    call.heartbeat_by = after(now, timeouts.heartbeat)
+    call.note_deadline()
+    call.save(using=using, update_fields=["attempt_end_by", "heartbeat_by", "deadline_at"])
 
 
 def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
@@ -151,13 +209,6 @@ def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Ca
     for call in claimed:
         call.claim = token
     return claimed
-
-
-def due_timers(limit: int, *, using: str) -> list[tuple[uuid.UUID, int]]:
-    """(execution id, call pk) of sleeps that are over."""
-    calls = Call.objects.using(using)
-    due = calls.due(database_now(using)).filter(executor=ENGINE).order_by("due_at")
-    return list(due.values_list("execution_id", "pk")[:limit])
 
 
 def _ours(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:

@@ -25,14 +25,25 @@ from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, S
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
+from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.transactions import write
-from durable_monty.sandbox import CallRequest, Completed, Failed, Packed, Suspended, Turn
+from durable_monty.operations.withdraw import withdraw_calls
+from durable_monty.sandbox import (
+    CANCELLED,
+    CallRequest,
+    Completed,
+    Failed,
+    Packed,
+    Suspended,
+    Turn,
+)
 
 logger = logging.getLogger("durable_monty")
 
 _UNLIMITED = 2**31
+_REQUESTS = ("cancel_requested_at", "deadline", "reason", "status")
 # A sandbox that crashes this often on one turn is not an accident of the host.
-_MAX_FAULTS = 5
+MAX_FAULTS = 5
 _MAX_BACKOFF = 60.0
 # Seconds between tries to commit while the database is out of reach.
 _WAITS = (0.1, 0.5, 2.0, 5.0)
@@ -119,13 +130,19 @@ def _commit(outcomes: Sequence[Outcome], using: str) -> int:
             .filter(pk__in=[outcome.execution.pk for outcome in outcomes], status__in=ACTIVE)
             .order_by("pk")
             .select_for_update()
-            .only("claim", "turn", "wakeups", "log")
+            .only("claim", "turn", "wakeups", "log", "pause_requested", *_REQUESTS)
         }
         kept = [outcome for outcome in outcomes if _holds(outcome.execution, locked)]
         advanced = [outcome for outcome in kept if isinstance(outcome, Advanced)]
         _deliver(advanced, using)
-        _withdraw(advanced, now, using)
-        calls = [call for outcome in advanced for call in _new_calls(outcome, now)]
+        finished = [outcome.execution.pk for outcome in advanced if _is_last(outcome)]
+        if finished:
+            withdraw_calls(finished, now, using)
+        calls = [
+            call
+            for outcome in advanced
+            for call in _new_calls(outcome, locked[outcome.execution.pk], now)
+        ]
         Call.objects.using(using).bulk_create(calls)
         _save_snapshots(advanced, now, using)
         for outcome in kept:
@@ -162,21 +179,8 @@ def _deliver(advanced: Iterable[Advanced], using: str) -> None:
         calls.filter(pk__in=loaded).update(after_load=True)
 
 
-def _withdraw(advanced: Iterable[Advanced], now: datetime, using: str) -> None:
-    """Calls that nobody waits for any more are withdrawn with the end of their execution."""
-    finished = [outcome.execution.pk for outcome in advanced if _is_last(outcome)]
-    if not finished:
-        return
-    open_calls = Call.objects.using(using).filter(execution_id__in=finished).open()
-    pks = list(open_calls.order_by("pk").select_for_update().values_list("pk", flat=True))
-    if pks:
-        Call.objects.using(using).filter(pk__in=pks).update(
-            status=CallStatus.CANCELLED, finished_at=now, due_at=None
-        )
-
-
-def _new_calls(outcome: Advanced, now: datetime) -> Iterable[Call]:
-    turn = outcome.execution.turn + 1
+def _new_calls(outcome: Advanced, row: Execution, now: datetime) -> Iterable[Call]:
+    turn, refusal = outcome.execution.turn + 1, _refusal(outcome.execution, row)
     for request in outcome.turn.calls:
         call = Call(
             execution_id=outcome.execution.pk,
@@ -196,11 +200,27 @@ def _new_calls(outcome: Advanced, now: datetime) -> Iterable[Call]:
             call.delivered_turn, call.finished_at = turn, now
         elif _is_last(outcome):
             call.status, call.finished_at = CallStatus.CANCELLED, now
+        elif refusal is not None:
+            call.status, call.finished_at = CallStatus.FAILED, now
+            call.error_type, call.error_message = refusal
         elif request.delay is not None:
             call.due_at = now + timedelta(seconds=request.delay)
-        elif call.executor != MANUAL_EXECUTOR:
-            call.due_at = now
+        else:
+            call.due_at = None if call.executor == MANUAL_EXECUTOR else now
+            timeouts = timeouts_of(call.function)
+            call.start_by = after(now, timeouts.schedule_to_start)
+            call.close_by = after(now, timeouts.schedule_to_close)
+            call.note_deadline()
         yield call
+
+
+def _refusal(claimed: Execution, row: Execution) -> tuple[str, str] | None:
+    """The error of the calls of a turn that did not know yet that its execution must end."""
+    if row.cancel_requested_at != claimed.cancel_requested_at:
+        return CANCELLED, row.reason
+    if row.deadline != claimed.deadline:
+        return "TimeoutError", "The deadline of the execution has passed."
+    return None
 
 
 def _executor(request: CallRequest) -> str:
@@ -248,7 +268,7 @@ def _changes(outcome: Outcome, row: Execution, now: datetime) -> dict[str, Any]:
         case Advanced():
             return _turn_changes(outcome, row, now)
         case Parked():
-            return {"due_at": _next_look(outcome.execution, row, now)}
+            return _suspended(outcome.execution, row, now, row.status)
         case Mismatched(why=why):
             return {
                 "status": ExecutionStatus.PAUSED,
@@ -273,14 +293,16 @@ def _turn_changes(outcome: Advanced, row: Execution, now: datetime) -> dict[str,
         changes["log"] = row.log + codec.clean_text(turn.log, _UNLIMITED)
     match turn.outcome:
         case Suspended(position=position):
-            changes |= {
-                "status": ExecutionStatus.WAITING,
-                "position_start": position.start,
-                "position_end": position.end,
-                "due_at": _next_look(execution, row, now),
-            }
+            changes |= {"position_start": position.start, "position_end": position.end}
+            changes |= _suspended(execution, row, now)
         case Completed(output=output):
             changes |= _finished(ExecutionStatus.COMPLETED, now) | {"output": output}
+        case Failed(error_type="BaseException") as failed if row.cancel_requested_at:
+            changes |= _finished(ExecutionStatus.CANCELLED, now) | {
+                "error_type": "Cancelled",
+                "error_message": row.reason,
+                "error_traceback": codec.clean_text(failed.traceback, 50_000),
+            }
         case Failed() as failed:
             changes |= _failed(failed.error_type, failed.message, failed.traceback, now)
     return changes
@@ -290,8 +312,8 @@ def _fault_changes(
     execution: Execution, why: str, now: datetime, *, counts: bool
 ) -> dict[str, Any]:
     faults = execution.faults + 1
-    if counts and faults >= _MAX_FAULTS:
-        message = f"The sandbox failed {faults} times on this turn: {why}"
+    if counts and faults >= MAX_FAULTS:
+        message = f"This turn was given up after {faults} tries: {why}"
         return _failed("RuntimeError", message, "", now) | {"faults": faults}
     backoff = min(_MAX_BACKOFF, 0.5 * 2**faults)
     return {"faults": faults, "due_at": now + timedelta(seconds=backoff)}
@@ -310,9 +332,19 @@ def _finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
         "status": status,
         "finished_at": now,
         "due_at": None,
+        "deadline": None,
+        "grace_until": None,
         "position_start": None,
         "position_end": None,
     }
+
+
+def _suspended(
+    execution: Execution, row: Execution, now: datetime, status: str = ExecutionStatus.WAITING
+) -> dict[str, Any]:
+    if row.pause_requested:
+        return {"status": ExecutionStatus.PAUSED, "due_at": None, "pause_requested": False}
+    return {"status": status, "due_at": _next_look(execution, row, now)}
 
 
 def _next_look(execution: Execution, row: Execution, now: datetime) -> datetime | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -20,6 +21,7 @@ def start_execution(
     *,
     key: str | None = None,
     name: str = "",
+    deadline: timedelta | None = None,
     using: str,
 ) -> Execution:
     """Schedules a run, in the caller's transaction if there is one.
@@ -30,6 +32,8 @@ def start_execution(
     _check_source(code)
     inputs_text = _encode_inputs(inputs or {}, functions)
     _check_label("name", name, empty=True)
+    if deadline is not None and deadline <= timedelta():
+        raise InvalidWorkflow(f"The deadline must be a positive timedelta, not {deadline!r}.")
     if key is not None:
         _check_label("key", key, empty=False)
         if (known := _find(key, using)) is not None:
@@ -47,6 +51,7 @@ def start_execution(
                 inputs=inputs_text,
                 seed=str(execution_id),
                 created_at=now,
+                deadline=None if deadline is None else now + deadline,
                 due_at=now,
             )
     except IntegrityError:

@@ -2,6 +2,7 @@
 
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
 from durable_monty.sandbox.journal import (
+    CANCELLED,
     CallRequest,
     Completed,
     Failed,
@@ -18,6 +19,7 @@ from durable_monty.sandbox.replay import replay
 from durable_monty.sandbox.snapshots import Packed, pack, unpack
 
 __all__ = [
+    "CANCELLED",
     "SLEEP",
     "CallRequest",
     "Completed",

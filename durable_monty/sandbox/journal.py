@@ -55,6 +55,10 @@ class CallRequest:
     result: str | None = None
 
 
+# The error type of an answer that asks the workflow to end. No class can have this name.
+CANCELLED = "durable_monty.Cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """An answer to deliver: `result` as JSON text, or None for an error."""

@@ -9,7 +9,7 @@ from pydantic_monty import ExternalSettledResult, MontyClassProxy
 
 from durable_monty import codec
 from durable_monty.exceptions import UnstorableValue
-from durable_monty.sandbox.journal import Settled
+from durable_monty.sandbox.journal import CANCELLED, Settled
 
 # Python's own names of what the sandbox can raise, and how it calls them. Ours, not the
 # sandbox's list, so that a replay on another version of it raises the same. Missing on purpose:
@@ -63,6 +63,10 @@ def to_sandbox(answer: Settled) -> ExternalSettledResult:
     """What the sandbox is resumed with. Types that it does not know become RuntimeError."""
     if answer.result is not None:
         return {"return_value": codec.decode_for_sandbox(answer.result)}
+    if answer.error_type == CANCELLED:
+        # As in asyncio: `except Exception` does not stop it, `finally` and `except BaseException`
+        # may clean up.
+        return {"exc_type": "BaseException", "message": f"Cancelled: {answer.error_message}"}
     known: Any = _RAISABLE.get(answer.error_type)
     if known is None:
         message = f"{answer.error_type}: {answer.error_message}"

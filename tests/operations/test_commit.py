@@ -66,7 +66,7 @@ def test_execution_that_is_always_refused_fails_in_the_end(service, refusing, mo
     execution = Execution.objects.get(pk=execution_id)
     assert (execution.status, execution.faults) == ("failed", 5)
     assert execution.error_message == (
-        "The sandbox failed 5 times on this turn: commit refused: value out of range"
+        "This turn was given up after 5 tries: commit refused: value out of range"
     )
 
 
@@ -157,3 +157,31 @@ def test_batch_of_seven_call_workflows(service):
     assert [service.get_result(execution_id) for execution_id in ids] == [
         seven_calls_output(x) for x in range(20)
     ]
+
+
+@pytest.mark.django_db
+def test_execution_that_ends_its_worker_takes_no_other_with_it(service, move_clock):
+    ids = start(service, 3)
+    operations.claim_executions(10, using="default")  # and the worker is gone
+    move_clock(61)
+    suspects = operations.claim_executions(10, using="default")
+    assert [(str(suspect.pk), suspect.faults) for suspect in suspects] == [(ids[0], 1)]
+    work()
+    move_clock(61)
+    work()
+    assert [service.get_result(execution_id) for execution_id in ids] == [1, 2, 3]
+    assert set(Execution.objects.values_list("faults", flat=True)) == {0}
+
+
+@pytest.mark.django_db
+def test_execution_that_always_ends_its_worker_is_given_up(service, move_clock):
+    (execution_id,) = start(service, 1)
+    for _ in range(5):
+        assert len(operations.claim_executions(10, using="default")) == 1
+        move_clock(61)
+    work()
+    execution = Execution.objects.get(pk=execution_id)
+    assert (execution.status, execution.error_message) == (
+        "failed",
+        "This turn was given up after 6 tries: its worker vanished while it ran",
+    )

@@ -129,7 +129,7 @@ def test_late_answer_is_taken_while_nobody_else_claimed_the_call(claimed, move_c
 def test_answer_of_an_attempt_that_lost_its_lease_is_refused(claimed, move_clock):
     move_clock(61)
     second = claim_one()
-    with pytest.raises(LeaseLost, match="Another attempt of call 0 of execution"):
+    with pytest.raises(LeaseLost, match="This attempt no longer holds call 0 of execution"):
         operations.settle_attempt(claimed, Answer("3"), using="default")
     operations.settle_attempt(second, Answer("3"), using="default")
     with pytest.raises(CallSettled):

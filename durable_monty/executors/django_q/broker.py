@@ -19,7 +19,8 @@ from durable_monty.executors.django_q.task import task_for
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.models.clock import database_now
-from durable_monty.operations.claim import ClaimedCall, claim_calls
+from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.claim import claim_calls
 
 logger = logging.getLogger("durable_monty")
 

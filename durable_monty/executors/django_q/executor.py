@@ -15,7 +15,8 @@ from durable_monty.executors.django_q.broker import NAME, CallBroker, CallSource
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.django_q.cluster import Cluster
 from durable_monty.executors.local import TableExecutor
-from durable_monty.operations.claim import ClaimedCall, release_calls
+from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.claim import release_calls
 
 if TYPE_CHECKING:
     from durable_monty.models import Call

@@ -29,8 +29,9 @@ from durable_monty.executors.django_q.broker import CallSource
 from durable_monty.executors.django_q.channels import Bell, Flag
 from durable_monty.executors.django_q.lifeline import end_with
 from durable_monty.models import Call
-from durable_monty.operations.claim import ClaimedCall, release_calls
-from durable_monty.operations.settle import Answer, settle_attempt
+from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.claim import release_calls
+from durable_monty.operations.settle import settle_attempt
 
 logger = logging.getLogger("durable_monty")
 

@@ -21,7 +21,7 @@ from django_q.exceptions import TimeoutException
 from durable_monty.executors.django_q.board import Seat
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.run import run_claimed
-from durable_monty.operations.claim import ClaimedCall
+from durable_monty.operations.answer import ClaimedCall
 
 logger = logging.getLogger("durable_monty")
 

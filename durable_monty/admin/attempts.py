@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+
+from durable_monty.admin.formats import cut, moment
+from durable_monty.models import Call
+
+_LATEST = 50
+_MESSAGE = 1_000
+
+
+def has_attempts(call: Call) -> bool:
+    """Whether an attempt failed, overran its time or was lost."""
+    return bool(call.failures or call.losses or call.attempt > 1)
+
+
+def attempts_table(call: Call, now: datetime) -> SafeString:
+    """The latest attempts that did not answer the call, newest first."""
+    attempts = call.attempts.select_related("worker").order_by("-number")[:_LATEST]
+    rows = format_html_join(
+        "",
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        (
+            (
+                attempt.number,
+                attempt.get_outcome_display(),
+                moment(attempt.started_at, now),
+                attempt.worker or "-",
+                cut(f"{attempt.error_type}: {attempt.error_message}".strip(": "), _MESSAGE),
+            )
+            for attempt in attempts
+        ),
+    )
+    heads = [gettext("number"), gettext("outcome"), gettext("started"), gettext("worker")]
+    heads.append(gettext("error"))
+    return format_html(
+        "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>",
+        format_html_join(
+            "", '<th scope="col">{}</th>', ((head,) for head in heads)
+        ),
+        rows,
+    )

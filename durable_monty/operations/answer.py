@@ -1,0 +1,84 @@
+"""What a call is answered with, and the claim by which it is answered."""
+
+from __future__ import annotations
+
+import traceback
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from durable_monty import codec, conf
+from durable_monty.exceptions import NonRetryable, RetryAfter, UnstorableValue
+from durable_monty.models import Call, CallStatus
+from durable_monty.policy import Retry
+
+_MESSAGE_LIMIT = 10_000
+_TRACEBACK_LIMIT = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedCall:
+    """A call that this process may start, once, by its `token`."""
+
+    pk: int
+    token: uuid.UUID
+
+    @classmethod
+    def of(cls, call: Call) -> Self:
+        assert call.claim is not None  # noqa: S101  (only claimed calls are started)
+        return cls(call.pk, call.claim)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`result` is JSON text, or None for an error; `retry_in`: seconds until the next attempt,
+    None if the error is final."""
+
+    result: str | None = None
+    error_type: str = ""
+    error_message: str = ""
+    error_traceback: str = ""
+    retry_in: float | None = None
+
+    @classmethod
+    def of_error(cls, error_type: str, message: str, error_traceback: str = "") -> Self:
+        return cls(
+            error_type=codec.clean_text(error_type, 200),
+            error_message=codec.clean_text(message, _MESSAGE_LIMIT),
+            error_traceback=codec.clean_text(error_traceback, _TRACEBACK_LIMIT),
+        )
+
+    @classmethod
+    def of_exception(cls, exc: BaseException) -> Self:
+        if isinstance(exc, NonRetryable | RetryAfter) and exc.__cause__ is not None:
+            exc = exc.__cause__
+        message = str(exc)
+        if isinstance(exc, KeyError) and len(exc.args) == 1 and isinstance(exc.args[0], str):
+            message = exc.args[0]  # str() would add quotes, and raising it again more of them
+        return cls.of_error(type(exc).__name__, message, "".join(traceback.format_exception(exc)))
+
+    def under(self, policy: Retry, exc: BaseException, failures: int) -> Self:
+        """This error as the policy has it, of the attempt that failed as number `failures`."""
+        return replace(self, retry_in=policy.wait(exc, failures))
+
+    @classmethod
+    def of_result(cls, result: Any, function: str) -> Self:
+        """An error, if the result cannot be stored."""
+        try:
+            return cls(
+                codec.encode(result, path="result", max_bytes=conf.current().MAX_VALUE_BYTES)
+            )
+        except UnstorableValue as exc:
+            return cls.of_error("TypeError", f"{function}() returned what cannot be stored: {exc}")
+
+    @property
+    def status(self) -> CallStatus:
+        return CallStatus.FAILED if self.result is None else CallStatus.COMPLETED
+
+    def is_on(self, call: Call) -> bool:
+        return (call.status, call.result, call.error_type, call.error_message) == (
+            self.status,
+            self.result,
+            self.error_type,
+            self.error_message,
+        )

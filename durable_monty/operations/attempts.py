@@ -1,0 +1,69 @@
+"""Attempts of a call: each that did not answer it leaves a row."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q
+
+from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
+from durable_monty.operations.answer import Answer
+from durable_monty.policy import Timeouts
+
+
+def timeouts_of(function: str) -> Timeouts:
+    """Those it is registered with here; none if it is not."""
+    entry = FUNCTION_REGISTRY.get(function)
+    return Timeouts() if entry is None else entry.timeouts
+
+
+def after(now: datetime, seconds: float | None) -> datetime | None:
+    return None if seconds is None else now + timedelta(seconds=seconds)
+
+
+def end_attempt(
+    call: Call, outcome: AttemptOutcome, answer: Answer, now: datetime, using: str
+) -> None:
+    """`call` as it was before; nothing is left of one that had not been started."""
+    if call.status != CallStatus.SUBMITTED or call.started_at is None:
+        return
+    Attempt.objects.using(using).create(
+        call_id=call.pk,
+        number=call.attempt,
+        outcome=outcome,
+        error_type=answer.error_type,
+        error_message=answer.error_message,
+        error_traceback=answer.error_traceback,
+        worker_id=call.worker_id,
+        started_at=call.started_at,
+        ended_at=now,
+    )
+
+
+def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: str) -> bool:
+    """Whether the call was open and within `fence`; if not, `call` is read again."""
+    due_at = now + timedelta(seconds=answer.retry_in or 0.0)
+    start_by = after(due_at, timeouts_of(call.function).schedule_to_start)
+    call.start_by, call.attempt_end_by, call.heartbeat_by = start_by, None, None
+    call.note_deadline()
+    scheduled = (
+        Call.objects.using(using)
+        .filter(fence, pk=call.pk)
+        .open()
+        .update(
+            status=CallStatus.PENDING,
+            claim=None,
+            job_id="",
+            due_at=due_at,
+            failures=F("failures") + 1,
+            losses=0,
+            start_by=start_by,
+            attempt_end_by=None,
+            heartbeat_by=None,
+            deadline_at=call.deadline_at,
+        )
+    )
+    if not scheduled:
+        call.refresh_from_db(using=using)
+    return bool(scheduled)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from durable_monty import codec
+from durable_monty.models import Call
+from durable_monty.models.clock import database_now
+from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.transactions import write
+
+
+def beat_call(claimed: ClaimedCall, progress: float | None, message: str, *, using: str) -> bool:
+    """Notes a sign of life of a running attempt; False if it no longer holds its call."""
+    with write(using):
+        held = Call.objects.using(using).filter(pk=claimed.pk, claim=claimed.token).open()
+        call = held.select_for_update().first()
+        if call is None:
+            return False
+        now = database_now(using)
+        call.heartbeat_by = after(now, timeouts_of(call.function).heartbeat)
+        call.note_deadline()
+        if progress is not None:
+            call.progress = min(1.0, max(0.0, float(progress)))
+        if message:
+            call.progress_message = codec.clean_text(message, 500)
+        call.save(
+            using=using,
+            update_fields=["heartbeat_by", "deadline_at", "progress", "progress_message"],
+        )
+    return True

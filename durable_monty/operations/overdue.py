@@ -1,0 +1,77 @@
+"""Time-outs: calls whose first deadline has passed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Q
+
+from durable_monty.functions import FUNCTION_REGISTRY, default_retry
+from durable_monty.models import AttemptOutcome, Call
+from durable_monty.models.clock import database_now
+from durable_monty.operations.answer import Answer
+from durable_monty.operations.attempts import end_attempt, schedule_retry, timeouts_of
+from durable_monty.operations.settle import settle_open, wake
+from durable_monty.operations.transactions import write
+
+
+def settle_overdue(limit: int, *, using: str) -> int:
+    """Ends the attempts and calls that overran their time, and gives their number.
+
+    What still runs is not waited for: its claim is gone, so its answer will be refused.
+    """
+    calls = Call.objects.using(using)
+    overdue = calls.filter(deadline_at__lte=database_now(using)).order_by("deadline_at")[:limit]
+    if not (found := sorted(overdue, key=lambda call: call.pk)):
+        return 0
+    with write(using):
+        now = database_now(using)
+        wake([call.execution_id for call in found], now, using)
+        return sum(_time_out(call, now, using) for call in found)
+
+
+def _time_out(call: Call, now: datetime, using: str) -> bool:
+    answer = _answer(call, now)
+    unchanged = Q(claim=call.claim, deadline_at=call.deadline_at)
+    if answer.retry_in is not None:
+        done = schedule_retry(call, answer, unchanged, now, using)
+    else:
+        done = settle_open(call, answer, unchanged, now, using)
+    if done:
+        end_attempt(call, AttemptOutcome.TIMED_OUT, answer, now, using)
+    return done
+
+
+def _answer(call: Call, now: datetime) -> Answer:
+    timeouts, name = timeouts_of(call.function), call.function
+    if _is_past(call.close_by, now):
+        why = f"schedule-to-close: {name}() was not done {_within(timeouts.schedule_to_close)}"
+        return _error(why)
+    if _is_past(call.attempt_end_by, now):
+        why = f"start-to-close: {name}() did not end {_within(timeouts.start_to_close)}"
+        return _retried(call, _error(why))
+    if _is_past(call.heartbeat_by, now):
+        why = f"heartbeat: {name}() gave no sign of life {_within(timeouts.heartbeat)}"
+        return _retried(call, _error(why))
+    return _error(
+        f"schedule-to-start: {name}() was not started {_within(timeouts.schedule_to_start)}"
+    )
+
+
+def _is_past(deadline: datetime | None, now: datetime) -> bool:
+    return deadline is not None and deadline <= now
+
+
+def _within(seconds: float | None) -> str:
+    # Another version of this worker may have registered the function with it.
+    return "in time" if seconds is None else f"within {seconds:g} seconds"
+
+
+def _error(why: str) -> Answer:
+    return Answer.of_error("TimeoutError", why)
+
+
+def _retried(call: Call, answer: Answer) -> Answer:
+    entry = FUNCTION_REGISTRY.get(call.function)
+    policy = default_retry() if entry is None else entry.retry_policy
+    return answer.under(policy, TimeoutError(answer.error_message), call.failures + 1)

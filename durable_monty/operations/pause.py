@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import uuid
+
+from durable_monty import codec
+from durable_monty.exceptions import ExecutionNotPaused
+from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.models.clock import database_now
+from durable_monty.operations.stop import locked
+from durable_monty.operations.transactions import write
+
+
+def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
+    """No turn is run until `resume_execution`; one that is running pauses with its commit.
+
+    Calls that were made go on, and their answers are recorded. Pausing again changes the reason.
+    Raises `ExecutionNotFound`, `ExecutionFinished`.
+    """
+    with write(using):
+        execution = locked(execution_id, ExecutionStatus.PAUSED, using)
+        changes = {"reason": codec.clean_text(reason, 10_000)}
+        if execution.claim is not None:
+            changes |= {"pause_requested": True}
+        elif execution.status != ExecutionStatus.PAUSED:
+            changes |= {"status": ExecutionStatus.PAUSED, "due_at": None}
+        Execution.objects.using(using).filter(pk=execution_id).update(**changes)
+
+
+def resume_execution(execution_id: uuid.UUID, *, using: str) -> None:
+    """Lets workers go on with a paused execution; what paused it may be mended by now.
+
+    Raises `ExecutionNotFound`, `ExecutionFinished`, `ExecutionNotPaused`.
+    """
+    with write(using):
+        execution = locked(execution_id, ExecutionStatus.WAITING, using)
+        executions = Execution.objects.using(using).filter(pk=execution_id)
+        if execution.pause_requested:
+            executions.update(pause_requested=False, reason="")
+            return
+        if execution.status != ExecutionStatus.PAUSED:
+            raise ExecutionNotPaused(execution_id, execution.status)
+        executions.update(
+            status=ExecutionStatus.WAITING if execution.turn else ExecutionStatus.SCHEDULED,
+            due_at=database_now(using),
+            error_type="",
+            error_message="",
+            reason="",
+        )

@@ -1,0 +1,148 @@
+"""Ending executions from outside: asked to (cancel), made to (terminate), or out of time."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+
+from durable_monty import codec, conf
+from durable_monty.exceptions import ExecutionFinished, ExecutionNotFound
+from durable_monty.models import Execution, ExecutionStatus, Snapshot
+from durable_monty.models.clock import database_now
+from durable_monty.operations.answer import Answer
+from durable_monty.operations.transactions import write
+from durable_monty.operations.withdraw import answer_calls, withdraw_calls
+from durable_monty.sandbox import CANCELLED
+
+_REASON_LIMIT = 10_000
+
+
+def cancel_execution(
+    execution_id: uuid.UUID, reason: str, *, using: str, grace: float | None = None
+) -> None:
+    """Asks an execution to end: what it awaits raises BaseException("Cancelled: ...").
+
+    It may clean up, with calls too, for `grace` seconds (`CANCEL_GRACE`); then it is terminated.
+    One that has not begun is cancelled at once. Asking again changes nothing. Raises
+    `ExecutionNotFound`, `ExecutionFinished`.
+    """
+    with write(using):
+        execution = locked(execution_id, ExecutionStatus.CANCELLED, using)
+        if execution.cancel_requested_at is not None:
+            return
+        now = database_now(using)
+        reason = codec.clean_text(reason, _REASON_LIMIT)
+        if not execution.turn and execution.claim is None:
+            _end(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
+            return
+        _ask(
+            execution,
+            Answer.of_error(CANCELLED, reason),
+            now,
+            using,
+            grace=grace,
+            cancel_requested_at=now,
+            reason=reason,
+        )
+
+
+def terminate_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
+    """Ends an execution now. A turn that is running is thrown away; functions that are running
+    are told by `current_call().cancelled()`. Raises `ExecutionNotFound`, `ExecutionFinished`."""
+    with write(using):
+        execution = locked(execution_id, ExecutionStatus.CANCELLED, using)
+        now = database_now(using)
+        reason = codec.clean_text(reason, _REASON_LIMIT)
+        _end(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
+
+
+def expire_executions(limit: int, *, using: str) -> int:
+    """Deals with deadlines and graces that have passed, and gives their number."""
+    executions = Execution.objects.using(using)
+    now = database_now(using)
+    past = Q(deadline__lte=now) | Q(grace_until__lte=now)
+    pks = list(executions.filter(past).order_by("pk").values_list("pk", flat=True)[:limit])
+    for pk in pks:
+        with write(using):
+            execution = executions.filter(past, pk=pk).select_for_update().first()
+            if execution is not None:
+                _expire(execution, database_now(using), using)
+    return len(pks)
+
+
+def locked(execution_id: uuid.UUID, wanted: str, using: str) -> Execution:
+    """The unfinished execution. Raises `ExecutionNotFound`, `ExecutionFinished`."""
+    executions = Execution.objects.using(using).filter(pk=execution_id)
+    execution = executions.select_for_update().first()
+    if execution is None:
+        raise ExecutionNotFound(execution_id)
+    if execution.is_finished:
+        raise ExecutionFinished(execution_id, execution.status, wanted)
+    return execution
+
+
+def _expire(execution: Execution, now: datetime, using: str) -> None:
+    if execution.grace_until is not None and execution.grace_until <= now:
+        if execution.cancel_requested_at is not None:
+            status, error_type = ExecutionStatus.CANCELLED, "Cancelled"
+            message = f"{execution.reason} (It did not end by itself in time.)".strip()
+        else:
+            status, error_type = ExecutionStatus.FAILED, "TimeoutError"
+            message = "The deadline of the execution has passed, and its grace too."
+        _end(execution, status, error_type, message, now, using)
+        return
+    answer = Answer.of_error("TimeoutError", "The deadline of the execution has passed.")
+    _ask(execution, answer, now, using, grace=None, deadline=None)
+
+
+def _ask(
+    execution: Execution,
+    answer: Answer,
+    now: datetime,
+    using: str,
+    *,
+    grace: float | None,
+    **changes: Any,
+) -> None:
+    """Gives `answer` to all that the execution awaits, and wakes it, paused or not."""
+    answer_calls(execution.pk, answer, now, using)
+    seconds = conf.current().CANCEL_GRACE if grace is None else grace
+    if execution.status == ExecutionStatus.PAUSED:
+        changes["status"] = (
+            ExecutionStatus.WAITING if execution.turn else ExecutionStatus.SCHEDULED
+        )
+    if execution.claim is None:
+        changes["due_at"] = now
+    Execution.objects.using(using).filter(pk=execution.pk).update(
+        wakeups=execution.wakeups + 1,
+        pause_requested=False,
+        grace_until=now + timedelta(seconds=seconds),
+        **changes,
+    )
+
+
+def _end(  # noqa: PLR0917
+    execution: Execution,
+    status: ExecutionStatus,
+    error_type: str,
+    message: str,
+    now: datetime,
+    using: str,
+) -> None:
+    withdraw_calls([execution.pk], now, using)
+    Snapshot.objects.using(using).filter(pk=execution.pk).delete()
+    Execution.objects.using(using).filter(pk=execution.pk).update(
+        status=status,
+        error_type=error_type,
+        error_message=message,
+        finished_at=now,
+        claim=None,
+        due_at=None,
+        deadline=None,
+        grace_until=None,
+        position_start=None,
+        position_end=None,
+    )

@@ -1,0 +1,72 @@
+"""What a function is registered with: when it is run again, and how long it may take."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields
+
+from durable_monty.exceptions import FunctionError, NonRetryable, RetryAfter
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A function's policy. Times are seconds.
+
+    The n-th retry waits `initial * backoff ** (n - 1)`, at most `max_interval`, give or take the
+    share `jitter` of it, so that calls which failed together do not come back together. Only
+    exceptions of `retry_on` are retried, and none of `non_retryable`. A lost worker does not
+    spend `max_attempts`: nobody knows how far the function came.
+    """
+
+    max_attempts: int = 1
+    initial: float = 1.0
+    backoff: float = 2.0
+    max_interval: float = 300.0
+    jitter: float = 0.1
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    non_retryable: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise FunctionError(f"Retry: max_attempts is {self.max_attempts}; it must be >= 1.")
+        if self.initial < 0 or self.backoff < 1 or self.max_interval < 0:
+            raise FunctionError(
+                "Retry: initial and max_interval must be >= 0 seconds, and backoff >= 1."
+            )
+        if not 0 <= self.jitter <= 1:
+            raise FunctionError(f"Retry: jitter is {self.jitter}; it must be between 0 and 1.")
+
+    def wait(self, exc: BaseException, failures: int) -> float | None:
+        """Seconds until the next attempt, after `failures` failed ones; None: no more."""
+        if isinstance(exc, NonRetryable | SystemExit) or failures >= self.max_attempts:
+            return None
+        if isinstance(exc, RetryAfter):
+            return exc.seconds
+        if isinstance(exc, self.non_retryable) or not isinstance(exc, self.retry_on):
+            return None
+        # The exponent is bounded: 2.0 ** 1024 overflows.
+        seconds = min(self.max_interval, self.initial * self.backoff ** min(failures - 1, 60))
+        return max(0.0, seconds * random.uniform(1 - self.jitter, 1 + self.jitter))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds, or None for no limit.
+
+    `schedule_to_start`: from when it may start until it does. `start_to_close`: one attempt.
+    `heartbeat`: between two heartbeats of an attempt. `schedule_to_close`: the whole call, with
+    all its attempts and the waits between them. An attempt that overruns `start_to_close` or
+    `heartbeat` has failed with TimeoutError, and is retried as the policy says; the other two
+    end the call.
+    """
+
+    schedule_to_start: float | None = None
+    start_to_close: float | None = None
+    heartbeat: float | None = None
+    schedule_to_close: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            seconds = getattr(self, field.name)
+            if seconds is not None and seconds <= 0:
+                raise FunctionError(f"{field.name} is {seconds}; it must be positive, or None.")
