@@ -20,7 +20,8 @@ def test_jitter_spreads_the_waits():
     retry = Retry(max_attempts=2, initial=10, jitter=0.2)
     random.seed(1)
     waits = [retry.wait(ValueError(), 1) for _ in range(200)]
-    assert 8 <= min(waits) < 9 < 11 < max(waits) <= 12
+    assert 8 <= min(waits) < 9
+    assert 11 < max(waits) <= 12
 
 
 def test_attempts_are_counted():
@@ -42,9 +43,7 @@ def test_attempts_are_counted():
     ],
 )
 def test_which_exceptions_are_retried(exc, wait):
-    retry = Retry(
-        max_attempts=5, jitter=0, retry_on=(OSError,), non_retryable=(PermissionError,)
-    )
+    retry = Retry(max_attempts=5, jitter=0, retry_on=(OSError,), non_retryable=(PermissionError,))
     assert retry.wait(exc, 1) == wait
 
 

@@ -39,8 +39,6 @@ def attempts_table(call: Call, now: datetime) -> SafeString:
     heads.append(gettext("error"))
     return format_html(
         "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>",
-        format_html_join(
-            "", '<th scope="col">{}</th>', ((head,) for head in heads)
-        ),
+        format_html_join("", '<th scope="col">{}</th>', ((head,) for head in heads)),
         rows,
     )

@@ -134,10 +134,15 @@ def _commit(outcomes: Sequence[Outcome], using: str) -> int:
         }
         kept = [outcome for outcome in outcomes if _holds(outcome.execution, locked)]
         advanced = [outcome for outcome in kept if isinstance(outcome, Advanced)]
+        changes = {
+            outcome.execution.pk: _changes(outcome, locked[outcome.execution.pk], now)
+            for outcome in kept
+        }
+        finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
         _deliver(advanced, using)
-        finished = [outcome.execution.pk for outcome in advanced if _is_last(outcome)]
         if finished:
             withdraw_calls(finished, now, using)
+            Snapshot.objects.using(using).filter(pk__in=finished).delete()
         calls = [
             call
             for outcome in advanced
@@ -145,11 +150,8 @@ def _commit(outcomes: Sequence[Outcome], using: str) -> int:
         ]
         Call.objects.using(using).bulk_create(calls)
         _save_snapshots(advanced, now, using)
-        for outcome in kept:
-            row = locked[outcome.execution.pk]
-            Execution.objects.using(using).filter(pk=row.pk).update(
-                claim=None, **_changes(outcome, row, now)
-            )
+        for pk, changed in changes.items():
+            Execution.objects.using(using).filter(pk=pk).update(claim=None, **changed)
     return len(advanced)
 
 
@@ -231,11 +233,8 @@ def _executor(request: CallRequest) -> str:
 
 
 def _save_snapshots(advanced: Iterable[Advanced], now: datetime, using: str) -> None:
+    """One that could not be dumped keeps its older snapshot: the turns since are replayed."""
     snapshots = Snapshot.objects.using(using)
-    gone = [outcome.execution.pk for outcome in advanced if outcome.packed is None]
-    if gone:
-        # A finished execution needs none, and one that could not be dumped no older one.
-        snapshots.filter(pk__in=gone).delete()
     fresh = []
     for outcome in advanced:
         if (packed := outcome.packed) is None:
@@ -312,7 +311,9 @@ def _fault_changes(
     execution: Execution, why: str, now: datetime, *, counts: bool
 ) -> dict[str, Any]:
     faults = execution.faults + 1
-    if counts and faults >= MAX_FAULTS:
+    if not counts:
+        faults = min(faults, MAX_FAULTS - 1)
+    elif faults >= MAX_FAULTS:
         message = f"This turn was given up after {faults} tries: {why}"
         return _failed("RuntimeError", message, "", now) | {"faults": faults}
     backoff = min(_MAX_BACKOFF, 0.5 * 2**faults)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotPaused
@@ -18,7 +19,7 @@ def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None
     """
     with write(using):
         execution = locked(execution_id, ExecutionStatus.PAUSED, using)
-        changes = {"reason": codec.clean_text(reason, 10_000)}
+        changes: dict[str, Any] = {"reason": codec.clean_text(reason, 10_000)}
         if execution.claim is not None:
             changes |= {"pause_requested": True}
         elif execution.status != ExecutionStatus.PAUSED:

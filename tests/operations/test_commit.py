@@ -185,3 +185,34 @@ def test_execution_that_always_ends_its_worker_is_given_up(service, move_clock):
         "failed",
         "This turn was given up after 6 tries: its worker vanished while it ran",
     )
+
+
+@pytest.mark.django_db
+def test_open_calls_of_an_execution_that_is_given_up_are_withdrawn(service, move_clock):
+    service.start_execution("await approve(1)", ["approve"])
+    work()
+    Execution.objects.update(due_at=Execution.objects.get().created_at)
+    for _ in range(5):
+        operations.claim_executions(10, using="default")
+        move_clock(61)
+    work()
+    assert Execution.objects.get().status == "failed"
+    assert Call.objects.get().status == "cancelled"
+    assert not Execution.objects.get().calls.open().exists()
+
+
+@pytest.mark.django_db
+def test_bug_of_ours_never_fails_an_execution(service, monkeypatch, move_clock, log):
+    (execution_id,) = start(service, 1)
+
+    def bug(self):
+        raise LookupError("a bug of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Interpreter, "start", bug)
+        for _ in range(8):
+            advance_all()
+            move_clock(61)
+    assert Execution.objects.get(pk=execution_id).faults == 4
+    work()
+    assert service.get_result(execution_id) == 1

@@ -22,6 +22,7 @@ from durable_monty.executors.django_q.board import Seat
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.run import run_claimed
 from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.attempts import timeouts_of
 
 logger = logging.getLogger("durable_monty")
 
@@ -102,7 +103,8 @@ def _stop_clock() -> float:
 
 @dataclass(slots=True)
 class Invocation:
-    """Calls a function within `seconds` (0: without a limit)."""
+    """Calls a function within `seconds`, what is left of django-q2's time-out (0: it has none),
+    or within the function's own start-to-close, if that is less."""
 
     seconds: float
     overran: bool = False
@@ -114,13 +116,15 @@ class Invocation:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        if not self.seconds:
+        seconds, message = self._limit(name)
+        if not seconds:
             return function(*args, **kwargs)
+        before = signal.signal(signal.SIGALRM, _raise_timeout)
         try:
-            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             if place is not None:
                 # The sentinel counts in half seconds and looks for exactly 0.
-                place.timer.value = math.ceil(self.seconds) + _GRACE
+                place.timer.value = math.ceil(seconds) + _GRACE
             try:
                 return function(*args, **kwargs)
             finally:
@@ -128,7 +132,19 @@ class Invocation:
         except TimeoutException as exc:
             self.overran = True
             _drop_connections()
-            raise TimeoutError(f"{timeout_message(name)}.") from exc
+            raise TimeoutError(message) from exc
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+    def _limit(self, name: str) -> tuple[float, str]:
+        own = timeouts_of(name).start_to_close
+        if own is not None and (not self.seconds or own < self.seconds):
+            return own, f"start-to-close: {name}() did not end within {own:g} seconds"
+        return self.seconds, f"{timeout_message(name)}."
+
+
+def _raise_timeout(signum: int, frame: object) -> None:
+    raise TimeoutException
 
 
 def _drop_connections() -> None:
