@@ -96,9 +96,7 @@ def test_unknown_setting(settings):
         ),
         Error(
             "DURABLE_MONTY has no setting 'COLOUR'.",
-            hint="Known settings: AUTODISCOVER, BATCH_SIZE, DRAIN_TIMEOUT, EXECUTOR, "
-            "FUNCTION_MODULES, LEASE, MAX_CALLS, MAX_LOG_BYTES, MAX_MEMORY, MAX_SOURCE_BYTES, "
-            "MAX_TURN_SECONDS, MAX_VALUE_BYTES, POLL_INTERVAL, SANDBOX_PROCESSES.",
+            hint=f"Known settings: {', '.join(sorted(conf.NAMES))}.",
             id="durable_monty.E001",
         ),
     ]
@@ -118,6 +116,9 @@ def test_unknown_setting(settings):
             "shop.tasks",
             "a list of module paths; its default is ()",
         ),
+        ("RETRY", {"attempts": 3}, "a dict of the arguments of Retry; its default is {}"),
+        ("RETRY", {"max_attempts": 0}, "a dict of the arguments of Retry; its default is {}"),
+        ("RETRY", 3, "a dict of the arguments of Retry; its default is {}"),
         ("FUNCTION_MODULES", [1], "a list of module paths; its default is ()"),
     ],
 )
@@ -149,6 +150,7 @@ def test_executor_of_a_wrong_type(settings):
     [
         {"AUTODISCOVER": None},
         {"AUTODISCOVER": "jobs"},
+        {"RETRY": {"max_attempts": 3}},
         {"LEASE": 5},
         {"POLL_INTERVAL": 0.5},
         {"FUNCTION_MODULES": ["shop.tasks"]},

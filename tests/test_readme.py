@@ -16,7 +16,8 @@ from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 
 import durable_monty
-from durable_monty import OrchestratorService, Worker, conf, exceptions
+from durable_monty import OrchestratorService, Retry, Worker, conf, exceptions
+from durable_monty.context import CallContext
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Execution, ExecutionStatus
 from tests.documents import (
@@ -68,23 +69,25 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
     try:
         Runner(document, tmp_path, namespace, check_settings, work).run()
         if document == README:
-            retries_are_a_loop(move_clock)
+            retries_follow_the_policy(move_clock)
         if document.name == "EXECUTORS.md":
             own_executor_works()
     finally:
         forget_modules(tmp_path)
 
 
-def retries_are_a_loop(move_clock):
+def retries_follow_the_policy(move_clock):
     from shop.payments import CHARGE  # written by the test
 
     execution = run(CHARGE, ["charge"], {"number": 7})
-    for seconds in (10, 60, 600):
+    for seconds in (11, 22):  # jitter: a tenth
         move_clock(seconds)
         work()
     execution.refresh_from_db()
     assert execution.status == ExecutionStatus.COMPLETED
-    assert execution.log == "CardDeclined: not enough money\n" * 3
+    assert execution.log == "CardDeclined: not enough money\n"
+    call = execution.calls.get()
+    assert (call.attempt, call.error_type) == (3, "CardDeclined")
 
 
 def own_executor_works():
@@ -248,6 +251,34 @@ def plain_signature(name, method):
     ]
     text = str(signature.replace(parameters=parameters, return_annotation=empty))
     return f"{name}{text}".replace("''", '""')
+
+
+def test_table_of_what_functions_are_registered_with():
+    parameters = inspect.signature(durable_monty.register_function).parameters.values()
+    rows = tables(README)["register_function(name=None, *, ...)"]
+    assert [code(row[0])[0] for row in rows] == [
+        f"{parameter.name}={parameter.default!r}".replace("'", '"')
+        for parameter in parameters
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    policy = Retry(retry_on=())
+    text = ", ".join(f"{field.name}={getattr(policy, field.name)!r}" for field in fields(policy))
+    (documented,) = (row[1] for row in rows if code(row[0]) == ["retry=None"])
+    assert f"`Retry({text})`" == code_span(documented).replace("(Exception,)", "()")
+    assert Retry().retry_on == (Exception,)
+
+
+def code_span(cell):
+    return re.search(r"`[^`]+`", cell)[0]
+
+
+def test_what_the_current_call_offers():
+    text = README.read_text().partition("### current_call()")[2].partition("###")[0]
+    named = {item.partition("(")[0] for item in code(text)}
+    public = {name for name in dir(CallContext) if not name.startswith("_")}
+    assert public | {"CallCancelled", "NoCurrentCall"} == named
+    documented = {item for item in code(text) if "=" in item}
+    assert documented == {plain_signature("heartbeat", CallContext.heartbeat)}
 
 
 def test_table_of_options():

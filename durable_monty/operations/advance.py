@@ -89,6 +89,8 @@ def _steps(executions: Sequence[Execution], using: str) -> list[_Step]:
     steps = []
     for execution in executions:
         snapshot = snapshots.get(execution.pk)
+        if snapshot is not None and snapshot.turn > execution.turn:
+            snapshot = None  # the journal was restored from an older backup
         step = _Step(execution, answers[execution.pk], snapshot, now, read_at)
         if snapshot is None:
             step = _from_journal(step, using)

@@ -182,6 +182,9 @@ def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
             due_at=database_now(using),
             worker=None,
             job_id="",
+            attempt_end_by=None,
+            heartbeat_by=None,
+            deadline_at=F("close_by"),
         )
 
 

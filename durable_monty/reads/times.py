@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
@@ -50,6 +52,23 @@ def exact(moment: datetime) -> str:
     """`2026-01-31 14:02:03.123 UTC`, in the active time zone."""
     local = timezone.localtime(moment)
     return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03} {local:%Z}"
+
+
+def stamp(moment: datetime, now: datetime) -> str:
+    """`2026-01-31T14:02:03Z (3 min ago)`: for operators, whose logs are in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} ({ago(moment, now)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a sentence tells moments: `at` which time it is, `relative` to now."""
+
+    at: Callable[[datetime, datetime], str]
+    relative: Callable[[datetime, datetime], str]
+
+
+SHORT = Telling(time_of_day, ago)
+PRECISE = Telling(stamp, stamp)
 
 
 def _two(first: str, count: int, unit: str) -> str:

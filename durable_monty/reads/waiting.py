@@ -22,7 +22,7 @@ from durable_monty.models import (
     WorkerProcess,
 )
 from durable_monty.models.execution import ACTIVE
-from durable_monty.reads.times import ago, span, time_of_day
+from durable_monty.reads.times import SHORT, Telling, span
 
 # More open calls than these are counted, not named; so many of an execution are looked at.
 _NAMED = 4
@@ -102,10 +102,12 @@ def open_calls_of(
     return found
 
 
-def whom(call: Call, fleet: Fleet, now: datetime) -> str:
+def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> str:
     """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`."""
     if call.kind == CallKind.TIMER and call.due_at is not None:
-        return _("a sleep until %(time)s") % {"time": time_of_day(call.due_at, now)}
+        return _("a sleep until %(time)s") % {"time": telling.at(call.due_at, now)}
+    if call.status == CallStatus.PENDING and call.due_at is not None and call.due_at > now:
+        return _("a retry at %(time)s") % {"time": telling.at(call.due_at, now)}
     held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
     if not held or call.worker is None:
         return _waited_for(call.function, call.kind, call.executor, fleet)
@@ -121,6 +123,8 @@ def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: 
     `approve (a person), 3 encode_video (a worker) and 2 more`
     """
     if execution.status == ExecutionStatus.PAUSED:
+        if not execution.error_type:
+            return _("a person to resume it")
         return _("a person to resume it (%(error)s)") % {"error": execution.error_type}
     if execution.status not in ACTIVE:
         return ""
@@ -135,11 +139,13 @@ def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: 
     return ", ".join(texts)
 
 
-def sentence(execution: Execution, fleet: Fleet, now: datetime, using: str) -> str:
+def sentence(
+    execution: Execution, fleet: Fleet, now: datetime, using: str, telling: Telling = SHORT
+) -> str:
     """What an execution is doing, and why it does not move."""
     match execution.status:
         case ExecutionStatus.PAUSED:
-            return _("Paused, with nothing lost: %(error)s") % {"error": _error(execution)}
+            return _paused_sentence(execution)
         case ExecutionStatus.COMPLETED:
             text = _("Completed %(ago)s, after %(span)s.")
         case ExecutionStatus.FAILED:
@@ -147,39 +153,88 @@ def sentence(execution: Execution, fleet: Fleet, now: datetime, using: str) -> s
         case ExecutionStatus.CANCELLED:
             text = _("Cancelled %(ago)s, after %(span)s.")
         case _active:
-            return _active_sentence(execution, fleet, now, using)
+            active = _active_sentence(execution, fleet, now, using, telling)
+            return f"{active} {_request(execution, now, telling)}".strip()
     finished = execution.finished_at or now
     return text % {
-        "ago": ago(finished, now),
+        "ago": telling.relative(finished, now),
         "span": span(finished - execution.created_at),
         "error": _error(execution),
     }
 
 
-def _active_sentence(execution: Execution, fleet: Fleet, now: datetime, using: str) -> str:
+def _paused_sentence(execution: Execution) -> str:
+    if execution.error_type:
+        return _("Paused, with nothing lost: %(error)s") % {"error": _error(execution)}
+    if execution.reason:
+        return _("Paused by hand: %(reason)s") % {"reason": execution.reason}
+    return _("Paused by hand.")
+
+
+def _active_sentence(
+    execution: Execution, fleet: Fleet, now: datetime, using: str, telling: Telling
+) -> str:
     turn, due_at = execution.turn + 1, execution.due_at
-    if _is_running(execution, now):
-        worker = execution.worker or _("a worker")
-        return _("Turn %(turn)d runs now on %(worker)s.") % {"turn": turn, "worker": worker}
-    if execution.faults and due_at is not None:
+    if due_at is None:
+        return _waiting_sentence(execution, fleet, now, using, telling)
+    if execution.claim is not None and (due_at > now or not execution.faults):
+        return _claimed_sentence(execution, due_at, now, telling)
+    if execution.faults:
         text = ngettext(
             "The sandbox failed once on turn %(turn)d; a worker tries again %(time)s.",
             "The sandbox failed %(count)d times on turn %(turn)d; a worker tries again %(time)s.",
             execution.faults,
         )
-        facts = {"count": execution.faults, "turn": turn, "time": ago(due_at, now)}
+        time = telling.relative(due_at, now) if due_at > now else _("as soon as one is free")
+        facts = {"count": execution.faults, "turn": turn, "time": time}
         return f"{text % facts} {_without_workers(fleet)}".strip()
-    if due_at is None:
-        return _waiting_sentence(execution, fleet, now, using)
     if execution.turn:
         text = _("An answer has come; turn %(turn)d runs as soon as a worker is free.")
     else:
         text = _("Scheduled %(ago)s; it starts as soon as a worker is free.")
-    facts = {"turn": turn, "ago": ago(execution.created_at, now)}
+    facts = {"turn": turn, "ago": telling.relative(execution.created_at, now)}
     return f"{text % facts} {_without_workers(fleet)}".strip()
 
 
-def _waiting_sentence(execution: Execution, fleet: Fleet, now: datetime, using: str) -> str:
+def _claimed_sentence(
+    execution: Execution, due_at: datetime, now: datetime, telling: Telling
+) -> str:
+    worker, turn = execution.worker, execution.turn + 1
+    name = worker or _("a worker")
+    if due_at <= now:
+        text = _(
+            "%(worker)s began turn %(turn)d and did not end it; it is run again as soon as a "
+            "worker is free."
+        )
+        return text % {"worker": name, "turn": turn}
+    if worker is None or worker.is_alive(now):
+        return _("Turn %(turn)d runs now on %(worker)s.") % {"turn": turn, "worker": name}
+    text = _(
+        "%(worker)s, whose heartbeat stopped %(stopped)s, holds turn %(turn)d; another worker "
+        "takes it %(time)s."
+    )
+    return text % {
+        "worker": worker,
+        "turn": turn,
+        "stopped": telling.relative(worker.heartbeat_at, now),
+        "time": telling.relative(due_at, now),
+    }
+
+
+def _request(execution: Execution, now: datetime, telling: Telling) -> str:
+    """What it was asked to do besides, if anything."""
+    if execution.grace_until is not None:
+        if execution.cancel_requested_at is None:
+            text = _("Its deadline has passed; it may clean up until %(time)s.")
+        else:
+            text = _("It is being cancelled, and may clean up until %(time)s.")
+        return text % {"time": telling.at(execution.grace_until, now)}
+    return _("It pauses after this turn.") if execution.pause_requested else ""
+
+
+def _waiting_sentence(
+    execution: Execution, fleet: Fleet, now: datetime, using: str, telling: Telling
+) -> str:
     calls = Call.objects.using(using).filter(execution=execution).open().order_by("call_id")
     first = list(
         calls.select_related("worker").defer("args", "kwargs", "worker__functions_json")[:_READ]
@@ -187,7 +242,7 @@ def _waiting_sentence(execution: Execution, fleet: Fleet, now: datetime, using: 
     if not first:
         return _("Waiting, but none of its calls is open.")
     count = calls.count() if len(first) == _READ else len(first)
-    alike = Counter(f"{call.function} ({whom(call, fleet, now)})" for call in first)
+    alike = Counter(f"{call.function} ({whom(call, fleet, now, telling)})" for call in first)
     named = alike.most_common(_NAMED)
     waits = [text if number == 1 else f"{number} {text}" for text, number in named]
     if unnamed := count - sum(number for _text, number in named):
@@ -197,7 +252,7 @@ def _waiting_sentence(execution: Execution, fleet: Fleet, now: datetime, using: 
         "Waiting since %(time)s for %(count)d calls: %(calls)s.",
         count,
     )
-    since = time_of_day(first[0].created_at, now)
+    since = telling.at(first[0].created_at, now)
     return text % {"time": since, "count": count, "calls": ", ".join(waits)}
 
 

@@ -27,3 +27,7 @@ class Snapshot(models.Model):
 
 class Program(models.Model):
     pass
+
+
+class Attempt(models.Model):
+    call = models.ForeignKey(Call, models.CASCADE)

@@ -193,3 +193,21 @@ len(set(seen))
     service.complete_call(execution.pk, 3, None)
     work()
     assert service.poll(execution.pk)["status"] == "completed"
+
+
+def test_snapshot_ahead_of_its_execution_is_left_alone(service, execution):
+    """As after a restore of some tables from an older backup."""
+    snapshot = execution.snapshot
+    service.complete_call(execution.pk, 1, 20)
+    work()
+    ahead = Snapshot.objects.get()
+    execution.calls.filter(call_id=2).delete()
+    execution.calls.filter(call_id=1).update(delivered_turn=None, after_load=False)
+    Execution.objects.filter(pk=execution.pk).update(
+        turn=snapshot.turn, call_count=2, due_at=execution.created_at
+    )
+    assert ahead.turn == snapshot.turn + 1
+    work()
+    service.complete_call(execution.pk, 2, 3)
+    work()
+    assert service.get_result(execution.pk) == 123

@@ -28,6 +28,7 @@ from durable_monty.executors.django_q.board import Board, ResultChannel, Seat, T
 from durable_monty.executors.django_q.broker import CallSource
 from durable_monty.executors.django_q.channels import Bell, Flag
 from durable_monty.executors.django_q.lifeline import end_with
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.claim import release_calls
@@ -117,9 +118,12 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         claimed = ClaimedCall(seat.call, uuid.UUID(seat.token.decode()))
         using = self.broker.using
         try:
-            name = Call.objects.using(using).values_list("function", flat=True).get(pk=claimed.pk)
-            why = f"{task.timeout_message(name)}, and did not react: its process was killed."
-            settle_attempt(claimed, Answer.of_error("TimeoutError", why), using=using)
+            call = Call.objects.using(using).get(pk=claimed.pk)
+            _seconds, message = task.time_limit(call.function, float(Conf.TIMEOUT or 0))
+            exc = TimeoutError(f"{message}, and did not react: its process was killed")
+            policy = FUNCTION_REGISTRY[call.function].retry_policy
+            answer = Answer.of_exception(exc).under(policy, exc, call.failures + 1)
+            settle_attempt(claimed, answer, using=using)
         except (Error, IllegalTransition, Call.DoesNotExist) as exc:
             logger.warning("time-out not recorded", extra={"call": claimed.pk, "why": str(exc)})
 

@@ -86,8 +86,13 @@ def run_task(pk: int, token: str, using: str) -> None:
             _end_process()
 
 
-def timeout_message(name: str) -> str:
-    return f"{name} ran longer than {Conf.TIMEOUT} seconds, the timeout in Q_CLUSTER"
+def time_limit(name: str, left: float) -> tuple[float, str]:
+    """The seconds that a function may take, and what is said if it takes longer: its own
+    start-to-close, or what is `left` of django-q2's time-out, if that is less. 0: no limit."""
+    own = timeouts_of(name).start_to_close
+    if own is not None and (not left or own < left):
+        return own, f"start-to-close: {name}() did not end within {own:g} seconds"
+    return left, f"{name}() ran longer than {Conf.TIMEOUT} seconds, the timeout in Q_CLUSTER"
 
 
 def _stop_clock() -> float:
@@ -116,7 +121,7 @@ class Invocation:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        seconds, message = self._limit(name)
+        seconds, message = time_limit(name, self.seconds)
         if not seconds:
             return function(*args, **kwargs)
         before = signal.signal(signal.SIGALRM, _raise_timeout)
@@ -135,12 +140,6 @@ class Invocation:
             raise TimeoutError(message) from exc
         finally:
             signal.signal(signal.SIGALRM, before)
-
-    def _limit(self, name: str) -> tuple[float, str]:
-        own = timeouts_of(name).start_to_close
-        if own is not None and (not self.seconds or own < self.seconds):
-            return own, f"start-to-close: {name}() did not end within {own:g} seconds"
-        return self.seconds, f"{timeout_message(name)}."
 
 
 def _raise_timeout(signum: int, frame: object) -> None:

@@ -1,0 +1,203 @@
+"""Mending rows that broke an invariant: each in its own transaction, and only what is still
+broken once it is locked."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Max
+
+from durable_monty import codec, conf
+from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.models import (
+    Attempt,
+    Call,
+    CallKind,
+    CallStatus,
+    Execution,
+    ExecutionStatus,
+    Snapshot,
+    WorkerProcess,
+)
+from durable_monty.models.clock import database_now
+from durable_monty.models.execution import ACTIVE
+from durable_monty.operations.settle import wake
+from durable_monty.operations.transactions import write
+from durable_monty.operations.withdraw import withdraw_calls
+
+
+def repair(check: str, execution_id: uuid.UUID, call_id: int | None, *, using: str) -> str:
+    """Repairs what `check` found, and says what was done; empty if there is nothing to repair
+    any more. Raises KeyError for a check that has no repair."""
+    mend = REPAIRS[check]
+    with write(using):
+        executions = Execution.objects.using(using).filter(pk=execution_id)
+        execution = executions.select_for_update().first()
+        if execution is None:
+            return ""
+        call = None
+        if call_id is not None:
+            calls = Call.objects.using(using).filter(execution_id=execution_id, call_id=call_id)
+            if (call := calls.open().select_for_update().first()) is None:
+                return ""
+        return mend(_Broken(execution, call, database_now(using), using))
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """The rows, locked. `call` is open, if there is one."""
+
+    execution: Execution
+    call: Call | None
+    now: datetime
+    using: str
+
+    @property
+    def lease_ends(self) -> datetime:
+        return self.now + timedelta(seconds=conf.current().LEASE)
+
+    @property
+    def sleeps(self) -> bool:
+        """It is to run, and nobody will look at it."""
+        return self.execution.status in ACTIVE and self.execution.due_at is None
+
+    def save(self, **changes: object) -> None:
+        row = self.call or self.execution
+        for name, value in changes.items():
+            setattr(row, name, value)
+        row.save(using=self.using, update_fields=list(changes))
+
+
+def _wake(broken: _Broken) -> str:
+    calls = Call.objects.using(broken.using).filter(execution=broken.execution)
+    if not broken.sleeps or not calls.undelivered().exists():
+        return ""
+    wake([broken.execution.pk], broken.now, broken.using)
+    return "It was made due."
+
+
+def _begin(broken: _Broken) -> str:
+    if not broken.sleeps or broken.execution.turn:
+        return ""
+    broken.save(due_at=broken.now)
+    return "It was made due."
+
+
+def _withdraw(broken: _Broken) -> str:
+    calls = Call.objects.using(broken.using).filter(execution=broken.execution)
+    if not broken.execution.is_finished or not calls.open().exists():
+        return ""
+    withdraw_calls([broken.execution.pk], broken.now, broken.using)
+    return "Its open calls were withdrawn."
+
+
+def _make_call_due(broken: _Broken) -> str:
+    call = broken.call
+    if call is None or call.due_at is not None or call.executor == MANUAL_EXECUTOR:
+        return ""
+    if call.kind == CallKind.TIMER:
+        (delay,) = codec.decode(call.args)
+        broken.save(due_at=call.created_at + timedelta(seconds=delay))
+        return "It ends when it should have, counted from when it began."
+    broken.save(due_at=broken.now)
+    return "It was made due."
+
+
+def _mend_claim(broken: _Broken) -> str:
+    call = broken.call
+    if call is None or (call.status == CallStatus.SUBMITTED) == (call.claim is not None):
+        return ""
+    broken.save(status=CallStatus.PENDING, claim=None)
+    return "It is pending, without a claim."
+
+
+def _mend_deadline(broken: _Broken) -> str:
+    call = broken.call
+    if call is None:
+        return ""
+    before = call.deadline_at
+    call.note_deadline()
+    if call.deadline_at == before:
+        return ""
+    broken.save(deadline_at=call.deadline_at)
+    return "Its first deadline was worked out again."
+
+
+def _mend_attempt(broken: _Broken) -> str:
+    call = broken.call
+    if call is None:
+        return ""
+    attempts = Attempt.objects.using(broken.using).filter(call=call)
+    last: int = attempts.aggregate(last=Max("number"))["last"] or 0
+    running = call.status == CallStatus.SUBMITTED and call.started_at is not None
+    attempt = last + 1 if running else last
+    if call.attempt >= attempt:
+        return ""
+    broken.save(attempt=attempt)
+    return f"It is at attempt {attempt}."
+
+
+def _delete_snapshot(broken: _Broken) -> str:
+    snapshot = Snapshot.objects.using(broken.using).filter(pk=broken.execution.pk)
+    if not broken.execution.is_finished:
+        snapshot = snapshot.filter(turn__gt=broken.execution.turn)
+    deleted, _by_model = snapshot.delete()
+    return "The snapshot was deleted." if deleted else ""
+
+
+def _shorten(broken: _Broken) -> str:
+    row = broken.call or broken.execution
+    if row.due_at is None or row.due_at <= broken.lease_ends:
+        return ""
+    if broken.call is not None and broken.call.status != CallStatus.SUBMITTED:
+        return ""
+    broken.save(due_at=broken.lease_ends)
+    return f"It comes back in {conf.current().LEASE:g} seconds."
+
+
+def _pause(broken: _Broken) -> str:
+    if not broken.sleeps or not broken.execution.pause_requested:
+        return ""
+    broken.save(status=ExecutionStatus.PAUSED, pause_requested=False)
+    return "It was paused."
+
+
+def _limit_grace(broken: _Broken) -> str:
+    execution = broken.execution
+    if execution.is_finished or execution.cancel_requested_at is None or execution.grace_until:
+        return ""
+    grace = conf.current().CANCEL_GRACE
+    broken.save(grace_until=broken.now + timedelta(seconds=grace))
+    return f"It is terminated in {grace:g} seconds, unless it ends before."
+
+
+def _take_back(broken: _Broken) -> str:
+    row = broken.call or broken.execution
+    if row.worker_id is None or row.claim is None or row.due_at is None:
+        return ""
+    stopped = WorkerProcess.objects.using(broken.using).filter(stopped_at__isnull=False)
+    if row.due_at <= broken.now or not stopped.filter(pk=row.worker_id).exists():
+        return ""
+    broken.save(due_at=broken.now)
+    return "It was made due."
+
+
+# By check, of the findings that are fixable.
+REPAIRS: Mapping[str, Callable[[_Broken], str]] = {
+    "lost-wake-up": _wake,
+    "never-due": _begin,
+    "open-call-of-finished": _withdraw,
+    "call-never-due": _make_call_due,
+    "call-claim": _mend_claim,
+    "call-deadline": _mend_deadline,
+    "attempt-numbers": _mend_attempt,
+    "snapshot-ahead": _delete_snapshot,
+    "snapshot-of-finished": _delete_snapshot,
+    "due-too-late": _shorten,
+    "pause-unheeded": _pause,
+    "cancel-without-grace": _limit_grace,
+    "stopped-worker": _take_back,
+}

@@ -1,0 +1,208 @@
+"""What must hold between executions, their calls and their wake-ups.
+
+What the constraints of the tables forbid is not looked for: a finished execution that is due or
+claimed, a claim without a lease, a call id given twice, a delivered call without an answer.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from django.db.models import Count, Exists, F, OuterRef, Q
+
+from durable_monty import conf
+from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.models.execution import ACTIVE, FINISHED, UNFINISHED
+from durable_monty.reads.findings import Check, Finding, Scope, number
+
+# A lease lasts `LEASE` seconds, which may differ by process; a back-off a minute.
+_TOO_LONG = timedelta(minutes=2)
+
+
+def lost_wakeups(scope: Scope) -> Iterator[Finding]:
+    calls = scope.calls().undelivered()
+    asleep = calls.filter(execution__status__in=ACTIVE, execution__due_at=None)
+    groups = asleep.order_by("execution_id").values_list("execution_id").annotate(Count("pk"))
+    for execution_id, count in scope.cut(groups):
+        yield Finding(
+            "lost-wake-up",
+            "error",
+            f"{number(count, 'answer has', 'answers have')} come and no turn was given "
+            f"{'it' if count == 1 else 'them'}, but nothing wakes the execution. Make it due "
+            "(--fix).",
+            execution_id,
+            fixable=True,
+        )
+
+
+def never_due(scope: Scope) -> Iterator[Finding]:
+    asleep = scope.executions().active().filter(due_at=None, turn=0).order_by("pk")
+    for execution_id in scope.cut(asleep.values_list("pk", flat=True)):
+        yield Finding(
+            "never-due",
+            "error",
+            "It has not run a turn, and no worker will ever look at it. Make it due (--fix).",
+            execution_id,
+            fixable=True,
+        )
+
+
+def stranded(scope: Scope) -> Iterator[Finding]:
+    of_execution = Call.objects.using(scope.using).filter(execution=OuterRef("pk"))
+    asleep = scope.executions().active().filter(due_at=None, turn__gt=0)
+    nothing = asleep.exclude(Exists(of_execution.open())).exclude(
+        Exists(of_execution.undelivered())
+    )
+    for execution_id in scope.cut(nothing.order_by("pk").values_list("pk", flat=True)):
+        yield Finding(
+            "stranded",
+            "error",
+            "It waits, but none of its calls is open and no answer is left to deliver: rows of "
+            "its journal are gone. Restore its calls from a backup, or terminate it and start "
+            "it again.",
+            execution_id,
+        )
+
+
+def open_calls_of_finished(scope: Scope) -> Iterator[Finding]:
+    calls = scope.calls().open().filter(execution__status__in=FINISHED)
+    groups = calls.order_by("execution_id").values_list("execution_id").annotate(Count("pk"))
+    for execution_id, count in scope.cut(groups):
+        yield Finding(
+            "open-call-of-finished",
+            "error",
+            f"It has finished, but {number(count, 'call is', 'calls are')} still open and may "
+            "be run or shown to people. Withdraw what is open (--fix).",
+            execution_id,
+            fixable=True,
+        )
+
+
+def calls_never_due(scope: Scope) -> Iterator[Finding]:
+    calls = scope.calls().open().filter(due_at=None, execution__status__in=UNFINISHED)
+    calls = calls.exclude(executor=MANUAL_EXECUTOR).order_by("pk")
+    for execution_id, call_id, kind, function in scope.cut(
+        calls.values_list("execution_id", "call_id", "kind", "function")
+    ):
+        what = "It never ends" if kind == CallKind.TIMER else "No worker will ever look at it"
+        yield Finding(
+            "call-never-due",
+            "error",
+            f"{function}() is open but has no due time. {what}. Make it due (--fix).",
+            execution_id,
+            call_id,
+            fixable=True,
+        )
+
+
+def calls_claimed_wrongly(scope: Scope) -> Iterator[Finding]:
+    wrong = Q(status=CallStatus.PENDING, claim__isnull=False) | Q(
+        status=CallStatus.SUBMITTED, claim=None
+    )
+    calls = scope.calls().open().filter(wrong).order_by("pk")
+    for execution_id, call_id, function, status in scope.cut(
+        calls.values_list("execution_id", "call_id", "function", "status")
+    ):
+        how = "without a claim" if status == CallStatus.SUBMITTED else "but still claimed"
+        yield Finding(
+            "call-claim",
+            "warning",
+            f"{function}() is {status} {how}. Make it pending, without a claim (--fix).",
+            execution_id,
+            call_id,
+            fixable=True,
+        )
+
+
+def calls_with_wrong_deadline(scope: Scope) -> Iterator[Finding]:
+    reasons = ("start_by", "attempt_end_by", "heartbeat_by", "close_by")
+    some, later, none = Q(), Q(), Q(deadline_at__isnull=False)
+    for reason in reasons:
+        some |= Q(**{f"{reason}__isnull": False})
+        later |= Q(deadline_at__gt=F(reason))
+        none &= Q(**{reason: None})
+    wrong = (some & Q(deadline_at=None)) | later | none
+    calls = scope.calls().open().filter(wrong).order_by("pk")
+    for execution_id, call_id, function in scope.cut(
+        calls.values_list("execution_id", "call_id", "function")
+    ):
+        yield Finding(
+            "call-deadline",
+            "error",
+            f"The first deadline of {function}() is not the least of its time-outs, so it will "
+            "not time out when it should. Work it out again (--fix).",
+            execution_id,
+            call_id,
+            fixable=True,
+        )
+
+
+def due_too_late(scope: Scope) -> Iterator[Finding]:
+    late = scope.now + max(_TOO_LONG, 2 * timedelta(seconds=conf.current().LEASE))
+    executions = scope.executions().active().filter(due_at__gt=late).order_by("pk")
+    calls = scope.calls().open().filter(status=CallStatus.SUBMITTED, due_at__gt=late)
+    for execution_id, due_at in scope.cut(executions.values_list("pk", "due_at")):
+        yield _due_too_late(scope.when(due_at), "The execution", execution_id, None)
+    for execution_id, call_id, function, due_at in scope.cut(
+        calls.order_by("pk").values_list("execution_id", "call_id", "function", "due_at")
+    ):
+        yield _due_too_late(scope.when(due_at), f"{function}()", execution_id, call_id)
+
+
+def pauses_unheeded(scope: Scope) -> Iterator[Finding]:
+    asked = scope.executions().active().filter(pause_requested=True, due_at=None)
+    for execution_id in scope.cut(asked.order_by("pk").values_list("pk", flat=True)):
+        yield Finding(
+            "pause-unheeded",
+            "warning",
+            "It was asked to pause after its turn, and no turn of it runs. Pause it (--fix).",
+            execution_id,
+            fixable=True,
+        )
+
+
+def cancels_without_grace(scope: Scope) -> Iterator[Finding]:
+    asked = scope.executions().unfinished()
+    asked = asked.filter(cancel_requested_at__isnull=False, grace_until=None)
+    for execution_id, asked_at in scope.cut(
+        asked.order_by("pk").values_list("pk", "cancel_requested_at")
+    ):
+        yield Finding(
+            "cancel-without-grace",
+            "error",
+            f"It was asked to cancel at {scope.when(asked_at)}, but its clean-up may last for "
+            "ever. End it after the usual grace (--fix).",
+            execution_id,
+            fixable=True,
+        )
+
+
+def _due_too_late(
+    when: str, subject: str, execution_id: uuid.UUID, call_id: int | None
+) -> Finding:
+    return Finding(
+        "due-too-late",
+        "error",
+        f"{subject} is held until {when}, far longer than a lease lasts: was the clock of the "
+        "database set back? Shorten it to a lease from now (--fix).",
+        execution_id,
+        call_id,
+        fixable=True,
+    )
+
+
+STATE: Sequence[Check] = (
+    lost_wakeups,
+    never_due,
+    stranded,
+    open_calls_of_finished,
+    calls_never_due,
+    calls_claimed_wrongly,
+    calls_with_wrong_deadline,
+    due_too_late,
+    pauses_unheeded,
+    cancels_without_grace,
+)
