@@ -7,6 +7,12 @@ from durable_monty import FUNCTION_REGISTRY, OrchestratorService, conf, register
 from durable_monty.models import clock
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("durable_monty")
+    group.addoption("--proof", choices=["quick", "long"], default="quick", help="How far it goes.")
+    group.addoption("--proof-seed", type=int, default=1, help="Other histories and points.")
+
+
 @pytest.fixture
 def service():
     return OrchestratorService()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from django.db import (
     connections,
     transaction,
 )
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from durable_monty import codec
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
@@ -27,7 +27,7 @@ from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
 from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.transactions import write
-from durable_monty.operations.withdraw import withdraw_calls
+from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import (
     CANCELLED,
     CallRequest,
@@ -41,7 +41,7 @@ from durable_monty.sandbox import (
 logger = logging.getLogger("durable_monty")
 
 _UNLIMITED = 2**31
-_REQUESTS = ("cancel_requested_at", "deadline", "reason", "status")
+_REQUESTS = ("cancel_requested_at", "deadline", "grace_until", "reason", "status")
 # A sandbox that crashes this often on one turn is not an accident of the host.
 MAX_FAULTS = 5
 _MAX_BACKOFF = 60.0
@@ -134,19 +134,20 @@ def _commit(outcomes: Sequence[Outcome], using: str) -> int:
         }
         kept = [outcome for outcome in outcomes if _holds(outcome.execution, locked)]
         advanced = [outcome for outcome in kept if isinstance(outcome, Advanced)]
-        changes = {
-            outcome.execution.pk: _changes(outcome, locked[outcome.execution.pk], now)
-            for outcome in kept
-        }
-        finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
         _deliver(advanced, using)
+        refusals = _refusals(advanced, locked, using)
+        changes: dict[uuid.UUID, dict[str, Any]] = {}
+        for outcome in kept:
+            pk = outcome.execution.pk
+            changes[pk] = _changes(outcome, locked[pk], now, is_refused=pk in refusals)
+        finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
         if finished:
             withdraw_calls(finished, now, using)
             Snapshot.objects.using(using).filter(pk__in=finished).delete()
         calls = [
             call
             for outcome in advanced
-            for call in _new_calls(outcome, locked[outcome.execution.pk], now)
+            for call in _new_calls(outcome, refusals.get(outcome.execution.pk), now)
         ]
         Call.objects.using(using).bulk_create(calls)
         _save_snapshots(advanced, now, using)
@@ -181,8 +182,10 @@ def _deliver(advanced: Iterable[Advanced], using: str) -> None:
         calls.filter(pk__in=loaded).update(after_load=True)
 
 
-def _new_calls(outcome: Advanced, row: Execution, now: datetime) -> Iterable[Call]:
-    turn, refusal = outcome.execution.turn + 1, _refusal(outcome.execution, row)
+def _new_calls(
+    outcome: Advanced, refusal: tuple[str, str] | None, now: datetime
+) -> Iterable[Call]:
+    turn = outcome.execution.turn + 1
     for request in outcome.turn.calls:
         call = Call(
             execution_id=outcome.execution.pk,
@@ -216,13 +219,36 @@ def _new_calls(outcome: Advanced, row: Execution, now: datetime) -> Iterable[Cal
         yield call
 
 
-def _refusal(claimed: Execution, row: Execution) -> tuple[str, str] | None:
+def _refusals(
+    advanced: Iterable[Advanced], locked: dict[uuid.UUID, Execution], using: str
+) -> dict[uuid.UUID, tuple[str, str]]:
     """The error of the calls of a turn that did not know yet that its execution must end."""
-    if row.cancel_requested_at != claimed.cancel_requested_at:
-        return CANCELLED, row.reason
-    if row.deadline != claimed.deadline:
-        return "TimeoutError", "The deadline of the execution has passed."
-    return None
+    asked = {
+        outcome.execution.pk: (locked[outcome.execution.pk], outcome.execution)
+        for outcome in advanced
+        if locked[outcome.execution.pk].grace_until is not None
+    }
+    told = _told(asked, using)
+    refusals = {}
+    for pk, (row, claimed) in asked.items():
+        cancelled, late = (CANCELLED, row.reason), ("TimeoutError", DEADLINE_PASSED)
+        if row.cancel_requested_at != claimed.cancel_requested_at:
+            refusals[pk] = cancelled
+        elif row.deadline != claimed.deadline:
+            refusals[pk] = late
+        elif (pk, cancelled[0] if row.cancel_requested_at else late[0]) not in told:
+            # Nothing was open when it was asked: no call has carried the request yet.
+            refusals[pk] = cancelled if row.cancel_requested_at else late
+    return refusals
+
+
+def _told(asked: Collection[uuid.UUID], using: str) -> set[tuple[uuid.UUID, str]]:
+    """The executions, with the error, that a call has been answered with the request."""
+    if not asked:
+        return set()
+    requests = Q(error_type=CANCELLED) | Q(error_message=DEADLINE_PASSED)
+    calls = Call.objects.using(using).filter(requests, execution_id__in=asked)
+    return set(calls.values_list("execution_id", "error_type"))
 
 
 def _executor(request: CallRequest) -> str:
@@ -262,10 +288,14 @@ def _is_last(outcome: Advanced) -> bool:
     return not isinstance(outcome.turn.outcome, Suspended)
 
 
-def _changes(outcome: Outcome, row: Execution, now: datetime) -> dict[str, Any]:
+def _changes(
+    outcome: Outcome, row: Execution, now: datetime, *, is_refused: bool
+) -> dict[str, Any]:
     match outcome:
         case Advanced():
-            return _turn_changes(outcome, row, now)
+            # Calls that were refused have their answers already.
+            answered = is_refused and bool(outcome.turn.calls)
+            return _turn_changes(outcome, row, now, answered=answered)
         case Parked():
             return _suspended(outcome.execution, row, now, row.status)
         case Mismatched(why=why):
@@ -279,7 +309,9 @@ def _changes(outcome: Outcome, row: Execution, now: datetime) -> dict[str, Any]:
             return _fault_changes(outcome.execution, why, now, counts=counts)
 
 
-def _turn_changes(outcome: Advanced, row: Execution, now: datetime) -> dict[str, Any]:
+def _turn_changes(
+    outcome: Advanced, row: Execution, now: datetime, *, answered: bool
+) -> dict[str, Any]:
     execution, turn = outcome.execution, outcome.turn
     changes: dict[str, Any] = {
         "turn": execution.turn + 1,
@@ -293,7 +325,7 @@ def _turn_changes(outcome: Advanced, row: Execution, now: datetime) -> dict[str,
     match turn.outcome:
         case Suspended(position=position):
             changes |= {"position_start": position.start, "position_end": position.end}
-            changes |= _suspended(execution, row, now)
+            changes |= _suspended(execution, row, now, ExecutionStatus.WAITING, answered=answered)
         case Completed(output=output):
             changes |= _finished(ExecutionStatus.COMPLETED, now) | {"output": output}
         case Failed(error_type="BaseException") as failed if row.cancel_requested_at:
@@ -341,13 +373,10 @@ def _finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
 
 
 def _suspended(
-    execution: Execution, row: Execution, now: datetime, status: str = ExecutionStatus.WAITING
+    execution: Execution, row: Execution, now: datetime, status: str, *, answered: bool = False
 ) -> dict[str, Any]:
     if row.pause_requested:
         return {"status": ExecutionStatus.PAUSED, "due_at": None, "pause_requested": False}
-    return {"status": status, "due_at": _next_look(execution, row, now)}
-
-
-def _next_look(execution: Execution, row: Execution, now: datetime) -> datetime | None:
-    """Now, if an answer came since the claim (it may or may not have been delivered)."""
-    return now if row.wakeups != execution.wakeups else None
+    # Now, if an answer came since the claim (it may or may not have been delivered).
+    is_due = answered or row.wakeups != execution.wakeups
+    return {"status": status, "due_at": now if is_due else None}

@@ -19,10 +19,12 @@ def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None
     """
     with write(using):
         execution = locked(execution_id, ExecutionStatus.PAUSED, using)
-        changes: dict[str, Any] = {"reason": codec.clean_text(reason, 10_000)}
+        changes: dict[str, Any] = {}
+        if execution.cancel_requested_at is None:  # else the reason is that of the cancellation
+            changes |= {"reason": codec.clean_text(reason, 10_000)}
         if execution.claim is not None:
             changes |= {"pause_requested": True}
-        elif execution.status != ExecutionStatus.PAUSED:
+        else:
             changes |= {"status": ExecutionStatus.PAUSED, "due_at": None}
         Execution.objects.using(using).filter(pk=execution_id).update(**changes)
 
@@ -35,15 +37,17 @@ def resume_execution(execution_id: uuid.UUID, *, using: str) -> None:
     with write(using):
         execution = locked(execution_id, ExecutionStatus.WAITING, using)
         executions = Execution.objects.using(using).filter(pk=execution_id)
-        if execution.pause_requested:
-            executions.update(pause_requested=False, reason="")
-            return
+        kept = execution.reason if execution.cancel_requested_at is not None else ""
         if execution.status != ExecutionStatus.PAUSED:
-            raise ExecutionNotPaused(execution_id, execution.status)
+            if not execution.pause_requested:
+                raise ExecutionNotPaused(execution_id, execution.status)
+            executions.update(pause_requested=False, reason=kept)
+            return
         executions.update(
+            pause_requested=False,
             status=ExecutionStatus.WAITING if execution.turn else ExecutionStatus.SCHEDULED,
             due_at=database_now(using),
             error_type="",
             error_message="",
-            reason="",
+            reason=kept,
         )

@@ -46,8 +46,13 @@ def settle_attempts(
     refused: list[DurableMontyError] = []
     with write(using):
         now = database_now(using)
-        final = [claimed.pk for claimed, answer in answers if answer.retry_in is None]
-        wake([calls[pk].execution_id for pk in final if pk in calls], now, using)
+        # A claim that was lost never comes back: whoever holds none by now changes nothing.
+        final = [
+            calls[claimed.pk].execution_id
+            for claimed, answer in answers
+            if answer.retry_in is None and _is_held(calls.get(claimed.pk), claimed)
+        ]
+        wake(final, now, using)
         for claimed, answer in sorted(answers, key=lambda item: item[0].pk):
             call = calls.get(claimed.pk)
             if call is None:
@@ -55,6 +60,10 @@ def settle_attempts(
             elif refusal := _settle_attempt(call, claimed, answer, now, using):
                 refused.append(refusal)
     return refused
+
+
+def _is_held(call: Call | None, claimed: ClaimedCall) -> bool:
+    return call is not None and call.is_open and call.claim == claimed.token
 
 
 def _settle_attempt(

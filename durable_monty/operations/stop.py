@@ -14,7 +14,7 @@ from durable_monty.models import Execution, ExecutionStatus, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.transactions import write
-from durable_monty.operations.withdraw import answer_calls, withdraw_calls
+from durable_monty.operations.withdraw import DEADLINE_PASSED, answer_calls, withdraw_calls
 from durable_monty.sandbox import CANCELLED
 
 _REASON_LIMIT = 10_000
@@ -94,7 +94,7 @@ def _expire(execution: Execution, now: datetime, using: str) -> None:
             message = "The deadline of the execution has passed, and its grace too."
         _end(execution, status, error_type, message, now, using)
         return
-    answer = Answer.of_error("TimeoutError", "The deadline of the execution has passed.")
+    answer = Answer.of_error("TimeoutError", DEADLINE_PASSED)
     _ask(execution, answer, now, using, grace=None, deadline=None)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import Answer
 
+DEADLINE_PASSED = "The deadline of the execution has passed."
+
 
 def withdraw_calls(execution_ids: Collection[uuid.UUID], now: datetime, using: str) -> None:
     """Nobody waits for them any more: their executions have ended."""
