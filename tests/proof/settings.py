@@ -1,0 +1,5 @@
+"""For the processes that are killed: their stderr is read only when something is wrong."""
+
+from tests.settings import *  # noqa: F403
+
+LOGGING = {"version": 1, "disable_existing_loggers": False}

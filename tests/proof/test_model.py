@@ -1,0 +1,47 @@
+"""Random histories: the database must be where the oracle is after every step, and everything
+must come to the end that the oracle says."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from durable_monty.models import clock
+from tests.proof.machine import FUNCTIONS, START, Histories, policy_of
+
+_STILL = {
+    "sqlite": f"SELECT '{START:%Y-%m-%d %H:%M:%S}'",
+    "postgresql": f"SELECT timestamptz '{START.isoformat()}'",
+    "mysql": f"SELECT timestamp('{START:%Y-%m-%d %H:%M:%S}')",
+}
+
+
+@pytest.fixture
+def still_clock(monkeypatch):
+    """Time passes only where a history says so."""
+    monkeypatch.setattr(clock, "_NOW", _STILL)
+    monkeypatch.setattr(clock, "offset", timedelta())
+
+
+@pytest.fixture
+def functions(register):
+    for name in FUNCTIONS:
+        register(name, lambda value: value, **policy_of(name))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_histories(proof, still_clock, functions):
+    # No shrinking: a history of 40 steps can be read, and shrinking one takes minutes.
+    run_state_machine_as_test(
+        seed(proof.seed)(Histories),
+        settings=settings(
+            max_examples=proof.pick(quick=25, long=3000),
+            stateful_step_count=proof.pick(quick=40, long=80),
+            deadline=None,
+            database=None,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
+        ),
+    )
