@@ -1,9 +1,6 @@
-import errno
 import os
 import signal
-import socket
 import threading
-import time
 import uuid
 
 import pytest
@@ -19,15 +16,10 @@ from durable_monty.executors.django_q import (
     CallBroker,
     DjangoQExecutor,
     SharedBroker,
-    broker as broker_module,
     executor as executor_module,
     run_task,
 )
-from durable_monty.executors.django_q.board import Board, ResultChannel, TaskChannel
-from durable_monty.executors.django_q.channels import Bell, Channel, Flag
-from durable_monty.executors.django_q.task import task_for
 from durable_monty.models import Call, CallStatus
-from durable_monty.operations.claim import ClaimedCall
 from tests.processes import completed, manage, result, running_in, runworker, start, start_blocking
 from tests.support import claimed_call, seven_calls_output, started_call
 
@@ -118,57 +110,6 @@ def test_a_database_out_of_reach_leaves_the_call_to_its_lease(monkeypatch, log):
     assert (call.status, call.due_at is not None) == (CallStatus.SUBMITTED, True)
 
 
-# --- the broker ---
-
-
-def test_dequeue_gives_signed_ids_and_no_more():
-    call = started_call()
-    broker = CallBroker()
-    ((ack_id, package),) = broker.dequeue()
-    task = SignedPackage.loads(package)
-    call.refresh_from_db()
-    assert ack_id == f"call-{call.pk}"
-    assert task["func"] is run_task
-    assert task["args"] == (call.pk, call.claim.hex, "default")
-    assert (task["kwargs"], task["save"], task["ack_failure"]) == ({}, False, True)
-    assert broker.dequeue() is None
-    broker.acknowledge(ack_id)
-    broker.fail(ack_id)
-    assert Call.objects.get(pk=call.pk).claim == call.claim
-
-
-def test_dequeue_survives_a_database_out_of_reach(monkeypatch, log):
-    started_call()
-    broker = CallBroker()
-    monkeypatch.setattr(broker_module, "_ERROR_PAUSE", 0)
-    with monkeypatch.context() as patch:
-
-        def claim_calls(*args, **kwargs):
-            raise OperationalError("the server closed the connection")
-
-        patch.setattr(broker_module, "claim_calls", claim_calls)
-        assert broker.dequeue() is None
-        assert broker.dequeue() is None
-    assert [record.message for record in log.records] == ["calls not claimed"]
-    assert len(broker.dequeue()) == 1
-
-
-def test_the_broker_counts_what_is_due():
-    broker = CallBroker()
-    assert broker.queue_size() == 0
-    started_call()
-    assert (broker.queue_size(), broker.lock_size(), broker.ping()) == (1, 0, True)
-    assert broker.info() == "durable_monty"
-
-
-def test_what_the_scheduler_puts_goes_to_the_projects_own_broker(monkeypatch):
-    CallBroker().enqueue("package")
-    assert OrmQ.objects.get().payload == "package"
-    monkeypatch.setattr(Conf, "BROKER_CLASS", "durable_monty.executors.django_q.CallBroker")
-    with pytest.raises(TypeError, match=r"CallBroker takes no tasks\. Set Q_CLUSTER"):
-        CallBroker().enqueue("package")
-
-
 SHARED = {"broker_class": "durable_monty.executors.django_q.SharedBroker"}
 
 
@@ -199,77 +140,6 @@ def test_one_cluster_for_calls_and_ordinary_tasks(tmp_path, command):
     results = dict(Task.objects.values_list("name", "result"))
     assert results == {"task-0": ["kept", 1], "task-1": ["large", large]}
     assert set(Call.objects.values_list("attempt", flat=True)) == {1}
-
-
-def test_the_shared_broker_serves_calls_first():
-    started_call()
-    broker = SharedBroker()
-    key = broker.enqueue("package")
-    ((ack_id, _package),) = broker.dequeue()
-    assert str(ack_id).startswith("call-")
-    assert broker.dequeue() == [(key, "package")]
-    broker.acknowledge(key)
-    assert not OrmQ.objects.exists()
-    assert broker.dequeue() is None
-
-
-# --- what the processes share ---
-
-
-@pytest.mark.parametrize("kind", [socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])
-def test_messages_of_any_size(monkeypatch, kind):
-    monkeypatch.setattr("durable_monty.executors.django_q.channels._KIND", kind)
-    channel = Channel()
-    for message in [{"a": 1}, "STOP", "x" * 5_000_000]:
-        channel.put(message)
-        assert (channel.empty(), channel.qsize()) == (False, 1)
-        assert channel.get() == message
-    assert (channel.empty(), channel.qsize()) == (True, 0)
-    with pytest.raises(BlockingIOError):
-        channel.get(block=False)
-
-
-def test_results_that_cannot_be_pickled_are_failures():
-    channel = ResultChannel(run_task)
-    channel.put({"func": run_task, "result": None})
-    assert channel.empty()
-    channel.put({"func": "f", "result": threading.Lock(), "success": True})
-    message = channel.get()
-    assert message["success"] is False
-    assert message["result"] == "TypeError: cannot pickle '_thread.lock' object"
-
-
-def test_a_bell_is_heard_once_and_a_flag_stays():
-    bell, flag = Bell(), Flag()
-    assert not bell.wait(0)
-    for _ in range(70_000):
-        bell.ring()
-    while bell.wait(0):
-        pass
-    assert not flag.is_set()
-    flag.set()
-    assert flag.wait(0)
-    assert flag.is_set()
-
-
-def test_room_for_workers_that_wait_and_for_quick_ones():
-    board = Board(3)
-    tasks = TaskChannel(board)
-    assert tasks.room() == 3
-    for seat in board.seats:
-        tasks.put("task")
-        seat.take()
-    assert tasks.room() == 0  # all run, and nobody knows for how long
-    board.seats[0].rest()
-    assert tasks.room() == 1 + 4
-    for _ in range(3):
-        tasks.put("task")
-    assert tasks.room() == 0  # more than half of it waits
-    board.seats[0].take()
-    assert list(tasks.take_back()) == ["task"] * 6
-    # What was lost with a killed process is not counted for ever.
-    board.pulse.put_at = time.monotonic() - 2
-    assert tasks.room() == 4
 
 
 # --- the executor ---
@@ -350,30 +220,6 @@ def test_it_does_not_restart_without_end(monkeypatch, log):
     assert DeadCluster.started == 1 + 6
     assert executor.get_stats()["restarts"] == 6
     assert {record.message for record in log.records} == {"cluster replaced"}
-
-
-def test_more_calls_fit_a_channel_than_ever_wait(monkeypatch):
-    channel = Channel()
-    channel._writer.setblocking(False)
-    task = task_for(ClaimedCall(2**40, uuid.uuid4()), "default")
-    for _ in range(150):
-        channel.put({**task, "cluster": "a name", "ack_id": f"call-{2**40}"})
-    full = OSError(errno.ENOBUFS, "No buffer space available")
-    sent = []
-
-    class Writer:
-        def sendmsg(self, *args):
-            sent.append(args)
-            if len(sent) < 3:
-                raise full
-
-        def close(self):
-            pass
-
-    channel._writer.close()
-    monkeypatch.setattr(channel, "_writer", Writer())
-    channel.put("as on macOS, where a full buffer is an error")
-    assert len(sent) == 3
 
 
 def test_functions_get_the_usual_signals(tmp_path):
