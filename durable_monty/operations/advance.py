@@ -17,16 +17,10 @@ from durable_monty import conf
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
 from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.models.clock import database_now
-from durable_monty.operations.commit import (
-    MAX_FAULTS,
-    Advanced,
-    Faulted,
-    Mismatched,
-    Outcome,
-    Parked,
-    commit,
-)
+from durable_monty.operations.changes import MAX_FAULTS
+from durable_monty.operations.commit import commit
 from durable_monty.operations.journal import answers_of, settled, turns_of
+from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
 from durable_monty.sandbox import (
     Failed,
     Interpreter,

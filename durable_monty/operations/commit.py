@@ -6,7 +6,6 @@ import logging
 import time
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,76 +18,23 @@ from django.db import (
 )
 from django.db.models import OuterRef, Q, Subquery
 
-from durable_monty import codec
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
-from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, Snapshot
+from durable_monty.models import Call, CallStatus, Execution, Snapshot
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
 from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.changes import changes_of
+from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
-from durable_monty.sandbox import (
-    CANCELLED,
-    CallRequest,
-    Completed,
-    Failed,
-    Packed,
-    Suspended,
-    Turn,
-)
+from durable_monty.sandbox import CANCELLED, CallRequest
 
 logger = logging.getLogger("durable_monty")
 
-_UNLIMITED = 2**31
 _REQUESTS = ("cancel_requested_at", "deadline", "grace_until", "reason", "status")
-# A sandbox that crashes this often on one turn is not an accident of the host.
-MAX_FAULTS = 5
-_MAX_BACKOFF = 60.0
 # Seconds between tries to commit while the database is out of reach.
 _WAITS = (0.1, 0.5, 2.0, 5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Advanced:
-    """A turn that was run. `delivered`: keys of the calls whose answers it was given;
-    `loaded_turn`: the turn that began from a loaded snapshot, if any did."""
-
-    execution: Execution
-    turn: Turn
-    delivered: Sequence[int] = ()
-    loaded_turn: int | None = None
-    packed: Packed | None = None
-    clock_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """There was nothing to run for."""
-
-    execution: Execution
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatched:
-    """Replay differs from the journal: to be paused, nothing is lost."""
-
-    execution: Execution
-    why: str
-    from_snapshot: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Faulted:
-    """The host failed, not the workflow: to be tried again later. `counts`: too many of these
-    fail the execution."""
-
-    execution: Execution
-    why: str
-    counts: bool = True
-
-
-Outcome = Advanced | Parked | Mismatched | Faulted
 
 
 def commit(outcomes: Sequence[Outcome], *, using: str) -> int:
@@ -139,7 +85,7 @@ def _commit(outcomes: Sequence[Outcome], using: str) -> int:
         changes: dict[uuid.UUID, dict[str, Any]] = {}
         for outcome in kept:
             pk = outcome.execution.pk
-            changes[pk] = _changes(outcome, locked[pk], now, is_refused=pk in refusals)
+            changes[pk] = changes_of(outcome, locked[pk], now, is_refused=pk in refusals)
         finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
         if finished:
             withdraw_calls(finished, now, using)
@@ -203,7 +149,7 @@ def _new_calls(
         if request.kind == "clock":
             call.status, call.result = CallStatus.COMPLETED, request.result
             call.delivered_turn, call.finished_at = turn, now
-        elif _is_last(outcome):
+        elif outcome.is_last:
             call.status, call.finished_at = CallStatus.CANCELLED, now
         elif refusal is not None:
             call.status, call.finished_at = CallStatus.FAILED, now
@@ -282,101 +228,3 @@ def _save_snapshots(advanced: Iterable[Advanced], now: datetime, using: str) -> 
         unique_fields=["execution"] if targeted else None,
         update_fields=["turn", "data", "size", "format", "signature", "created_at"],
     )
-
-
-def _is_last(outcome: Advanced) -> bool:
-    return not isinstance(outcome.turn.outcome, Suspended)
-
-
-def _changes(
-    outcome: Outcome, row: Execution, now: datetime, *, is_refused: bool
-) -> dict[str, Any]:
-    match outcome:
-        case Advanced():
-            # Calls that were refused have their answers already.
-            answered = is_refused and bool(outcome.turn.calls)
-            return _turn_changes(outcome, row, now, answered=answered)
-        case Parked():
-            return _suspended(outcome.execution, row, now, row.status)
-        case Mismatched(why=why):
-            return {
-                "status": ExecutionStatus.PAUSED,
-                "error_type": "ReplayMismatch",
-                "error_message": codec.clean_text(why, _UNLIMITED),
-                "due_at": None,
-            }
-        case Faulted(why=why, counts=counts):
-            return _fault_changes(outcome.execution, why, now, counts=counts)
-
-
-def _turn_changes(
-    outcome: Advanced, row: Execution, now: datetime, *, answered: bool
-) -> dict[str, Any]:
-    execution, turn = outcome.execution, outcome.turn
-    changes: dict[str, Any] = {
-        "turn": execution.turn + 1,
-        "faults": 0,
-        "call_count": execution.call_count + len(turn.calls),
-        "clock_at": outcome.clock_at,
-        "started_at": execution.started_at or now,
-    }
-    if turn.log:
-        changes["log"] = row.log + codec.clean_text(turn.log, _UNLIMITED)
-    match turn.outcome:
-        case Suspended(position=position):
-            changes |= {"position_start": position.start, "position_end": position.end}
-            changes |= _suspended(execution, row, now, ExecutionStatus.WAITING, answered=answered)
-        case Completed(output=output):
-            changes |= _finished(ExecutionStatus.COMPLETED, now) | {"output": output}
-        case Failed(error_type="BaseException") as failed if row.cancel_requested_at:
-            changes |= _finished(ExecutionStatus.CANCELLED, now) | {
-                "error_type": "Cancelled",
-                "error_message": row.reason,
-                "error_traceback": codec.clean_text(failed.traceback, 50_000),
-            }
-        case Failed() as failed:
-            changes |= _failed(failed.error_type, failed.message, failed.traceback, now)
-    return changes
-
-
-def _fault_changes(
-    execution: Execution, why: str, now: datetime, *, counts: bool
-) -> dict[str, Any]:
-    faults = execution.faults + 1
-    if not counts:
-        faults = min(faults, MAX_FAULTS - 1)
-    elif faults >= MAX_FAULTS:
-        message = f"This turn was given up after {faults} tries: {why}"
-        return _failed("RuntimeError", message, "", now) | {"faults": faults}
-    backoff = min(_MAX_BACKOFF, 0.5 * 2**faults)
-    return {"faults": faults, "due_at": now + timedelta(seconds=backoff)}
-
-
-def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dict[str, Any]:
-    return _finished(ExecutionStatus.FAILED, now) | {
-        "error_type": codec.clean_text(error_type, 200),
-        "error_message": codec.clean_text(message, 10_000),
-        "error_traceback": codec.clean_text(traceback, 50_000),
-    }
-
-
-def _finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
-    return {
-        "status": status,
-        "finished_at": now,
-        "due_at": None,
-        "deadline": None,
-        "grace_until": None,
-        "position_start": None,
-        "position_end": None,
-    }
-
-
-def _suspended(
-    execution: Execution, row: Execution, now: datetime, status: str, *, answered: bool = False
-) -> dict[str, Any]:
-    if row.pause_requested:
-        return {"status": ExecutionStatus.PAUSED, "due_at": None, "pause_requested": False}
-    # Now, if an answer came since the claim (it may or may not have been delivered).
-    is_due = answered or row.wakeups != execution.wakeups
-    return {"status": status, "due_at": now if is_due else None}

@@ -14,7 +14,7 @@ from durable_monty.models import CallStatus, ExecutionStatus, WorkerProcess
 from durable_monty.models.call import ENGINE
 from durable_monty.models.execution import UNFINISHED
 from durable_monty.models.worker_process import DEAD_AFTER
-from durable_monty.operations.commit import MAX_FAULTS
+from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.reads.findings import Check, Finding, Scope, number
 from durable_monty.reads.waiting import Fleet, fleet
 

@@ -1,0 +1,112 @@
+"""What an outcome changes on the row of its execution."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from durable_monty import codec
+from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
+from durable_monty.sandbox import Completed, Failed, Suspended
+
+# A sandbox that crashes this often on one turn is not an accident of the host.
+MAX_FAULTS = 5
+_MAX_BACKOFF = 60.0
+_UNLIMITED = 2**31
+
+
+def changes_of(
+    outcome: Outcome, row: Execution, now: datetime, *, is_refused: bool
+) -> dict[str, Any]:
+    """The columns to write; `row` is the locked execution, `is_refused` whether the calls of its
+    turn were answered at once, because it must end."""
+    match outcome:
+        case Advanced():
+            # Calls that were refused have their answers already.
+            answered = is_refused and bool(outcome.turn.calls)
+            return _turn_changes(outcome, row, now, answered=answered)
+        case Parked():
+            return _suspended(outcome.execution, row, now, row.status)
+        case Mismatched(why=why):
+            return {
+                "status": ExecutionStatus.PAUSED,
+                "error_type": "ReplayMismatch",
+                "error_message": codec.clean_text(why, _UNLIMITED),
+                "due_at": None,
+            }
+        case Faulted(why=why, counts=counts):
+            return _fault_changes(outcome.execution, why, now, counts=counts)
+
+
+def _turn_changes(
+    outcome: Advanced, row: Execution, now: datetime, *, answered: bool
+) -> dict[str, Any]:
+    execution, turn = outcome.execution, outcome.turn
+    changes: dict[str, Any] = {
+        "turn": execution.turn + 1,
+        "faults": 0,
+        "call_count": execution.call_count + len(turn.calls),
+        "clock_at": outcome.clock_at,
+        "started_at": execution.started_at or now,
+    }
+    if turn.log:
+        changes["log"] = row.log + codec.clean_text(turn.log, _UNLIMITED)
+    match turn.outcome:
+        case Suspended(position=position):
+            changes |= {"position_start": position.start, "position_end": position.end}
+            changes |= _suspended(execution, row, now, ExecutionStatus.WAITING, answered=answered)
+        case Completed(output=output):
+            changes |= _finished(ExecutionStatus.COMPLETED, now) | {"output": output}
+        case Failed(error_type="BaseException") as failed if row.cancel_requested_at:
+            changes |= _finished(ExecutionStatus.CANCELLED, now) | {
+                "error_type": "Cancelled",
+                "error_message": row.reason,
+                "error_traceback": codec.clean_text(failed.traceback, 50_000),
+            }
+        case Failed() as failed:
+            changes |= _failed(failed.error_type, failed.message, failed.traceback, now)
+    return changes
+
+
+def _fault_changes(
+    execution: Execution, why: str, now: datetime, *, counts: bool
+) -> dict[str, Any]:
+    faults = execution.faults + 1
+    if not counts:
+        faults = min(faults, MAX_FAULTS - 1)
+    elif faults >= MAX_FAULTS:
+        message = f"This turn was given up after {faults} tries: {why}"
+        return _failed("RuntimeError", message, "", now) | {"faults": faults}
+    backoff = min(_MAX_BACKOFF, 0.5 * 2**faults)
+    return {"faults": faults, "due_at": now + timedelta(seconds=backoff)}
+
+
+def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dict[str, Any]:
+    return _finished(ExecutionStatus.FAILED, now) | {
+        "error_type": codec.clean_text(error_type, 200),
+        "error_message": codec.clean_text(message, 10_000),
+        "error_traceback": codec.clean_text(traceback, 50_000),
+    }
+
+
+def _finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
+    return {
+        "status": status,
+        "finished_at": now,
+        "due_at": None,
+        "deadline": None,
+        "grace_until": None,
+        "position_start": None,
+        "position_end": None,
+    }
+
+
+def _suspended(
+    execution: Execution, row: Execution, now: datetime, status: str, *, answered: bool = False
+) -> dict[str, Any]:
+    if row.pause_requested:
+        return {"status": ExecutionStatus.PAUSED, "due_at": None, "pause_requested": False}
+    # Now, if an answer came since the claim (it may or may not have been delivered).
+    is_due = answered or row.wakeups != execution.wakeups
+    return {"status": status, "due_at": now if is_due else None}
