@@ -143,7 +143,9 @@ def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
     """
     with write(using):
         now = database_now(using)
-        mine = _ours(claims, using)
+        # A claim starts one attempt, should its message be delivered twice.
+        fresh = list(_ours(claims, using).filter(started_at=None).values_list("pk", flat=True))
+        mine = Call.objects.using(using).filter(pk__in=fresh)
         mine.update(
             attempt=F("attempt") + 1,
             started_at=now,

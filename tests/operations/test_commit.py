@@ -9,11 +9,11 @@ from django.db import DataError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from durable_monty import operations
-from durable_monty.models import Call, Execution
+from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.models.call import CallQuerySet
 from durable_monty.operations import commit as module
 from durable_monty.sandbox import Interpreter
-from tests.support import SEVEN_CALLS, claim, seven_calls_output, work
+from tests.support import SEVEN_CALLS, advance, claim, seven_calls_output, work
 
 SOURCE = "await add(x, 1)"
 
@@ -188,17 +188,19 @@ def test_execution_that_always_ends_its_worker_is_given_up(service, move_clock):
 
 
 @pytest.mark.django_db
-def test_open_calls_of_an_execution_that_is_given_up_are_withdrawn(service, move_clock):
-    service.start_execution("await approve(1)", ["approve"])
-    work()
-    Execution.objects.update(due_at=Execution.objects.get().created_at)
+def test_calls_of_an_execution_that_is_given_up_are_withdrawn(service, move_clock):
+    source = "from asyncio import gather\nawait gather(add(1, 1), approve(1))"
+    execution_id = service.start_execution(source, ["add", "approve"])
+    advance(execution_id)
+    service.complete_call(execution_id, 0, 2)
     for _ in range(5):
-        operations.claim_executions(10, using="default")
+        assert len(operations.claim_executions(10, using="default", only=execution_id)) == 1
         move_clock(61)
     work()
-    assert Execution.objects.get().status == "failed"
-    assert Call.objects.get().status == "cancelled"
-    assert not Execution.objects.get().calls.open().exists()
+    assert Execution.objects.get(pk=execution_id).status == "failed"
+    calls = Call.objects.filter(execution=execution_id).order_by("call_id")
+    assert list(calls.values_list("status", flat=True)) == ["completed", "cancelled"]
+    assert not Snapshot.objects.filter(pk=execution_id).exists()
 
 
 @pytest.mark.django_db

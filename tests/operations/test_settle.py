@@ -137,6 +137,15 @@ def test_answer_of_an_attempt_that_lost_its_lease_is_refused(claimed, move_clock
     assert Call.objects.get().attempt == 2
 
 
+def test_answer_of_an_attempt_that_lost_its_lease_wakes_nobody(claimed, move_clock):
+    move_clock(61)
+    claim_one()
+    before = state()
+    with pytest.raises(LeaseLost):
+        operations.settle_attempt(claimed, Answer("3"), using="default")
+    assert state() == before
+
+
 def test_answer_by_hand_wins_over_a_running_attempt(service, claimed):
     execution_id = Call.objects.get().execution_id
     service.complete_call(execution_id, 0, 99)
@@ -152,6 +161,11 @@ def test_claim_that_was_not_started_in_time_starts_nothing(claimed, move_clock):
     (quick,) = operations.claim_calls(["add"], ["default"], 5, using="default")
     assert operations.start_attempts([slow], using="default") == []
     assert len(operations.start_attempts([quick], using="default")) == 1
+
+
+def test_claim_starts_one_attempt(claimed):
+    assert operations.start_attempts([claimed], using="default") == []
+    assert Call.objects.get().attempt == 1
 
 
 def test_renewed_lease_keeps_others_away(claimed, move_clock):

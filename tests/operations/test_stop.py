@@ -11,6 +11,7 @@ from durable_monty.exceptions import (
     InvalidWorkflow,
 )
 from durable_monty.models import Call, Execution, Snapshot
+from durable_monty.operations.commit import Faulted, commit
 from tests.support import advance, claim, run, work
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +138,58 @@ def test_calls_made_while_the_request_came_are_cancelled_too(service):
     assert get(execution_id).status == "cancelled"
 
 
+TWO_STEPS = """
+try:
+    await approve(1)
+    await approve(2)
+except BaseException as e:
+    out = str(e)
+out
+"""
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_cancellation_while_nothing_is_open_reaches_the_next_call(service, is_claimed, move_clock):
+    execution = run(TWO_STEPS, ["approve"])
+    service.complete_call(execution.pk, 0, True)
+    if is_claimed:
+        claim(execution.pk)  # and the worker is gone
+    service.cancel_execution(execution.pk, "stop", grace=3600)
+    move_clock(61)
+    work()
+    assert service.get_result(execution.pk) == "Cancelled: stop"
+    assert list(Call.objects.values_list("status", flat=True)) == ["failed", "completed"]
+
+
+def test_cancellation_before_a_first_turn_that_was_lost(service, move_clock):
+    execution_id = service.start_execution(TWO_STEPS, ["approve"])
+    claim(execution_id)
+    service.cancel_execution(execution_id, "stop", grace=3600)
+    move_clock(61)
+    work()
+    assert service.get_result(execution_id) == "Cancelled: stop"
+
+
+def test_cancellation_is_told_once(service):
+    """The clean-up may call functions, however many turns it takes."""
+    source = """
+try:
+    await approve(1)
+    await approve(2)
+finally:
+    await add(1, 1)
+    await add(2, 2)
+"""
+    execution = run(source, ["approve", "add"])
+    service.complete_call(execution.pk, 0, True)
+    service.cancel_execution(execution.pk, "stop")
+    work()
+    assert get(execution.pk).status == "cancelled"
+    assert list(Call.objects.order_by("call_id").values_list("status", flat=True)) == [
+        "completed", "failed", "completed", "completed",
+    ]  # fmt: skip
+
+
 def test_paused_execution_can_be_cancelled(service):
     execution = run("await approve(1)", ["approve"])
     service.pause_execution(execution.pk)
@@ -250,6 +303,31 @@ def test_pause_that_came_too_late_to_matter(service):
     assert service.get_result(execution_id) == 1
 
 
+def test_resume_of_one_whose_pause_was_requested_before(service):
+    """The turn failed for the host's reasons, so the request outlived it."""
+    execution_id = service.start_execution("await approve(1)", ["approve"])
+    claimed = claim(execution_id)
+    service.pause_execution(execution_id)
+    commit([Faulted(claimed, "the host is out of memory")], using="default")
+    service.pause_execution(execution_id)
+    assert get(execution_id).status == "paused"
+    service.resume_execution(execution_id)
+    execution = get(execution_id)
+    assert (execution.status, execution.pause_requested) == ("scheduled", False)
+
+
+def test_pause_keeps_the_reason_of_a_cancellation(service):
+    execution = run(
+        "try:\n    await approve(1)\nfinally:\n    await add(1, 2)", ["approve", "add"]
+    )
+    service.cancel_execution(execution.pk, "not needed")
+    service.pause_execution(execution.pk, "month end")
+    service.resume_execution(execution.pk)
+    work()
+    execution = get(execution.pk)
+    assert (execution.status, execution.error_message) == ("cancelled", "not needed")
+
+
 def test_resume_takes_a_pause_request_back(service):
     execution_id = service.start_execution("await approve(1)", ["approve"])
     claimed = claim(execution_id)
@@ -266,6 +344,15 @@ def test_resume_takes_a_pause_request_back(service):
 
 
 # --- deadline ---
+
+
+def test_deadline_while_nothing_is_open_reaches_the_next_call(service, move_clock):
+    execution = run(TWO_STEPS, ["approve"], deadline=timedelta(hours=1))
+    service.complete_call(execution.pk, 0, True)
+    move_clock(3601)
+    operations.expire_executions(5, using="default")
+    work()
+    assert service.get_result(execution.pk) == "The deadline of the execution has passed."
 
 
 def test_deadline_raises_inside_the_workflow(service, move_clock):

@@ -108,6 +108,34 @@ class Histories(RuleBasedStateMachine):
         commit.commit(outcomes, using="default")
         self.oracle.commit(ran)
 
+    @precondition(lambda self: self.ids)
+    @rule(
+        pick=picks,
+        disturb=st.sampled_from(["answer", "answer", "cancel", "pause", "time", "other worker"]),
+        good=st.booleans(),
+    )
+    def disturb_turn(self, pick, disturb, good):
+        """Something happens between a turn and its commit."""
+        held = len(self.claims)
+        self.claim_execution(pick)
+        if len(self.claims) == held:
+            return
+        self.run_turn(held)
+        execution = self.claims[held][0].execution
+        if disturb == "answer" and execution.open_calls:
+            self._answer_by_hand(execution.open_calls[pick % len(execution.open_calls)], good)
+        elif disturb in {"cancel", "pause"}:
+            arguments = ("a reason",) if disturb == "cancel" else ()
+            self._both(disturb, pick, *arguments, real_arguments=["a reason"])
+        elif disturb == "time":
+            self.move_clock(31)
+            self.sweep()
+        elif disturb == "other worker":
+            self.move_clock(oracle.LEASE + 1)
+            self.claim_due_executions()
+        self.states_match()
+        self.commit_turn(len(self.turns) - 1)
+
     @rule()
     def advance_due_executions(self):
         """As a worker does that nobody disturbs."""
@@ -187,16 +215,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.oracle.calls)
     @rule(pick=picks, good=st.booleans())
     def settle_by_hand(self, pick, good):
-        expected, real = self._answer(good)
-        call = self.oracle.calls[pick % len(self.oracle.calls)]
-        refused = refusal_of(
-            operations.settle_by_hand,
-            self._id(call.execution),
-            call.number,
-            real,
-            using="default",
-        )
-        assert refused == self.oracle.settle_by_hand(call, expected)
+        self._answer_by_hand(self.oracle.calls[pick % len(self.oracle.calls)], good)
 
     @precondition(lambda self: self._started())
     @rule(pick=picks)
@@ -340,6 +359,17 @@ class Histories(RuleBasedStateMachine):
     def _say(self, call, token, claim, expected, real):
         refused = refusal_of(operations.settle_attempt, claim, real, using="default")
         assert refused == self.oracle.settle(call, token, expected)
+
+    def _answer_by_hand(self, call, good):
+        expected, real = self._answer(good)
+        refused = refusal_of(
+            operations.settle_by_hand,
+            self._id(call.execution),
+            call.number,
+            real,
+            using="default",
+        )
+        assert refused == self.oracle.settle_by_hand(call, expected)
 
     def _answer(self, good):
         number = next(self.unique)

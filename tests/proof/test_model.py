@@ -36,7 +36,7 @@ def test_histories(proof, still_clock, functions):
     run_state_machine_as_test(
         seed(proof.seed)(Histories),
         settings=settings(
-            max_examples=proof.pick(quick=25, long=3000),
+            max_examples=proof.pick(quick=40, long=500),
             stateful_step_count=proof.pick(quick=40, long=80),
             deadline=None,
             database=None,
