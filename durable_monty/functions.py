@@ -30,6 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_EXECUTOR = "default"
 MANUAL_EXECUTOR = "manual"
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
 
     def add(self, function: RegisteredFunction) -> None:
         """Raises `DuplicateFunction` unless the name is new or the same place (a reload)."""
+        if len(function.name) > _MAX_NAME:
+            raise FunctionError(
+                f"The function name {function.name[:60]!r}... has {len(function.name)} "
+                f"characters; at most {_MAX_NAME} can be stored."
+            )
         known = self._functions.get(function.name)
         if known is not None and known.place != function.place:
             raise DuplicateFunction(function.name, known.place, function.place)

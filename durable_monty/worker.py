@@ -9,15 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
-from django.utils.module_loading import import_string
 
 from durable_monty import conf, operations
 from durable_monty.exceptions import CallNotFound, DatabaseNotMigrated, IllegalTransition
 from durable_monty.executors.base import Executor
+from durable_monty.executors.loading import executor_class
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.reads.executions import unknown_functions
 from durable_monty.service import OrchestratorService
 
 logger = logging.getLogger("durable_monty")
@@ -43,11 +44,12 @@ class Worker:
         settings = conf.current()
         self.service = service
         self.using = service.using
-        self.executor = executor or import_string(settings.EXECUTOR)()
+        self.executor = executor or executor_class(settings.EXECUTOR)()
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
         self._executors = self.executor.serves()
         self._stopping = False
         self._work_came = threading.Event()
+        self._reported: set[str] = set()
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None
         self._beat_at = 0.0
@@ -153,6 +155,16 @@ class Worker:
         if self._worker_id and time.monotonic() - self._beat_at > HEARTBEAT.total_seconds():
             operations.beat(self._worker_id, using=self.using)
             self._beat_at = time.monotonic()
+            self._report_unknown_functions()
+
+    def _report_unknown_functions(self) -> None:
+        """Once for each name: its calls wait until some worker has it."""
+        unknown = unknown_functions(self.executor.serves(), self.using)
+        for name in unknown - self._reported:
+            logger.warning(
+                "calls wait: this worker has no such function", extra={"function": name}
+            )
+        self._reported |= unknown
 
     def _is_anything_active(self) -> bool:
         return Execution.objects.using(self.using).active().exists()

@@ -335,3 +335,8 @@ def test_object_that_is_not_a_function():
     assert unknown(plain.Shorter().shorten).startswith(
         "The function 'tests.app.plain.Shorter.shorten' is not available: workers do not load it."
     )
+
+
+def test_name_must_fit_its_column():
+    with pytest.raises(FunctionError, match="has 201 characters; at most 200 can be stored"):
+        register_function("x" * 201)(print)

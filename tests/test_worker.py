@@ -2,10 +2,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
+from durable_monty import FUNCTION_REGISTRY, LocalExecutor, OrchestratorService, Worker, operations
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.executor import Executor
 from durable_monty.models import Call, WorkerProcess
@@ -288,3 +289,26 @@ def test_worker_refuses_a_database_that_is_not_migrated(service, monkeypatch):
         "The database 'default' is not migrated (durable_monty.0001_initial). "
         "Run: manage.py migrate"
     )
+
+
+def test_worker_says_that_it_lacks_a_function(service, monkeypatch, log):
+    service.start_execution("await double(4)", ["double"])
+    monkeypatch.delitem(FUNCTION_REGISTRY._functions, "double")
+    worker = Worker(service, LocalExecutor())
+    round_of(worker)
+    for _ in range(2):
+        worker._report_unknown_functions()
+    (record,) = log.records
+    assert (record.message, record.function) == (
+        "calls wait: this worker has no such function",
+        "double",
+    )
+    assert Call.objects.get().status == "pending"
+
+
+def test_executor_of_the_settings_may_be_a_short_name(service, durable_settings):
+    durable_settings(EXECUTOR="local")
+    assert isinstance(Worker(service).executor, LocalExecutor)
+    durable_settings(EXECUTOR="nowhere.Executor")
+    with pytest.raises(ImproperlyConfigured, match="There is no executor 'nowhere.Executor'"):
+        Worker(service)

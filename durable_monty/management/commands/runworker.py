@@ -88,6 +88,10 @@ Exit codes:
             "Default: DURABLE_MONTY['POLL_INTERVAL'].",
         )
 
+    def get_check_kwargs(self, options: dict[str, Any]) -> Any:
+        kwargs: Any = super().get_check_kwargs(options)
+        return {**kwargs, "databases": [options["database"]]}
+
     def handle(self, *args: Any, **options: Any) -> None:
         using = options["database"]
         executor = self._executor(options)
