@@ -13,11 +13,9 @@ from asgiref.sync import sync_to_async
 
 from durable_monty import codec, conf, operations
 from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
-from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.models import Execution
 from durable_monty.operations.answer import Answer
 from durable_monty.reads import executions as reads
-
-_SETTLED = {ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED}
 
 
 class OrchestratorService:
@@ -158,7 +156,7 @@ class OrchestratorService:
         deadline, pause = time.monotonic() + timeout, 0.01
         while True:
             execution = self._find(execution_id)
-            if execution.status in _SETTLED:
+            if execution.is_finished:
                 return reads.result_of(execution)
             left = deadline - time.monotonic()
             if left <= 0:

@@ -192,5 +192,10 @@ class Execution(models.Model):
         return str(self.id)[:18]
 
     @property
+    def active_status(self) -> ExecutionStatus:
+        """What it is when it is neither paused nor finished."""
+        return ExecutionStatus.WAITING if self.turn else ExecutionStatus.SCHEDULED
+
+    @property
     def is_finished(self) -> bool:
         return self.status in FINISHED

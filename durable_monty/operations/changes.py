@@ -57,9 +57,9 @@ def _turn_changes(
             changes |= {"position_start": position.start, "position_end": position.end}
             changes |= _suspended(execution, row, now, ExecutionStatus.WAITING, answered=answered)
         case Completed(output=output):
-            changes |= _finished(ExecutionStatus.COMPLETED, now) | {"output": output}
+            changes |= finished(ExecutionStatus.COMPLETED, now) | {"output": output}
         case Failed(error_type="BaseException") as failed if row.cancel_requested_at:
-            changes |= _finished(ExecutionStatus.CANCELLED, now) | {
+            changes |= finished(ExecutionStatus.CANCELLED, now) | {
                 "error_type": "Cancelled",
                 "error_message": row.reason,
                 "error_traceback": codec.clean_text(failed.traceback, 50_000),
@@ -83,14 +83,15 @@ def _fault_changes(
 
 
 def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dict[str, Any]:
-    return _finished(ExecutionStatus.FAILED, now) | {
+    return finished(ExecutionStatus.FAILED, now) | {
         "error_type": codec.clean_text(error_type, 200),
         "error_message": codec.clean_text(message, 10_000),
         "error_traceback": codec.clean_text(traceback, 50_000),
     }
 
 
-def _finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
+def finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
+    """The columns of an execution that ends."""
     return {
         "status": status,
         "finished_at": now,

@@ -45,7 +45,7 @@ def resume_execution(execution_id: uuid.UUID, *, using: str) -> None:
             return
         executions.update(
             pause_requested=False,
-            status=ExecutionStatus.WAITING if execution.turn else ExecutionStatus.SCHEDULED,
+            status=execution.active_status,
             due_at=database_now(using),
             error_type="",
             error_message="",

@@ -98,7 +98,7 @@ def settle_by_hand(
     """
     if not Execution.objects.using(using).filter(pk=execution_id).exists():
         raise ExecutionNotFound(execution_id)
-    call = _find(using, execution_id=execution_id, call_id=call_id)
+    call = _find(execution_id, call_id, using)
     with write(using):
         now = database_now(using)
         wake([call.execution_id], now, using)
@@ -125,10 +125,10 @@ def settle_timers(limit: int, *, using: str) -> int:
         )
 
 
-def _find(using: str, **lookup: Any) -> Call:
-    call = Call.objects.using(using).filter(**lookup).first()
+def _find(execution_id: uuid.UUID, call_id: int, using: str) -> Call:
+    call = Call.objects.using(using).filter(execution_id=execution_id, call_id=call_id).first()
     if call is None:
-        raise CallNotFound(lookup.get("execution_id"), lookup.get("call_id", lookup.get("pk")))
+        raise CallNotFound(execution_id, call_id)
     return call
 
 

@@ -13,6 +13,7 @@ from durable_monty.exceptions import ExecutionFinished, ExecutionNotFound
 from durable_monty.models import Execution, ExecutionStatus, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
+from durable_monty.operations.changes import finished
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, answer_calls, withdraw_calls
 from durable_monty.sandbox import CANCELLED
@@ -111,9 +112,7 @@ def _ask(
     answer_calls(execution.pk, answer, now, using)
     seconds = conf.current().CANCEL_GRACE if grace is None else grace
     if execution.status == ExecutionStatus.PAUSED:
-        changes["status"] = (
-            ExecutionStatus.WAITING if execution.turn else ExecutionStatus.SCHEDULED
-        )
+        changes["status"] = execution.active_status
     if execution.claim is None:
         changes["due_at"] = now
     Execution.objects.using(using).filter(pk=execution.pk).update(
@@ -135,14 +134,5 @@ def _end(  # noqa: PLR0917
     withdraw_calls([execution.pk], now, using)
     Snapshot.objects.using(using).filter(pk=execution.pk).delete()
     Execution.objects.using(using).filter(pk=execution.pk).update(
-        status=status,
-        error_type=error_type,
-        error_message=message,
-        finished_at=now,
-        claim=None,
-        due_at=None,
-        deadline=None,
-        grace_until=None,
-        position_start=None,
-        position_end=None,
+        claim=None, error_type=error_type, error_message=message, **finished(status, now)
     )
