@@ -17,6 +17,7 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.claim import start_attempts
+from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.settle import settle_attempt
 from durable_monty.operations.transactions import write
 
@@ -58,7 +59,7 @@ def run_started(call: Call, *, using: str, invoke: Invoke = invoke_plainly) -> N
             _record(claimed, answer, using)
 
 
-def answer_of(call: Call, using: str, invoke: Invoke = invoke_plainly) -> Answer:
+def answer_of(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly) -> Answer:
     """Calls the function; its result, or its exception under its retry policy."""
     function = FUNCTION_REGISTRY[call.function]
     try:

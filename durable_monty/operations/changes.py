@@ -8,7 +8,7 @@ from typing import Any
 from durable_monty import codec
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
-from durable_monty.sandbox import Completed, Failed, Suspended
+from durable_monty.sandbox import Completed, Failed
 
 # A sandbox that crashes this often on one turn is not an accident of the host.
 MAX_FAULTS = 5
@@ -17,14 +17,12 @@ _UNLIMITED = 2**31
 
 
 def changes_of(
-    outcome: Outcome, row: Execution, now: datetime, *, is_refused: bool
+    outcome: Outcome, row: Execution, now: datetime, *, answered: bool = False
 ) -> dict[str, Any]:
-    """The columns to write; `row` is the locked execution, `is_refused` whether the calls of its
-    turn were answered at once, because it must end."""
+    """The columns to write; `row` is the locked execution, `answered` whether some of the calls
+    that are written with it have answers that no turn was given."""
     match outcome:
         case Advanced():
-            # Calls that were refused have their answers already.
-            answered = is_refused and bool(outcome.turn.calls)
             return _turn_changes(outcome, row, now, answered=answered)
         case Parked():
             return _suspended(outcome.execution, row, now, row.status)
@@ -39,22 +37,26 @@ def changes_of(
             return _fault_changes(outcome.execution, why, now, counts=counts)
 
 
+def holding(outcome: Advanced, now: datetime, lease: timedelta) -> dict[str, Any]:
+    """As `changes_of`, of an execution that its worker goes on holding. Its lease is renewed when
+    half of it is over: to move `due_at` is to write an index."""
+    changes = _progress(outcome, now) | {"status": ExecutionStatus.WAITING}
+    due_at = outcome.execution.due_at
+    if due_at is None or due_at - now < lease / 2:
+        changes["due_at"] = now + lease
+    return changes
+
+
 def _turn_changes(
     outcome: Advanced, row: Execution, now: datetime, *, answered: bool
 ) -> dict[str, Any]:
-    execution, turn = outcome.execution, outcome.turn
-    changes: dict[str, Any] = {
-        "turn": execution.turn + 1,
-        "faults": 0,
-        "call_count": execution.call_count + len(turn.calls),
-        "clock_at": outcome.clock_at,
-        "started_at": execution.started_at or now,
-    }
-    if turn.log:
-        changes["log"] = row.log + codec.clean_text(turn.log, _UNLIMITED)
-    match turn.outcome:
-        case Suspended(position=position):
-            changes |= {"position_start": position.start, "position_end": position.end}
+    execution = outcome.execution
+    changes = _progress(outcome, now)
+    match outcome.ending:
+        case None:
+            if outcome.turns:
+                position = outcome.position
+                changes |= {"position_start": position.start, "position_end": position.end}
             changes |= _suspended(execution, row, now, ExecutionStatus.WAITING, answered=answered)
         case Completed(output=output):
             changes |= finished(ExecutionStatus.COMPLETED, now) | {"output": output}
@@ -66,6 +68,19 @@ def _turn_changes(
             }
         case Failed() as failed:
             changes |= _failed(failed.error_type, failed.message, failed.traceback, now)
+    return changes
+
+
+def _progress(outcome: Advanced, now: datetime) -> dict[str, Any]:
+    execution = outcome.execution
+    changes: dict[str, Any] = {
+        "turn": outcome.turn,
+        "faults": 0,
+        "clock_at": outcome.clock_at,
+        "started_at": execution.started_at or now,
+    }
+    if log := "".join(turn.log for turn in outcome.turns):
+        changes["log"] = execution.log + codec.clean_text(log, _UNLIMITED)
     return changes
 
 
