@@ -143,10 +143,11 @@ class Worker:
         self.executor.check()
         worked = bool(self._record_answers())
         worked |= self._engine.round(threads)
-        if not worked or time.monotonic() >= self._look_at:
+        is_idle = not worked and self._engine.is_idle
+        if is_idle or time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + self.poll_interval
             worked |= self._look_after()
-        if self._engine.calls_came or not worked:
+        if self._engine.calls_came or is_idle:
             self._engine.calls_came = False
             self.executor.calls_came()
             worked |= bool(self._submit_calls())

@@ -35,10 +35,11 @@ from durable_monty.sandbox import Interpreter, Settled
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds. A call that takes longer gets its row while it runs.
-YOUTH = 0.1
-# Answers wait so long for others of their execution, so that one turn takes them all...
-_GATHER = 0.002
+# Seconds without an answer, and in all, after which calls get their rows while they run.
+YOUTH, _YOUTH_ALL = 0.1, 1.0
+# An answer waits so long for the next of its execution, and at most so long for all of them, so
+# that one turn takes them all...
+_GATHER, _GATHER_ALL = 0.005, 0.25
 # ... and finished turns for others, so that one commit does.
 _GROUP = 0.001
 _PATIENCE = 0.25
@@ -222,10 +223,10 @@ class Engine:
                 call.answer, call.finished_at = answer, self._estimate()
                 del held.young[call.call_id]
                 held.answers[call.call_id] = Settled(answer.result)
-                held.answered_at = held.answered_at or time.monotonic()
+                held.answered_at = time.monotonic()
                 if held.is_busy or held.young:
                     return
-                held.is_busy, held.answered_at = True, 0.0
+                held.is_busy = True
         if held.is_parking:
             self._park(held)
         else:
@@ -248,10 +249,10 @@ class Engine:
             with self._lock:
                 if held.is_busy:
                     continue
-                is_old = self.is_draining or now - held.young_since > YOUTH
-                if held.answers and now - held.answered_at > _GATHER:
-                    held.answered_at = 0.0
-                elif is_old:
+                age, silence = now - held.young_since, now - held.answered_at
+                if held.answers and (silence > _GATHER or age > _GATHER_ALL):
+                    pass
+                elif self.is_draining or silence > YOUTH or age > _YOUTH_ALL:
                     held.is_parking = True
                 else:
                     continue

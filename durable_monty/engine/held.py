@@ -128,7 +128,8 @@ class Held:
 
     def start_young(self) -> list[NewCall]:
         self.young = {call.call_id: call for call in self.calls if call.answer is None}
-        self.young_since, self.is_busy = time.monotonic(), False
+        self.young_since = self.answered_at = time.monotonic()
+        self.is_busy = False
         return list(self.young.values())
 
 

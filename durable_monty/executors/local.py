@@ -137,7 +137,7 @@ class LocalExecutor(TableExecutor):
 
     def _work(self) -> None:
         try:
-            while (job := self._jobs.get()) is not None:
+            while (job := self._next()) is not None:
                 started = time.monotonic()
                 try:
                     job()
@@ -146,11 +146,17 @@ class LocalExecutor(TableExecutor):
                 with self._lock:
                     self._ended += 1
                     self._note(time.monotonic() - started)
-                # The threads live on; honour CONN_MAX_AGE as a request would.
-                for connection in connections.all(initialized_only=True):
-                    connection.close_if_unusable_or_obsolete()
         finally:
             connections.close_all()
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            # The threads live on; honour CONN_MAX_AGE as a request would.
+            for connection in connections.all(initialized_only=True):
+                connection.close_if_unusable_or_obsolete()
+            return self._jobs.get()
 
     def _run(self, call: Call) -> None:
         try:

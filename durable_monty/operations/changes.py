@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from durable_monty import codec
 from durable_monty.models import Execution, ExecutionStatus
@@ -16,8 +17,24 @@ _MAX_BACKOFF = 60.0
 _UNLIMITED = 2**31
 
 
+class Locked(NamedTuple):
+    """What a commit must know of the row as it is now."""
+
+    pk: uuid.UUID
+    claim: uuid.UUID | None
+    turn: int
+    wakeups: int
+    status: str
+    pause_requested: bool = False
+    # Only of an execution that was asked to end:
+    grace_until: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    deadline: datetime | None = None
+    reason: str = ""
+
+
 def changes_of(
-    outcome: Outcome, row: Execution, now: datetime, *, answered: bool = False
+    outcome: Outcome, row: Locked, now: datetime, *, answered: bool = False
 ) -> dict[str, Any]:
     """The columns to write; `row` is the locked execution, `answered` whether some of the calls
     that are written with it have answers that no turn was given."""
@@ -48,7 +65,7 @@ def holding(outcome: Advanced, now: datetime, lease: timedelta) -> dict[str, Any
 
 
 def _turn_changes(
-    outcome: Advanced, row: Execution, now: datetime, *, answered: bool
+    outcome: Advanced, row: Locked, now: datetime, *, answered: bool
 ) -> dict[str, Any]:
     execution = outcome.execution
     changes = _progress(outcome, now)
@@ -119,7 +136,7 @@ def finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
 
 
 def _suspended(
-    execution: Execution, row: Execution, now: datetime, status: str, *, answered: bool = False
+    execution: Execution, row: Locked, now: datetime, status: str, *, answered: bool = False
 ) -> dict[str, Any]:
     if row.pause_requested:
         return {"status": ExecutionStatus.PAUSED, "due_at": None, "pause_requested": False}

@@ -20,11 +20,10 @@ from django.db import (
 from django.db.models import Q
 
 from durable_monty import conf
-from durable_monty.models import Call, Execution, Snapshot
-from durable_monty.models.clock import database_now
-from durable_monty.models.execution import ACTIVE
+from durable_monty.models import Call, Execution, ExecutionStatus, Snapshot
 from durable_monty.operations import bulk
-from durable_monty.operations.changes import changes_of, holding
+from durable_monty.operations.bulk import as_uuid
+from durable_monty.operations.changes import Locked, changes_of, holding
 from durable_monty.operations.new_calls import Journal, NewCall, Writing
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.transactions import write
@@ -33,17 +32,6 @@ from durable_monty.sandbox import CANCELLED
 
 logger = logging.getLogger("durable_monty")
 
-_LOCKED = (
-    "claim",
-    "turn",
-    "wakeups",
-    "pause_requested",
-    "cancel_requested_at",
-    "deadline",
-    "grace_until",
-    "reason",
-    "status",
-)
 # Seconds between tries to commit while the database is out of reach.
 _WAITS = (0.1, 0.5, 2.0, 5.0)
 
@@ -88,15 +76,9 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
 
 def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Changes:
     with write(using):
-        now = database_now(using)
-        locked = {
-            row.pk: row
-            for row in Execution.objects.using(using)
-            .filter(pk__in=[outcome.execution.pk for outcome in outcomes], status__in=ACTIVE)
-            .order_by("pk")
-            .select_for_update()
-            .only(*_LOCKED)
-        }
+        now, locked = _lock(outcomes, using)
+        if now is None:
+            return {}
         if is_doubtful:
             _release_written(outcomes, locked, now, using)
         kept = [outcome for outcome in outcomes if _is_ours(outcome.execution, locked)]
@@ -117,7 +99,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
             )
             if outcome.holds and _asks_nothing(row, execution):
                 calls = [call for call in outcome.calls if _is_old(call, outcome)]
-                changed = holding(outcome, now, lease)
+                changed = _new(holding(outcome, now, lease), execution)
                 journal.add(calls, refusal=None, is_last=False)
             else:
                 calls, refusal = list(outcome.calls), refusals.get(execution.pk)
@@ -135,14 +117,44 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
     return changes
 
 
-def _is_ours(execution: Execution, locked: dict[uuid.UUID, Execution]) -> bool:
+def _lock(
+    outcomes: Sequence[Outcome], using: str
+) -> tuple[datetime | None, dict[uuid.UUID, Locked]]:
+    now, rows = bulk.lock(
+        Execution,
+        ("claim", "turn", "wakeups", "status", "pause_requested", "grace_until IS NOT NULL"),
+        [outcome.execution.pk for outcome in outcomes],
+        f"status IN ('{ExecutionStatus.SCHEDULED}', '{ExecutionStatus.WAITING}')",
+        using=using,
+    )
+    locked = {}
+    asked = []
+    for pk, claim, turn, wakeups, status, pause_requested, has_grace in rows:
+        row = Locked(as_uuid(pk), claim and as_uuid(claim), turn, wakeups, status, bool(pause_requested))
+        locked[row.pk] = row
+        if has_grace:
+            asked.append(row.pk)
+    if asked:
+        wanted = ("grace_until", "cancel_requested_at", "deadline", "reason")
+        for request in Execution.objects.using(using).filter(pk__in=asked).values("pk", *wanted):
+            pk = request.pop("pk")
+            locked[pk] = locked[pk]._replace(**request)
+    return now, locked
+
+
+def _is_ours(execution: Execution, locked: dict[uuid.UUID, Locked]) -> bool:
     row = locked.get(execution.pk)
     return row is not None and (row.claim, row.turn) == (execution.claim, execution.turn)
 
 
-def _asks_nothing(row: Execution, execution: Execution) -> bool:
+def _asks_nothing(row: Locked, execution: Execution) -> bool:
     """Whether nobody wants anything of an execution since it was claimed."""
     return row.wakeups == execution.wakeups and not row.pause_requested and row.grace_until is None
+
+
+def _new(changes: dict[str, Any], execution: Execution) -> dict[str, Any]:
+    """Of an execution that was held, all else is as it was when that began."""
+    return {name: value for name, value in changes.items() if getattr(execution, name) != value}
 
 
 def _is_old(call: NewCall, outcome: Advanced) -> bool:
@@ -155,7 +167,7 @@ def _is_undelivered(call: NewCall, *, refused: bool) -> bool:
 
 
 def _release_written(
-    outcomes: Sequence[Outcome], locked: dict[uuid.UUID, Execution], now: datetime, using: str
+    outcomes: Sequence[Outcome], locked: dict[uuid.UUID, Locked], now: datetime, using: str
 ) -> None:
     """A commit whose acknowledgement was lost did happen for those that are ahead: they are held
     by nobody now."""
@@ -202,7 +214,7 @@ def _save(changes: Changes, using: str) -> None:
 
 
 def _refusals(
-    advanced: Iterable[Advanced], locked: dict[uuid.UUID, Execution], using: str
+    advanced: Iterable[Advanced], locked: dict[uuid.UUID, Locked], using: str
 ) -> dict[uuid.UUID, tuple[str, str]]:
     """The error of the calls of a turn that did not know yet that its execution must end."""
     asked = {

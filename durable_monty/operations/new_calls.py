@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -99,33 +99,45 @@ _MADE = (
     "turn",
     "executor",
     "created_at",
-)
-# By what became of it until it is written:
-_STATE = (
-    "status",
-    "result",
-    "error_type",
-    "error_message",
-    "delivered_turn",
-    "due_at",
-    "claim",
-    "worker_id",
-    "attempt",
-    "start_by",
-    "close_by",
-    "deadline_at",
     "progress",
     "progress_message",
+)
+_ANSWERED = (
+    *_MADE,
+    "result",
+    "delivered_turn",
+    "attempt",
+    "worker_id",
     "started_at",
     "finished_at",
 )
-_CONSTANTS: dict[str, Any] = {
+_OTHERS = (
+    *_MADE,
+    "attempt",
+    "worker_id",
+    "started_at",
+    "finished_at",
+    "status",
+    "error_type",
+    "error_message",
+    "due_at",
+    "claim",
+    "start_by",
+    "close_by",
+    "deadline_at",
+)
+_SAME: dict[str, Any] = {
     "error_traceback": "",
     "after_load": False,
     "failures": 0,
     "losses": 0,
     "job_id": "",
     "reason": "",
+}
+_SAME_OF_ANSWERED = _SAME | {
+    "status": CallStatus.COMPLETED,
+    "error_type": "",
+    "error_message": "",
 }
 
 
@@ -145,52 +157,70 @@ class Journal:
     """Collects the new rows of a transaction."""
 
     writing: Writing
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    answered: list[tuple[Any, ...]] = field(default_factory=list)
+    others: list[tuple[Any, ...]] = field(default_factory=list)
     running: list[NewCall] = field(default_factory=list)
 
     def add(
         self, calls: Iterable[NewCall], *, refusal: tuple[str, str] | None, is_last: bool
     ) -> None:
         for call in calls:
-            self.rows.append(
-                (*_made(call, self.writing.now), *self._state(call, refusal, is_last))
-            )
+            if call.answer is not None:
+                self.answered.append(self._answered(call, call.answer))
+            else:
+                self.others.append(self._unanswered(call, refusal, is_last))
 
     def write(self) -> None:
         using = self.writing.using
-        bulk.insert(Call, (*_MADE, *_STATE), self.rows, constants=_CONSTANTS, using=using)
+        bulk.insert(Call, _ANSWERED, self.answered, constants=_SAME_OF_ANSWERED, using=using)
+        bulk.insert(Call, _OTHERS, self.others, constants=_SAME, using=using)
         if self.running:
             self._find_rows()
 
-    def _state(
+    def _answered(self, call: NewCall, answer: Answer) -> tuple[Any, ...]:
+        return (
+            *_made(call, self.writing.now),
+            answer.result,
+            call.delivered_turn,
+            0 if call.started_at is None else call.attempt,
+            None if call.started_at is None else self.writing.worker_id,
+            call.started_at,
+            call.finished_at or self.writing.now,
+        )
+
+    def _unanswered(
         self, call: NewCall, refusal: tuple[str, str] | None, is_last: bool
-    ) -> Sequence[Any]:
-        now, state = self.writing.now, dict.fromkeys(_STATE)
-        state |= {"error_type": "", "error_message": "", "attempt": 0}
-        state |= {"progress": call.progress, "progress_message": call.progress_message}
-        if call.answer is not None:
-            state |= {
-                "status": CallStatus.COMPLETED,
-                "result": call.answer.result,
-                "delivered_turn": call.delivered_turn,
-                "finished_at": call.finished_at or now,
-            }
-        elif is_last:
-            state |= {"status": CallStatus.CANCELLED, "finished_at": now}
+    ) -> tuple[Any, ...]:
+        now = self.writing.now
+        state: dict[str, Any] = {"status": CallStatus.PENDING}
+        if is_last:
+            state = {"status": CallStatus.CANCELLED, "finished_at": now}
         elif refusal is not None:
-            state |= {"status": CallStatus.FAILED, "finished_at": now}
+            state = {"status": CallStatus.FAILED, "finished_at": now}
             state["error_type"], state["error_message"] = refusal
         elif call.started_at is not None:
             self.running.append(call)
-            state |= {"status": CallStatus.SUBMITTED, "due_at": self.writing.lease_ends}
+            state = {"status": CallStatus.SUBMITTED, "due_at": self.writing.lease_ends}
             state["claim"] = self.writing.token
         else:
-            state |= {"status": CallStatus.PENDING, **_schedule(call, now)}
-        if call.started_at is not None:
-            state |= {"started_at": call.started_at, "attempt": call.attempt}
-            state["worker_id"] = self.writing.worker_id
-        call.is_withdrawn = call.answer is None and state["finished_at"] is not None
-        return tuple(state.values())
+            state |= _schedule(call, now)
+        call.is_withdrawn = "finished_at" in state
+        started = call.started_at is not None
+        return (
+            *_made(call, now),
+            call.attempt if started else 0,
+            self.writing.worker_id if started else None,
+            call.started_at,
+            state.get("finished_at"),
+            state["status"],
+            state.get("error_type", ""),
+            state.get("error_message", ""),
+            state.get("due_at"),
+            state.get("claim"),
+            state.get("start_by"),
+            state.get("close_by"),
+            state.get("deadline_at"),
+        )
 
     def _find_rows(self) -> None:
         """The claims by which running calls are answered from now on."""
@@ -205,7 +235,7 @@ class Journal:
             call.claimed = ClaimedCall(pks[call.execution_id, call.call_id], self.writing.token)
 
 
-def _made(call: NewCall, now: datetime) -> Sequence[Any]:
+def _made(call: NewCall, now: datetime) -> tuple[Any, ...]:
     request = call.request
     return (
         call.execution_id,
@@ -219,6 +249,8 @@ def _made(call: NewCall, now: datetime) -> Sequence[Any]:
         call.turn,
         call.executor,
         call.started_at or now,
+        call.progress,
+        call.progress_message,
     )
 
 
