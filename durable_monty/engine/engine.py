@@ -51,6 +51,7 @@ class Engine:
     def __init__(self, executor: Executor, using: str) -> None:
         self.executor, self.using = executor, using
         self.worker_id: int | None = None
+        self._young_of = executor.serves() if executor.runs_young else ()
         self._held: dict[uuid.UUID, Held] = {}
         self._suspects: list[Execution] = []
         self._finished: deque[tuple[Held, Advanced | None]] = deque()
@@ -173,7 +174,7 @@ class Engine:
 
     def _ended(self, held: Held) -> Advanced | None:
         """What is to be committed; None, if the calls of the turn can be run at once."""
-        can_hold = self.executor.runs_young and not self.is_draining and held.can_hold
+        can_hold = not self.is_draining and held.can_hold(self._young_of)
         if can_hold and not held.needs_commit:
             self._start_young(held)
             return None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from durable_monty.functions import FUNCTION_REGISTRY
@@ -91,15 +91,14 @@ class Held:
         self.delivered, self.loaded_turn = [], None
         return bool(self.turns or any(call.answer is not None for call in self.calls))
 
-    @property
-    def can_hold(self) -> bool:
-        """Whether all that it waits for is young calls of the last turn."""
+    def can_hold(self, executors: Collection[str]) -> bool:
+        """Whether all that it waits for is calls of the last turn that these may run young."""
         if self.interpreter is None or not isinstance(self.turns[-1].outcome, Suspended):
             return False
         young = set()
         for call in self.calls:
             if call.delivered_turn is None:
-                if call.turn != self.turn or not can_be_young(call):
+                if call.turn != self.turn or not can_be_young(call, executors):
                     return False
                 young.add(call.call_id)
         return self.interpreter.pending <= young
@@ -133,12 +132,12 @@ class Held:
         return list(self.young.values())
 
 
-def can_be_young(call: NewCall) -> bool:
+def can_be_young(call: NewCall, executors: Collection[str]) -> bool:
     """What needs a row before it may run: time-outs, which any worker watches over, and functions
     that write their answer in their own transaction."""
     function = FUNCTION_REGISTRY.get(call.function)
     return (
-        call.request.kind == "function"
+        call.executor in executors
         and function is not None
         and not function.transactional
         and function.timeouts == Timeouts()

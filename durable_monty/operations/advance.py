@@ -81,9 +81,7 @@ def advance_executions(
         if isinstance(outcome, Faulted | Mismatched):
             logger.error("execution could not be advanced", extra=_facts(outcome))
     written = commit(outcomes, using=using)
-    return sum(
-        isinstance(outcome, Advanced) and outcome.execution.pk in written for outcome in outcomes
-    )
+    return sum("turn" in changes for changes in written.values())
 
 
 def steps_of(

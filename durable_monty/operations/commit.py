@@ -130,7 +130,9 @@ def _lock(
     locked = {}
     asked = []
     for pk, claim, turn, wakeups, status, pause_requested, has_grace in rows:
-        row = Locked(as_uuid(pk), claim and as_uuid(claim), turn, wakeups, status, bool(pause_requested))
+        row = Locked(
+            as_uuid(pk), claim and as_uuid(claim), turn, wakeups, status, bool(pause_requested)
+        )
         locked[row.pk] = row
         if has_grace:
             asked.append(row.pk)
