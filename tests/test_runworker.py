@@ -58,8 +58,11 @@ def test_two_workers_share_the_executions(tmp_path):
 @pytest.mark.parametrize("group", [False, True], ids=["alone", "whole group"])
 def test_the_first_signal_drains(tmp_path, group):
     with runworker(tmp_path, "--workers=1") as process:
-        execution_id, waiting = start_blocking(tmp_path), start_blocking(tmp_path, "later")
+        execution_id = start_blocking(tmp_path)
         running_in(tmp_path)
+        waiting = start_blocking(tmp_path, "later")
+        calls = Call.objects.filter(execution=waiting)
+        process.until(calls.exists, "the other call is made")
         process.signal(signal.SIGTERM, group=group)
         process.until_logged("stopping cluster processes")
         (tmp_path / "go").touch()

@@ -268,6 +268,7 @@ class Engine:
     def _commit_finished(self) -> int:
         self._wait_for_turns()
         batch = [self._finished.popleft() for _ in range(len(self._finished))]
+        batch.sort(key=lambda ended: ended[0].execution.pk)  # the oldest first, as far as possible
         if done := [(held, outcome) for held, outcome in batch if outcome is not None]:
             self._commit(done)
         for held in [held for held, outcome in batch if outcome is None]:

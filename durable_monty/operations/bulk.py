@@ -77,7 +77,7 @@ def update(
 def lock(
     model: type[models.Model],
     columns: Sequence[str],
-    keys: Sequence[uuid.UUID],
+    keys: Sequence[uuid.UUID] | Sequence[int],
     where: str,
     *,
     using: str,
