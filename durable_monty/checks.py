@@ -14,11 +14,12 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.management import get_commands
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from durable_monty import conf
 from durable_monty.exceptions import FunctionError
 from durable_monty.policy import Retry
+from durable_monty.wakeups import can_listen
 
 
 @register("durable_monty")
@@ -195,10 +196,25 @@ def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
             hint="Remove OPTIONS['pool'] from the settings of worker processes.",
             id="durable_monty.W024",
         )
+    if not _hears(alias):
+        yield Warning(
+            f"Wake-ups do not arrive through the database {alias!r}: LISTEN does not work there, "
+            f"so workers poll every {conf.current().POLL_INTERVAL:g} seconds.",
+            hint="A pooler in transaction mode loses them: let workers connect to the server "
+            "itself, or in session mode. The driver must be psycopg 3.",
+            id="durable_monty.W025",
+        )
     # Django's default is the server's own, READ COMMITTED unless somebody changed it.
     level = options["OPTIONS"].get("isolation_level")
     if level is not None and getattr(level, "name", level) not in ("READ_COMMITTED", 2):
         yield _isolation(alias)
+
+
+def _hears(alias: str) -> bool:
+    try:
+        return can_listen(alias)
+    except DatabaseError:
+        return True  # out of reach: others say so
 
 
 def _mysql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:

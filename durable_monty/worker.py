@@ -21,6 +21,7 @@ from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.reads.executions import unknown_functions
 from durable_monty.service import OrchestratorService
+from durable_monty.wakeups import Listener
 
 logger = logging.getLogger("durable_monty")
 
@@ -59,6 +60,8 @@ class Worker:
         self._worker_id: int | None = None
         self._beat_at = 0.0
         self._look_at = 0.0
+        self._pause_for = _QUICK
+        self._listener: Listener | None = None
 
     def run(self, once: bool = False, until_complete: bool = False) -> bool:
         """Works until `stop()`, for one round, or until no execution is scheduled or waiting.
@@ -102,6 +105,7 @@ class Worker:
         self._engine.worker_id = self._worker_id
         self.executor.wake = self._work_came.set
         self.executor.start(self.using, self._worker_id)
+        self._listener = Listener(self.using, self._work_came.set)
         logger.info(
             "worker started",
             extra={"worker": self._worker_id, "executor": self.executor.name},
@@ -109,6 +113,8 @@ class Worker:
 
     def _end(self) -> bool:
         """Whether everything was recorded; if not, leases and the heartbeat run out."""
+        if self._listener is not None:
+            self._listener.stop()
         if self._worker_id is None:
             return True
         try:
@@ -126,6 +132,7 @@ class Worker:
             try:
                 self._work_came.clear()
                 if self._round(threads):
+                    self._pause_for = _QUICK
                     continue
                 if until_complete and not self._is_anything_active():
                     return
@@ -155,15 +162,26 @@ class Worker:
 
     def _look_after(self) -> bool:
         """What time brings; under load not in every round."""
-        limit = conf.current().BATCH_SIZE
-        fired = operations.settle_timers(limit, using=self.using)
-        overdue = operations.settle_overdue(limit, using=self.using)
-        expired = operations.expire_executions(limit, using=self.using)
-        submitted = self._submit_calls()
-        return bool(fired or overdue or expired or submitted or self._check_jobs())
+        limit, worked = conf.current().BATCH_SIZE, 0
+        functions = FUNCTION_REGISTRY.served_by(self._executors)
+        due = operations.what_is_due(functions, self._executors, using=self.using)
+        if due.timers:
+            worked += operations.settle_timers(limit, using=self.using)
+        if due.deadlines:
+            worked += operations.settle_overdue(limit, using=self.using)
+        if due.executions:
+            worked += operations.expire_executions(limit, using=self.using)
+        if due.calls:
+            worked += self._submit_calls() + self._check_jobs()
+        return bool(worked)
 
     def _patience(self) -> float:
-        return self.poll_interval if self._engine.is_idle else min(self.poll_interval, _QUICK)
+        """The longer there was nothing to do, the longer."""
+        if self._engine.is_idle:
+            self._pause_for = min(self.poll_interval, 2 * self._pause_for)
+        else:
+            self._pause_for = min(self.poll_interval, _QUICK)
+        return self._pause_for
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

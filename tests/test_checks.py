@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from django.core.checks import Error, Warning, run_checks
 from django.core.management import get_commands
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.db.utils import ConnectionHandler
 
@@ -36,6 +36,8 @@ def messages(databases=None):
 @pytest.fixture
 def database(monkeypatch):
     """What the checks say about a database with these settings, without connecting to it."""
+
+    monkeypatch.setattr(checks, "can_listen", lambda alias: True)
 
     def check(engine, **options):
         handler = ConnectionHandler(
@@ -315,6 +317,24 @@ def test_connections_that_are_not_kept(database, engine):
             id="durable_monty.W023",
         )
     ]
+
+
+@pytest.mark.parametrize("hears", [False, True, DatabaseError("out of reach")])
+def test_notifications_that_do_not_arrive(database, monkeypatch, hears):
+    def can_listen(alias):
+        if isinstance(hears, Exception):
+            raise hears
+        return hears
+
+    monkeypatch.setattr(checks, "can_listen", can_listen)
+    warning = Warning(
+        "Wake-ups do not arrive through the database 'default': LISTEN does not work there, so "
+        "workers poll every 0.01 seconds.",
+        hint="A pooler in transaction mode loses them: let workers connect to the server itself, "
+        "or in session mode. The driver must be psycopg 3.",
+        id="durable_monty.W025",
+    )
+    assert database("postgresql", **AGE) == ([warning] if hears is False else [])
 
 
 def test_postgresql_pool(database):

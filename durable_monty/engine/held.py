@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Execution
-from durable_monty.operations.advance import Step, TurnClock, open_interpreter, packed
+from durable_monty.operations.advance import Step, TurnClock, open_interpreter, saved
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.journal import settled
 from durable_monty.operations.new_calls import NewCall
@@ -116,7 +116,7 @@ class Held:
         )
         if holds or outcome.is_last or self.interpreter is None:
             return outcome  # one that is not last without interpreter: of a turn that was undone
-        return replace(outcome, packed=packed(self.interpreter))
+        return replace(outcome, **saved(self.interpreter, self.execution, outcome.turn))
 
     def committed(self, changes: Mapping[str, object]) -> None:
         """Goes on from there."""

@@ -59,7 +59,11 @@ class Call(models.Model):
     """One outside call of an execution: a row of its journal."""
 
     execution = models.ForeignKey(
-        Execution, models.CASCADE, related_name="calls", verbose_name=_("execution")
+        Execution,
+        models.CASCADE,
+        db_index=False,  # the unique constraint begins with it
+        related_name="calls",
+        verbose_name=_("execution"),
     )
     call_id = models.PositiveIntegerField(_("call id"))
     kind = models.CharField(

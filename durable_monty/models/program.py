@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class Program(models.Model):
         _("functions"),
         help_text=_("JSON: the name a workflow calls -> the name in the function registry."),
     )
+    dictionary = models.BinaryField(
+        _("dictionary"),
+        null=True,
+        help_text=_("What its snapshots have in common; never changed."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = ProgramQuerySet.as_manager()
@@ -42,7 +48,7 @@ class Program(models.Model):
     def __str__(self) -> str:
         return self.sha256[:12]
 
-    @property
+    @cached_property
     def functions(self) -> dict[str, str]:
         """Name in the workflow -> name in the function registry."""
         functions: dict[str, str] = json.loads(self.functions_json)

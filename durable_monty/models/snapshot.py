@@ -26,6 +26,9 @@ class Snapshot(models.Model):
     data = models.BinaryField(_("data"), help_text=_("Compressed."))
     size = models.PositiveIntegerField(_("size"), help_text=_("Bytes, before compression."))
     format = models.PositiveIntegerField(_("dump format"))
+    dictionary = models.CharField(
+        _("dictionary"), max_length=64, blank=True, help_text=_("SHA-256; empty: it needs none.")
+    )
     signature = models.CharField(_("signature"), max_length=100)
     created_at = models.DateTimeField(_("created"))
 
@@ -50,7 +53,7 @@ class Snapshot(models.Model):
             raise SnapshotUnusable("its signature does not fit") from exc
 
     def _claim(self, digest: str) -> str:
-        return f"{self.execution_id}/{self.turn}/{self.format}/{digest}"
+        return f"{self.execution_id}/{self.turn}/{self.format}/{self.dictionary}/{digest}"
 
 
 def _signer() -> Signer:

@@ -12,6 +12,7 @@ from durable_monty.operations.claim import (
     start_attempts,
     watch_job,
 )
+from durable_monty.operations.due import what_is_due
 from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
@@ -56,4 +57,5 @@ __all__ = [
     "start_execution",
     "terminate_execution",
     "watch_job",
+    "what_is_due",
 ]

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from durable_monty import conf
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
@@ -27,15 +28,21 @@ from durable_monty.sandbox import (
     Failed,
     Interpreter,
     Limits,
-    Packed,
     RecordedTurn,
     Workflow,
+    dictionary_of,
+    digest_of,
     pack,
     replay,
     unpack,
 )
 
 logger = logging.getLogger("durable_monty")
+
+# A dump grows with the calls that are waited for (20 bytes each, compressed), and a wide gather
+# that is answered one by one would write it again for each: so only every second turn from so
+# many calls on, every third from twice as many...
+_WIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +190,32 @@ def _turn(step: Step) -> Advanced:
             clock_at=clock.read_last,
             is_clean=not execution.turn,
         )
-        return outcome if outcome.is_last else replace(outcome, packed=packed(interpreter))
+        return (
+            outcome
+            if outcome.is_last
+            else replace(outcome, **saved(interpreter, execution, outcome.turn))
+        )
 
 
-def packed(interpreter: Interpreter) -> Packed | None:
+def saved(interpreter: Interpreter, execution: Execution, turn: int) -> dict[str, Any]:
+    """The `packed` and `dictionary` of an outcome; nothing, where a replay costs less than to
+    write it."""
+    program = execution.program
+    if turn % (1 + len(interpreter.pending) // _WIDE):
+        return {}
     try:
-        return pack(interpreter.dump())
+        dump = interpreter.dump()
     except HostFault as exc:
         # No harm: the next turn begins with a replay.
         logger.warning("no snapshot", extra={"why": str(exc)})
-        return None
+        return {}
+    if program.dictionary is not None:
+        return {"packed": pack(dump, bytes(program.dictionary))}
+    # Used once it is stored: two workers may make different ones.
+    functions = tuple(sorted(program.functions.items()))
+    limits = replace(limits_of(execution), calls=conf.current().MAX_CALLS)
+    made = dictionary_of(program.source, functions, execution.inputs, limits)
+    return {"packed": pack(dump), "dictionary": made}
 
 
 def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
@@ -200,7 +223,7 @@ def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
     if step.interpreter is not None:
         step.interpreter.clock = clock
         return step.interpreter
-    execution, settings = step.execution, conf.current()
+    execution = step.execution
     printed = len(execution.log.encode())
     workflow = Workflow(
         execution.program.source,
@@ -208,20 +231,12 @@ def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
         execution.inputs,
         execution.seed,
     )
-    limits = Limits(
-        memory=settings.MAX_MEMORY,
-        turn_seconds=settings.MAX_TURN_SECONDS,
-        calls=max(0, settings.MAX_CALLS - execution.call_count),
-        log_bytes=max(0, settings.MAX_LOG_BYTES - printed),
-        value_bytes=settings.MAX_VALUE_BYTES,
-        processes=settings.SANDBOX_PROCESSES,
-    )
+    limits = limits_of(execution, printed)
     if not execution.turn:
         return Interpreter(workflow, limits, clock)
     dump = None
     if step.snapshot is not None:
-        dump, digest = unpack(bytes(step.snapshot.data), step.snapshot.size)
-        step.snapshot.verify(digest)
+        dump = _dump_of(step.snapshot, execution.program.dictionary)
     return replay(
         workflow,
         step.journal or (),
@@ -231,6 +246,29 @@ def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
         printed=printed,
         is_open=step.may_lack_calls,
     )
+
+
+def limits_of(execution: Execution, printed: int = 0) -> Limits:
+    """What is left to the execution, which has `printed` so many bytes."""
+    settings = conf.current()
+    return Limits(
+        memory=settings.MAX_MEMORY,
+        turn_seconds=settings.MAX_TURN_SECONDS,
+        calls=max(0, settings.MAX_CALLS - execution.call_count),
+        log_bytes=max(0, settings.MAX_LOG_BYTES - printed),
+        value_bytes=settings.MAX_VALUE_BYTES,
+        processes=settings.SANDBOX_PROCESSES,
+    )
+
+
+def _dump_of(snapshot: Snapshot, stored: bytes | memoryview | None) -> bytes:
+    """Raises `SnapshotUnusable`."""
+    dictionary = bytes(stored) if snapshot.dictionary and stored is not None else None
+    if digest_of(dictionary) != snapshot.dictionary:
+        raise SnapshotUnusable("the dictionary that it needs is gone")
+    dump, digest = unpack(bytes(snapshot.data), snapshot.size, dictionary)
+    snapshot.verify(digest)
+    return dump
 
 
 class TurnClock:

@@ -20,7 +20,7 @@ from django.db import (
 from django.db.models import Q
 
 from durable_monty import conf
-from durable_monty.models import Call, Execution, ExecutionStatus, Snapshot
+from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.operations import bulk
 from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.changes import Locked, changes_of, holding
@@ -29,6 +29,7 @@ from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED
+from durable_monty.wakeups import announce
 
 logger = logging.getLogger("durable_monty")
 
@@ -114,6 +115,8 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
             journal.write()
         _save_snapshots([outcome for outcome in advanced if not outcome.holds], now, using)
         _save(changes, using)
+        if any(journal.is_due for journal in journals.values()):
+            announce(using)  # workers elsewhere may run them
     return changes
 
 
@@ -260,14 +263,18 @@ def _save_snapshots(advanced: Iterable[Advanced], now: datetime, using: str) -> 
             data=packed.data,
             size=packed.size,
             format=packed.format,
+            dictionary=packed.dictionary,
             created_at=now,
         )
         snapshot.sign(packed.digest)
         fresh.append(snapshot)
+        if outcome.dictionary is not None:
+            programs = Program.objects.using(using).filter(pk=outcome.execution.program_id)
+            programs.filter(dictionary=None).update(dictionary=outcome.dictionary)
     targeted = connections[using].features.supports_update_conflicts_with_target
     snapshots.bulk_create(
         fresh,
         update_conflicts=True,
         unique_fields=["execution"] if targeted else None,
-        update_fields=["turn", "data", "size", "format", "signature", "created_at"],
+        update_fields=["turn", "data", "size", "format", "dictionary", "signature", "created_at"],
     )

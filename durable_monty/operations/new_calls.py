@@ -160,6 +160,7 @@ class Journal:
     answered: list[tuple[Any, ...]] = field(default_factory=list)
     others: list[tuple[Any, ...]] = field(default_factory=list)
     running: list[NewCall] = field(default_factory=list)
+    is_due: bool = False  # some of them are to be run by whoever is free
 
     def add(
         self, calls: Iterable[NewCall], *, refusal: tuple[str, str] | None, is_last: bool
@@ -204,6 +205,7 @@ class Journal:
             state["claim"] = self.writing.token
         else:
             state |= _schedule(call, now)
+            self.is_due |= call.request.kind == "function"
         call.is_withdrawn = "finished_at" in state
         started = call.started_at is not None
         return (

@@ -19,7 +19,7 @@ class Advanced:
     was given; `loaded_turn`: the turn that began from a loaded snapshot, if any did. `holds`: the
     worker goes on holding the execution, and what it runs of the last turn's calls stays young,
     unless the row asks for something else. `is_clean`: it has no row of an open call, and no
-    snapshot.
+    snapshot. `dictionary`: one to store for later snapshots of its program.
     """
 
     execution: Execution
@@ -28,6 +28,7 @@ class Advanced:
     delivered: Sequence[int] = ()
     loaded_turn: int | None = None
     packed: Packed | None = None
+    dictionary: bytes | None = None
     clock_at: datetime | None = None
     holds: bool = False
     is_clean: bool = False

@@ -9,6 +9,7 @@ from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
 from durable_monty.operations.stop import locked
 from durable_monty.operations.transactions import write
+from durable_monty.wakeups import announce
 
 
 def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
@@ -43,6 +44,7 @@ def resume_execution(execution_id: uuid.UUID, *, using: str) -> None:
                 raise ExecutionNotPaused(execution_id, execution.status)
             executions.update(pause_requested=False, reason=kept)
             return
+        announce(using)
         executions.update(
             pause_requested=False,
             status=execution.active_status,

@@ -26,6 +26,8 @@ from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import end_attempt, schedule_retry
 from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.transactions import write
+from durable_monty.sandbox import SLEEP
+from durable_monty.wakeups import announce
 
 
 def settle_attempt(claimed: ClaimedCall, answer: Answer, *, using: str) -> None:
@@ -151,7 +153,8 @@ def settle_by_hand(
 
 def settle_timers(limit: int, *, using: str) -> int:
     """Answers the sleeps that are over, and gives their number."""
-    timers = Call.objects.using(using).due(database_now(using)).filter(executor=ENGINE)
+    timers = Call.objects.using(using).due(database_now(using))
+    timers = timers.filter(executor=ENGINE, function=SLEEP)  # as the index begins
     due = list(timers.order_by("due_at").values_list("execution_id", "pk")[:limit])
     if not due:
         return 0
@@ -211,9 +214,12 @@ def wake(execution_ids: Sequence[uuid.UUID], now: datetime, using: str) -> None:
     """
     executions = Execution.objects.using(using)
     ids = sorted(set(execution_ids))
+    if not ids:
+        return
     if len(ids) > 1:
         list(executions.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk"))
     executions.filter(pk__in=ids).update(
         wakeups=F("wakeups") + 1,
         due_at=Case(When(claim=None, status__in=ACTIVE, then=now), default=F("due_at")),
     )
+    announce(using)

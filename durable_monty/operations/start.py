@@ -12,6 +12,7 @@ from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
+from durable_monty.wakeups import announce
 
 
 def start_execution(
@@ -43,6 +44,7 @@ def start_execution(
         with transaction.atomic(using):
             now = database_now(using)
             execution_id = uuid7()
+            announce(using)
             return Execution.objects.using(using).create(
                 id=execution_id,
                 program=Program.objects.using(using).ensure(code, functions),

@@ -17,6 +17,7 @@ from durable_monty.operations.changes import finished
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, answer_calls, withdraw_calls
 from durable_monty.sandbox import CANCELLED
+from durable_monty.wakeups import announce
 
 _REASON_LIMIT = 10_000
 
@@ -115,6 +116,7 @@ def _ask(
         changes["status"] = execution.active_status
     if execution.claim is None:
         changes["due_at"] = now
+        announce(using)
     Execution.objects.using(using).filter(pk=execution.pk).update(
         wakeups=execution.wakeups + 1,
         pause_requested=False,

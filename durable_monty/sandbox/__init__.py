@@ -1,5 +1,6 @@
 """Drives Monty. Pure: no ORM, no settings, no clock; the only room that imports it."""
 
+from durable_monty.sandbox.dictionary import dictionary_of
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
 from durable_monty.sandbox.journal import (
     CANCELLED,
@@ -16,7 +17,7 @@ from durable_monty.sandbox.journal import (
     Workflow,
 )
 from durable_monty.sandbox.replay import replay
-from durable_monty.sandbox.snapshots import Packed, pack, unpack
+from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
 
 __all__ = [
     "CANCELLED",
@@ -34,6 +35,8 @@ __all__ = [
     "Suspended",
     "Turn",
     "Workflow",
+    "dictionary_of",
+    "digest_of",
     "pack",
     "replay",
     "unpack",

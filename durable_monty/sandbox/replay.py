@@ -37,9 +37,10 @@ def replay(
     """An interpreter that stands where `journal` ends: its turns, in order, are run again.
 
     With `dump` (a snapshot), `journal` holds only the turns after it. `printed`: bytes that the
-    recorded turns printed; they are printed again, and discarded. `is_open`: the last turn may make
-    calls that were not recorded; they are the interpreter's `unrecorded`. Raises `ReplayMismatch`
-    if the source does anything else than was recorded, `SnapshotUnusable`, or `HostFault`.
+    recorded turns printed; they are printed again, and discarded. `is_open`: the last turn may
+    make calls that were not recorded; they are the interpreter's `unrecorded`. Raises
+    `ReplayMismatch` if the source does anything else than was recorded, `SnapshotUnusable`, or
+    `HostFault`.
     """
     # Consumed memory differs a little between a loaded and a live run.
     generous = replace(limits, memory=2 * limits.memory, log_bytes=limits.log_bytes + printed)

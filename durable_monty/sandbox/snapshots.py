@@ -15,28 +15,36 @@ MAX_DUMP_BYTES = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """`size`: bytes of the dump; `format`: its version; `digest`: its hex SHA-256."""
+    """`size`: bytes of the dump; `format`: its version; `digest`: its hex SHA-256; `dictionary`:
+    that of the dictionary it needs, empty if it needs none."""
 
     data: bytes
     size: int
     format: int
     digest: str
+    dictionary: str
 
 
-def pack(dump: bytes) -> Packed:
+def pack(dump: bytes, dictionary: bytes | None = None) -> Packed:
+    level = 1 if len(dump) > 64 * 1024 else 9
+    deflate = zlib.compressobj(
+        level, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY,
+        *([dictionary] if dictionary else []),
+    )  # fmt: skip
     return Packed(
-        data=zlib.compress(dump, level=1 if len(dump) > 64 * 1024 else 6),
+        data=deflate.compress(dump) + deflate.flush(),
         size=len(dump),
         format=dump_format(dump),
         digest=hashlib.sha256(dump).hexdigest(),
+        dictionary=digest_of(dictionary),
     )
 
 
-def unpack(data: bytes, size: int) -> tuple[bytes, str]:
+def unpack(data: bytes, size: int, dictionary: bytes | None = None) -> tuple[bytes, str]:
     """The dump of `size` bytes and its digest. Raises `SnapshotUnusable`."""
     if size > MAX_DUMP_BYTES:
         raise SnapshotUnusable(f"it claims a size of {size:,} bytes")
-    inflate = zlib.decompressobj()
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS, *([dictionary] if dictionary else []))
     try:
         dump = inflate.decompress(data, max_length=size + 1)
     except zlib.error as exc:
@@ -44,6 +52,10 @@ def unpack(data: bytes, size: int) -> tuple[bytes, str]:
     if len(dump) != size or not inflate.eof:
         raise SnapshotUnusable(f"it does not hold the {size:,} bytes that it claims")
     return dump, hashlib.sha256(dump).hexdigest()
+
+
+def digest_of(dictionary: bytes | None) -> str:
+    return hashlib.sha256(dictionary).hexdigest() if dictionary else ""
 
 
 def dump_format(dump: bytes) -> int:

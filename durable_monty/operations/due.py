@@ -1,0 +1,51 @@
+"""One look at all that time brings: what an idle worker asks for, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.db import connections
+
+from durable_monty.models import Call, Execution
+from durable_monty.models.call import ENGINE
+from durable_monty.models.clock import database_now
+from durable_monty.sandbox import SLEEP
+
+
+class Due(NamedTuple):
+    """`executions` and `deadlines`: those whose time is over, of executions and of calls."""
+
+    timers: bool
+    deadlines: bool
+    executions: bool
+    calls: bool
+
+
+def what_is_due(functions: Sequence[str], executors: Sequence[str], *, using: str) -> Due:
+    connection = connections[using]
+    call, execution = (
+        connection.ops.quote_name(model._meta.db_table) for model in (Call, Execution)
+    )
+    asked = [
+        f"SELECT 1 FROM {call} WHERE executor = %s AND function = %s AND due_at <= %s",  # noqa: S608
+        f"SELECT 1 FROM {call} WHERE deadline_at <= %s",  # noqa: S608
+        f"SELECT 1 FROM {execution} WHERE deadline <= %s",  # noqa: S608
+        f"SELECT 1 FROM {execution} WHERE grace_until <= %s",  # noqa: S608
+    ]
+    now = connection.ops.adapt_datetimefield_value(database_now(using))
+    values = [ENGINE, SLEEP, *[now] * 4]
+    if functions and executors:
+        asked.append(
+            f"SELECT 1 FROM {call} WHERE executor IN ({_marks(executors)}) "  # noqa: S608
+            f"AND function IN ({_marks(functions)}) AND due_at <= %s"
+        )
+        values += [*executors, *functions, now]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(f'EXISTS({query})' for query in asked)}", values)
+        timers, deadlines, passed, ended, *calls = map(bool, cursor.fetchone())
+    return Due(timers, deadlines, passed or ended, any(calls))
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join(["%s"] * len(values))

@@ -1,0 +1,122 @@
+"""Telling idle workers at once that something has become due.
+
+Only time is saved by it: a wake-up may be lost, and workers look by themselves every
+`POLL_INTERVAL` seconds. PostgreSQL has LISTEN and NOTIFY, SQLite a counter that each commit
+changes; elsewhere workers look more often for a while after they had work.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.db import connections, transaction
+
+logger = logging.getLogger("durable_monty")
+
+_CHANNEL = "durable_monty"
+# Seconds. NOTIFY takes a lock of the whole server, and one wakes for all that came before.
+_COALESCE = 0.005
+_LOOK = 0.003
+_RETRY = 5.0
+_PROOF = 2.0
+
+_announced: dict[str, float] = {}
+
+
+def announce(using: str) -> None:
+    """Wakes the workers when the transaction that is under way, if any is, has committed."""
+    if connections[using].vendor == "postgresql":
+        # Not inside of it: that holds the lock over the commit's fsync (a third of the commits).
+        transaction.on_commit(partial(_notify, using), using=using, robust=True)
+
+
+def _notify(using: str) -> None:
+    now = time.monotonic()
+    if now - _announced.get(using, 0.0) > _COALESCE:
+        _announced[using] = now
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"NOTIFY {_CHANNEL}")
+
+
+class Listener:
+    """A thread that calls `wake` when something may have become due. It needs a connection of
+    its own."""
+
+    def __init__(self, using: str, wake: Callable[[], None]) -> None:
+        self._using, self._wake = using, wake
+        self._stopped = threading.Event()
+        vendor = connections[using].vendor
+        listen = {"postgresql": self._listen, "sqlite": self._watch}.get(vendor)
+        self._thread = threading.Thread(
+            target=partial(self._run, listen), name="durable_monty-wakeups", daemon=True
+        )
+        if listen is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(2 * _PROOF)
+
+    def _run(self, listen: Callable[[Any], None] | None) -> None:
+        while listen is not None and not self._stopped.is_set():
+            connection = connections[self._using].copy()
+            try:
+                listen(connection)
+                return
+            except Exception as exc:  # noqa: BLE001  (the driver's own, too)
+                logger.warning("wake-ups interrupted", extra={"why": str(exc)})
+                self._stopped.wait(_RETRY)
+            finally:
+                connection.close()
+
+    def _listen(self, connection: Any) -> None:
+        if not _hears(connection, self._using):
+            logger.warning(
+                "no wake-ups: LISTEN does not work here, maybe behind a pooler; polling instead"
+            )
+            return
+        while not self._stopped.is_set():
+            for _notification in connection.connection.notifies(timeout=0.5, stop_after=1):
+                self._wake()
+
+    def _watch(self, connection: Any) -> None:
+        before = None
+        with connection.cursor() as cursor:
+            while not self._stopped.wait(_LOOK):
+                (version,) = cursor.execute("PRAGMA data_version").fetchone()
+                if version != before:
+                    before = version
+                    self._wake()
+
+
+def can_listen(using: str) -> bool:
+    """Whether a notification that another connection sends arrives."""
+    connection = connections[using].copy()
+    try:
+        return _hears(connection, using)
+    finally:
+        connection.close()
+
+
+def _hears(connection: Any, using: str) -> bool:
+    connection.ensure_connection()
+    if not callable(getattr(connection.connection, "notifies", None)):
+        return False  # psycopg2
+    proof = uuid.uuid4().hex
+    connection.connection.autocommit = True
+    connection.connection.execute(f"LISTEN {_CHANNEL}")
+    sender = connections[using].copy()
+    try:
+        with sender.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [_CHANNEL, proof])
+    finally:
+        sender.close()
+    notifications = connection.connection.notifies(timeout=_PROOF)
+    return any(notification.payload == proof for notification in notifications)

@@ -1,0 +1,122 @@
+"""A wake-up saves time, and only time: workers look by themselves too."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection, connections, transaction
+
+from durable_monty import LocalExecutor, OrchestratorService, Worker, wakeups
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+wakes = pytest.mark.skipif(connection.vendor == "mysql", reason="it has no notifications")
+
+
+@pytest.fixture
+def listener():
+    woken = threading.Event()
+    listener = wakeups.Listener("default", woken.set)
+    yield woken
+    listener.stop()
+    assert not listener._thread.is_alive()
+
+
+def until(condition, what):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, what
+
+
+def start_elsewhere(code="1"):
+    """As another process does: over a connection of its own."""
+
+    def start():
+        try:
+            OrchestratorService().start_execution(code, [])
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+
+
+@wakes
+def test_start_wakes_listeners(listener):
+    for _ in range(3):
+        listener.clear()
+        wakeups._announced.clear()
+        start_elsewhere()
+        assert listener.wait(30)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="they are PostgreSQL's")
+def test_nothing_is_announced_before_the_commit(listener, service):
+    until(lambda: can_hear(listener), "it listens")
+    listener.clear()
+    wakeups._announced.clear()
+    with transaction.atomic():
+        service.start_execution("1", [])
+        assert not listener.wait(0.2)
+    assert listener.wait(30)
+
+
+def can_hear(listener):
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {wakeups._CHANNEL}")
+    return listener.wait(0.1)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="they are PostgreSQL's")
+def test_without_notifications_workers_poll(service, monkeypatch, log):
+    """As behind a pooler in transaction mode."""
+    monkeypatch.setattr(wakeups, "_PROOF", 0.05)
+    monkeypatch.setattr(wakeups, "_CHANNEL", "elsewhere; UNLISTEN elsewhere")
+    assert not wakeups.can_listen("default")
+    execution_id = service.start_execution("1 + 1", [])
+    worker = Worker(service, LocalExecutor())
+    thread = threading.Thread(target=lambda: (worker.run(), connections.close_all()))
+    thread.start()
+    until(lambda: service.poll(execution_id)["status"] == "completed", "it was polled for")
+    until(lambda: log.messages, "it says so")
+    worker.stop()
+    thread.join()
+    assert (
+        "no wake-ups: LISTEN does not work here, maybe behind a pooler; polling instead"
+        in log.messages
+    )
+
+
+@wakes
+def test_listener_comes_back(monkeypatch, log):
+    monkeypatch.setattr(wakeups, "_RETRY", 0.01)
+    failures = [OSError("the server is restarting")]
+    name = "_hears" if connection.vendor == "postgresql" else "_LOOK"
+    if name == "_hears":
+        hears = wakeups._hears
+
+        def flaky(*arguments):
+            if failures:
+                raise failures.pop()
+            return hears(*arguments)
+
+        monkeypatch.setattr(wakeups, "_hears", flaky)
+    else:
+        monkeypatch.setattr(wakeups, "_LOOK", "no number")
+    woken = threading.Event()
+    listener = wakeups.Listener("default", woken.set)
+    try:
+        until(lambda: "wake-ups interrupted" in log.messages, "it was interrupted")
+        if name == "_LOOK":
+            monkeypatch.setattr(wakeups, "_LOOK", 0.003)
+        until(lambda: (start_elsewhere(), woken.wait(0.1))[1], "it listens again")
+    finally:
+        listener.stop()
+
+
+def test_idle_worker_looks_less_and_less_often(service):
+    worker = Worker(service, LocalExecutor(), poll_interval=0.05)
+    pauses = [worker._patience() for _ in range(8)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0] < 0.01, pauses[-1]) == (True, 0.05)
