@@ -80,7 +80,9 @@ class Process:
 
     def sentinel(self):
         """Its forked child; the sandbox's processes are other programs."""
-        (pid,) = (pid for pid in members(self.pid) if _stat(pid)[1] == self.pid and _forked(pid))
+        (pid,) = (
+            pid for pid in members(self.pid) if stat_of(pid)[1] == self.pid and is_forked(pid)
+        )
         return pid
 
     def end(self):
@@ -182,7 +184,7 @@ def members(session):
     """The living processes of a session (zombies are dead)."""
     found = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (stat := _stat(int(entry.name))):
+        if entry.name.isdecimal() and (stat := stat_of(int(entry.name))):
             state, _parent, of = stat
             if of == session and state != "Z":
                 found.add(int(entry.name))
@@ -190,11 +192,11 @@ def members(session):
 
 
 def alive(pid):
-    stat = _stat(pid)
+    stat = stat_of(pid)
     return stat is not None and stat[0] != "Z"
 
 
-def _stat(pid):
+def stat_of(pid):
     """(state, parent, session); None if it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -204,5 +206,9 @@ def _stat(pid):
     return state, int(parent), int(session)
 
 
-def _forked(pid):
-    return b"manage.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def is_forked(pid):
+    """Whether it is one of ours, and not a sandbox, which is another program."""
+    try:
+        return b"manage.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,87 @@
+"""One run, from the empty database to the report."""
+
+import math
+import random
+import signal
+import time
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+from tests.chaos.disturbances import Disturbances
+from tests.chaos.load import Load
+from tests.chaos.verdict import judge
+from tests.chaos.workers import Worker
+
+# Seconds without a finished workflow: first it gets quiet, then the rest counts as lost.
+_QUIET_AFTER = 60.0
+_LOST_AFTER = 120.0
+_DRAIN_PATIENCE = 40.0
+# Drained, or drained with running calls cut off, or so new that it knew no signals yet.
+_GOOD_CODES = {0, 3, -signal.SIGTERM}
+
+
+def run(options, directory, clocks, cluster):
+    call_command("migrate", "--run-syncdb", verbosity=0)
+    workers = []
+    try:
+        for number in range(options.workers):
+            clock = clocks.get(f"worker {number}") or clocks["machine"]
+            workers.append(Worker(number, options.executor, directory, clock))
+        disturbances = Disturbances(
+            random.Random(options.seed),
+            workers,
+            settings.LEASE,
+            cluster=cluster,
+            clocks=clocks,
+        )
+        began = time.monotonic()
+        load = Load()
+        _disturb(options, workers, disturbances, load)
+        seconds = time.monotonic() - began
+        codes = [code for worker in workers for code in worker.drain(_DRAIN_PATIENCE)]
+        verdict = judge(load.started, settings.CHAOS_NOTES)
+    finally:
+        for worker in workers:
+            worker.process.end()
+        connection.close()
+    sessions = [session for worker in workers for session in worker.sessions]
+    if orphans := sum(worker.orphans for worker in workers):
+        verdict.wrong.append(f"{orphans} orphans")
+    verdict.wrong += [f"a worker ended with {code}" for code in codes if code not in _GOOD_CODES]
+    return {
+        "database": connection.vendor,
+        "executor": options.executor,
+        "seed": options.seed,
+        "seconds": round(seconds),
+        "workflows": load.started,
+        "runworkers started": len(sessions),
+        **verdict.figures,
+        "disturbances in all": disturbances.counts.total(),
+        "disturbances": dict(disturbances.counts),
+        "wrong": verdict.wrong,
+    }
+
+
+def _disturb(options, workers, disturbances, load):
+    began = progressed_at = time.monotonic()
+    finished = 0
+    while True:
+        now = time.monotonic()
+        limit = math.inf if now - began < options.seconds else options.workflows
+        if load.started >= limit and not load.running:
+            break
+        load.go_on(limit)
+        if load.finished != finished:
+            finished, progressed_at = load.finished, now
+        for worker in workers:
+            worker.revive()
+        if now - progressed_at > _LOST_AFTER:
+            break
+        if now - progressed_at > _QUIET_AFTER:
+            disturbances.end()
+        else:
+            disturbances.go_on()
+        time.sleep(0.05)
+    disturbances.end()
