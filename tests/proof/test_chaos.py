@@ -10,24 +10,38 @@ from django.db import connection
 
 from tests.chaos.clocks import can_step
 from tests.postgresql import is_installed
-from tests.processes import ROOT
+from tests.processes import ROOT, database_url
+from tests.proof.databases import create, drop, renamed
 
-_WHERE = {"sqlite": [], "postgresql": ["--postgresql"]}
-_QUICK = {"sqlite": "django_q", "postgresql": "local"}
+_QUICK = {"sqlite": "django_q", "postgresql": "local", "mysql": "django_q"}
+
+
+@pytest.fixture
+def where(transactional_db):
+    """The options that give it a database of its own."""
+    if connection.vendor == "mysql":
+        name = f"{connection.settings_dict['NAME']}_chaos"
+        create(name)
+        with renamed(name):
+            url = database_url()
+        yield ["--database-url", url]
+        drop(name)
+    elif connection.vendor == "postgresql":
+        if not is_installed():
+            pytest.skip("the server that it would restart is not installed here")
+        yield ["--postgresql"]
+    else:
+        yield []
 
 
 @pytest.mark.parametrize("executor", ["local", "django_q"])
-def test_chaos(proof, executor):
-    if connection.vendor not in _WHERE:
-        pytest.skip("chaos has a database of its own: SQLite or PostgreSQL")
-    if connection.vendor == "postgresql" and not is_installed():
-        pytest.skip("the server that it would restart is not installed here")
+def test_chaos(proof, where, executor):
     if not proof.long and executor != _QUICK[connection.vendor]:
         pytest.skip("only in the long form")
     workflows = proof.pick(quick=36, long=1000)
     done = subprocess.run(
         [
-            *[sys.executable, "-m", "tests.chaos", "--json", *_WHERE[connection.vendor]],
+            *[sys.executable, "-m", "tests.chaos", "--json", *where],
             f"--executor={executor}",
             f"--workflows={workflows}",
             f"--seconds={proof.pick(quick=8, long=300)}",
