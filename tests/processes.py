@@ -26,11 +26,11 @@ _ROLES = {"worker": "ready for work at", "monitor": "monitoring at", "pusher": "
 class Process:
     """`manage.py <command>`, the leader of its own process group."""
 
-    def __init__(self, log, *arguments, env):
+    def __init__(self, log, *arguments, env, python=sys.executable):
         self.log = log
         with log.open("ab") as stream:
             self.popen = subprocess.Popen(
-                [sys.executable, "manage.py", *arguments],
+                [python, "manage.py", *arguments],
                 cwd=ROOT,
                 env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
@@ -96,9 +96,9 @@ class Process:
 
 
 @contextmanager
-def manage(tmp_path, *arguments, settings=None, queue=None, **env):
+def manage(tmp_path, *arguments, settings=None, queue=None, python=sys.executable, **env):
     """Runs a command until the end of the block. `settings` is merged over DURABLE_MONTY,
-    `queue` over Q_CLUSTER."""
+    `queue` over Q_CLUSTER. `python`: that of another environment."""
     log = tmp_path / f"{arguments[0]}-{len(list(tmp_path.glob('*.log')))}.log"
     process = Process(
         log,
@@ -110,6 +110,7 @@ def manage(tmp_path, *arguments, settings=None, queue=None, **env):
             "Q_CLUSTER_JSON": json.dumps(queue or {}),
             **env,
         },
+        python=python,
     )
     try:
         yield process
@@ -118,8 +119,8 @@ def manage(tmp_path, *arguments, settings=None, queue=None, **env):
 
 
 @contextmanager
-def runworker(tmp_path, *arguments, settings=None, queue=None):
-    with manage(tmp_path, "runworker", *arguments, settings=settings, queue=queue) as process:
+def runworker(tmp_path, *arguments, **options):
+    with manage(tmp_path, "runworker", *arguments, **options) as process:
         process.until_ready()
         yield process
 
