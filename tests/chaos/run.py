@@ -79,9 +79,9 @@ def _disturb(options, workers, disturbances, load):
             worker.revive()
         if now - progressed_at > _LOST_AFTER:
             break
-        if now - progressed_at > _QUIET_AFTER:
-            disturbances.end()
-        else:
+        if load.started < limit and now - progressed_at < _QUIET_AFTER:
             disturbances.go_on()
+        else:
+            disturbances.end()  # the last ones may end in peace
         time.sleep(0.05)
     disturbances.end()
