@@ -27,7 +27,7 @@ _SHOWN = 30
 
 
 def main():
-    options = _options()
+    options = parser().parse_args()
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
     directory.chmod(0o755)  # the user who runs PostgreSQL reads its clock there
     report = _run(options, directory)
@@ -67,24 +67,24 @@ def _machines(options):
     return workers if options.database_url else ["machine"]
 
 
-def _options():
-    parser = argparse.ArgumentParser(
+def parser():
+    found = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = parser.add_mutually_exclusive_group()
+    where = found.add_mutually_exclusive_group()
     where.add_argument("--database-url", help="An empty database. Default: a new SQLite file.")
     where.add_argument(
         "--postgresql", action="store_true", help="On a PostgreSQL server of its own."
     )
-    parser.add_argument("--executor", choices=["local", "django_q"], default="django_q")
-    parser.add_argument("--workflows", type=int, default=1000, help="At least. Default: 1000.")
-    parser.add_argument("--seconds", type=float, default=0.0, help="At least. Default: 0.")
-    parser.add_argument("--workers", type=int, default=2, help="runworkers. Default: 2.")
-    parser.add_argument("--seed", type=int, default=1, help="Of the disturbances. Default: 1.")
-    parser.add_argument("--json", action="store_true", help="Print the report as JSON.")
-    return parser.parse_args()
+    found.add_argument("--executor", choices=["local", "django_q"], default="django_q")
+    found.add_argument("--workflows", type=int, default=1000, help="At least. Default: 1000.")
+    found.add_argument("--seconds", type=float, default=0.0, help="At least. Default: 0.")
+    found.add_argument("--workers", type=int, default=2, help="runworkers. Default: 2.")
+    found.add_argument("--seed", type=int, default=1, help="Of the disturbances. Default: 1.")
+    found.add_argument("--json", action="store_true", help="Print the report as JSON.")
+    return found
 
 
 def _text(report):
