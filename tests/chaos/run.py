@@ -2,7 +2,6 @@
 
 import math
 import random
-import signal
 import time
 
 from django.conf import settings
@@ -18,8 +17,6 @@ from tests.chaos.workers import Worker
 _QUIET_AFTER = 60.0
 _LOST_AFTER = 120.0
 _DRAIN_PATIENCE = 40.0
-# Drained, or drained with running calls cut off, or so new that it knew no signals yet.
-_GOOD_CODES = {0, 3, -signal.SIGTERM}
 
 
 def run(options, directory, clocks, cluster):
@@ -40,23 +37,24 @@ def run(options, directory, clocks, cluster):
         load = Load()
         _disturb(options, workers, disturbances, load)
         seconds = time.monotonic() - began
-        codes = [code for worker in workers for code in worker.drain(_DRAIN_PATIENCE)]
+        for worker in workers:
+            worker.drain(_DRAIN_PATIENCE)
         verdict = judge(load.started, settings.CHAOS_NOTES)
     finally:
         for worker in workers:
             worker.process.end()
         connection.close()
-    sessions = [session for worker in workers for session in worker.sessions]
     if orphans := sum(worker.orphans for worker in workers):
         verdict.wrong.append(f"{orphans} orphans")
-    verdict.wrong += [f"a worker ended with {code}" for code in codes if code not in _GOOD_CODES]
+    verdict.wrong += [what for worker in workers for what in worker.wrong]
     return {
         "database": connection.vendor,
         "executor": options.executor,
         "seed": options.seed,
         "seconds": round(seconds),
         "workflows": load.started,
-        "runworkers started": len(sessions),
+        "runworkers begun": sum(worker.begun for worker in workers),
+        "of these without a database": sum(worker.not_started for worker in workers),
         **verdict.figures,
         "disturbances in all": disturbances.counts.total(),
         "disturbances": dict(disturbances.counts),

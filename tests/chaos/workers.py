@@ -1,11 +1,14 @@
 """The `runworker` processes. Where one has ended, with all that it started, the next is begun."""
 
+import signal
 import time
 
 from tests.processes import Process, is_forked, members, stat_of
 
 # Seconds after its main process by which a tree must be gone.
 _ORPHAN_PATIENCE = 10.0
+# Drained, or drained with running calls cut off, or so new that it knew no signals yet.
+_GOOD_CODES = {0, 3, -signal.SIGTERM}
 
 
 class Worker:
@@ -13,20 +16,20 @@ class Worker:
 
     def __init__(self, number, executor, directory, clock):
         self.number, self.executor, self.directory, self.clock = number, executor, directory, clock
-        self.sessions = []
-        self.orphans = 0
+        self.begun, self.not_started, self.orphans = 0, 0, 0
+        self.wrong = []
         self._start()
 
     def _start(self):
         self._died_at = None
         self.process = Process(
-            self.directory / f"runworker-{self.number}-{len(self.sessions)}.log",
+            self.directory / f"runworker-{self.number}-{self.begun}.log",
             "runworker",
             f"--executor={self.executor}",
             "--workers=2",
             env=self.clock.environment,
         )
-        self.sessions.append(self.process.pid)
+        self.begun += 1
 
     @property
     def pids(self):
@@ -48,19 +51,30 @@ class Worker:
             return
         if left := self.pids:
             self._died_at = self._died_at or time.monotonic()
-            stopped = any(stat_of(pid) and stat_of(pid)[0] == "T" for pid in left)
+            stopped = any((stat := stat_of(pid)) and stat[0] == "T" for pid in left)
             if stopped or time.monotonic() - self._died_at < _ORPHAN_PATIENCE:
                 return
             self.orphans += len(left)
             self.process.end()
+        self._note_end()
         self._start()
 
+    def _note_end(self):
+        """Only what was killed may end, or not have begun: it needs a database for that."""
+        code, log = self.process.popen.returncode, self.process.log.read_text()
+        if code == -signal.SIGKILL:
+            return
+        if "worker started" in log:
+            self.wrong.append(f"a worker ended with {code}:\n{self.process.tail()}")
+        self.not_started += 1
+
     def drain(self, patience):
-        """SIGTERM; gives its exit code, if it had not been killed. What is left are orphans."""
+        """SIGTERM, unless it was killed a moment ago. What is left are orphans."""
         ended_before = self.process.popen.poll() is not None
         self.process.popen.terminate()
         deadline = time.monotonic() + patience
         while (self.process.popen.poll() is None or self.pids) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.orphans += len(self.pids)
-        return [] if ended_before else [self.process.popen.poll()]
+        if not ended_before and (code := self.process.popen.poll()) not in _GOOD_CODES:
+            self.wrong.append(f"a worker that was to drain ended with {code}")
