@@ -11,6 +11,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from durable_monty import conf, operations
+from durable_monty.engine import Engine
 from durable_monty.exceptions import CallNotFound, DatabaseNotMigrated, IllegalTransition
 from durable_monty.executors.base import Executor
 from durable_monty.executors.loading import executor_class
@@ -27,6 +28,9 @@ logger = logging.getLogger("durable_monty")
 _MAX_ERROR_PAUSE = 5.0
 _STOP_LATENCY = 0.2
 _JOB_INTERVAL = 0.5
+_QUICK = 0.002
+
+_TURN_THREADS = 4  # more gain nothing on two cores: a turn waits for another process
 
 
 class Worker:
@@ -47,12 +51,14 @@ class Worker:
         self.executor = executor or executor_class(settings.EXECUTOR)()
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
         self._executors = self.executor.serves()
+        self._engine = Engine(self.executor, self.using)
         self._stopping = False
         self._work_came = threading.Event()
         self._reported: set[str] = set()
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None
         self._beat_at = 0.0
+        self._look_at = 0.0
 
     def run(self, once: bool = False, until_complete: bool = False) -> bool:
         """Works until `stop()`, for one round, or until no execution is scheduled or waiting.
@@ -67,12 +73,16 @@ class Worker:
         try:
             self._begin()
             with ThreadPoolExecutor(
-                conf.current().SANDBOX_PROCESSES, thread_name_prefix="durable_monty-turn"
+                _TURN_THREADS, thread_name_prefix="durable_monty-turn"
             ) as threads:
-                if once:
-                    self._round(threads)
-                else:
-                    self._loop(threads, until_complete=until_complete)
+                try:
+                    if once:
+                        self._round(threads)
+                    else:
+                        self._loop(threads, until_complete=until_complete)
+                    self._engine.drain(threads, conf.current().DRAIN_TIMEOUT)
+                finally:
+                    self._engine.abandon()
         finally:
             drained = self.executor.stop(conf.current().DRAIN_TIMEOUT)
             drained = self._end() and drained
@@ -89,6 +99,7 @@ class Worker:
             self.executor.name, functions, using=self.using
         )
         self._beat_at = time.monotonic()
+        self._engine.worker_id = self._worker_id
         self.executor.wake = self._work_came.set
         self.executor.start(self.using, self._worker_id)
         logger.info(
@@ -124,26 +135,35 @@ class Worker:
                 error_pause = min(_MAX_ERROR_PAUSE, 2 * error_pause + 0.1)
                 logger.warning("database error", extra={"why": str(exc), "pause": error_pause})
                 connections[self.using].close()
-            self._pause(error_pause or self.poll_interval)
+            self._pause(error_pause or self._patience())
 
     def _round(self, threads: ThreadPoolExecutor) -> bool:
         """One look at everything; whether there was something to do."""
-        settings = conf.current()
         self._beat()
         self.executor.check()
-        answered = self._record_answers()
-        fired = operations.settle_timers(settings.BATCH_SIZE, using=self.using)
-        overdue = operations.settle_overdue(settings.BATCH_SIZE, using=self.using)
-        expired = operations.expire_executions(settings.BATCH_SIZE, using=self.using)
-        claimed = operations.claim_executions(
-            settings.BATCH_SIZE, using=self.using, worker_id=self._worker_id
-        )
-        if claimed:
-            operations.advance_executions(claimed, using=self.using, threads=threads)
+        worked = bool(self._record_answers())
+        worked |= self._engine.round(threads)
+        is_idle = not worked and self._engine.is_idle
+        if is_idle or time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + self.poll_interval
+            worked |= self._look_after()
+        if self._engine.calls_came or is_idle:
+            self._engine.calls_came = False
             self.executor.calls_came()
+            worked |= bool(self._submit_calls())
+        return worked
+
+    def _look_after(self) -> bool:
+        """What time brings; under load not in every round."""
+        limit = conf.current().BATCH_SIZE
+        fired = operations.settle_timers(limit, using=self.using)
+        overdue = operations.settle_overdue(limit, using=self.using)
+        expired = operations.expire_executions(limit, using=self.using)
         submitted = self._submit_calls()
-        checked = self._check_jobs()
-        return bool(answered or fired or overdue or expired or claimed or submitted or checked)
+        return bool(fired or overdue or expired or submitted or self._check_jobs())
+
+    def _patience(self) -> float:
+        return self.poll_interval if self._engine.is_idle else min(self.poll_interval, _QUICK)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -170,7 +190,7 @@ class Worker:
         return Execution.objects.using(self.using).active().exists()
 
     def _record_answers(self) -> int:
-        self._answers += self.executor.take_answers()
+        self._answers += self.executor.take_answers() + self._engine.take_answers()
         if not self._answers:
             return 0
         refused = operations.settle_attempts(self._answers, using=self.using)

@@ -24,7 +24,7 @@ REGISTER = (
 
 @pytest.fixture(autouse=True)
 def fixed_clock(monkeypatch):
-    monkeypatch.setattr(clock, "_NOW", FIXED_CLOCK)
+    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
 
 
 @pytest.fixture

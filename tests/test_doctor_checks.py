@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def worker(monkeypatch):
-    monkeypatch.setattr(clock, "_NOW", FIXED_CLOCK)
+    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
     return WorkerProcess.objects.get(pk=hire())
 
 

@@ -25,7 +25,7 @@ RESTORE = (
 
 @pytest.fixture(autouse=True)
 def worker(monkeypatch):
-    monkeypatch.setattr(clock, "_NOW", FIXED_CLOCK)
+    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
     return WorkerProcess.objects.get(pk=hire())
 
 

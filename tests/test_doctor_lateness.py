@@ -28,7 +28,7 @@ BUSY = (
 
 @pytest.fixture(autouse=True)
 def worker(monkeypatch):
-    monkeypatch.setattr(clock, "_NOW", FIXED_CLOCK)
+    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
     return WorkerProcess.objects.get(pk=hire())
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import connection
 
-from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, WorkerProcess
+from durable_monty.models import Call, CallStatus, Execution, WorkerProcess
 from tests.processes import (
     attempts,
     manage,
@@ -58,8 +58,11 @@ def test_two_workers_share_the_executions(tmp_path):
 @pytest.mark.parametrize("group", [False, True], ids=["alone", "whole group"])
 def test_the_first_signal_drains(tmp_path, group):
     with runworker(tmp_path, "--workers=1") as process:
-        execution_id, waiting = start_blocking(tmp_path), start_blocking(tmp_path, "later")
+        execution_id = start_blocking(tmp_path)
         running_in(tmp_path)
+        waiting = start_blocking(tmp_path, "later")
+        calls = Call.objects.filter(execution=waiting)
+        process.until(calls.exists, "the other call is made")
         process.signal(signal.SIGTERM, group=group)
         process.until_logged("stopping cluster processes")
         (tmp_path / "go").touch()
@@ -136,7 +139,9 @@ def test_one_round():
     before = signal.getsignal(signal.SIGINT)
     execution_id = start(1)
     call_command("runworker", "--once", "--executor=local", stdout=StringIO())
-    assert Execution.objects.get(pk=execution_id).status == ExecutionStatus.WAITING
+    execution = Execution.objects.get(pk=execution_id)
+    assert execution.turn >= 1
+    assert execution.claim is None
     call_command("durable_worker", "--until-complete", "--executor=local", stdout=StringIO())
     assert result(execution_id) == seven_calls_output(1)
     assert signal.getsignal(signal.SIGINT) is before

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 
 from durable_monty.functions import DEFAULT_EXECUTOR
@@ -9,6 +9,7 @@ from durable_monty.functions import DEFAULT_EXECUTOR
 if TYPE_CHECKING:
     from durable_monty.models import Call
     from durable_monty.operations.answer import Answer, ClaimedCall
+    from durable_monty.operations.new_calls import NewCall
 
 
 class JobStatus(TypedDict):
@@ -29,6 +30,8 @@ class Executor(ABC):
 
     name: ClassVar[str]
     records_answers: ClassVar[bool] = False
+    runs_young: ClassVar[bool] = False
+    """Whether `run_young` takes calls that have no row yet."""
     wake: Callable[[], None] = staticmethod(lambda: None)
     """Set by the worker: to be called when an answer was recorded, so that it looks at once."""
 
@@ -62,6 +65,16 @@ class Executor(ABC):
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """The answers that came since the last time, for the worker to record."""
         return []
+
+    def run_young(
+        self,
+        calls: Sequence[NewCall],
+        begin: Callable[[NewCall], bool],
+        answer: Callable[[NewCall, Answer], None],
+    ) -> None:
+        """Runs calls of an execution that the worker holds, each in a thread: calls `begin` when
+        it gets to one, runs it if that says so, and calls `answer`."""
+        raise NotImplementedError
 
     def start(self, using: str, worker_id: int | None) -> None:
         """Called once, before the worker opens its connections and threads."""

@@ -31,8 +31,7 @@ class LeaseKeeper:
         self._running: dict[ClaimedCall, str] = {}
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def held(self, claimed: ClaimedCall, *, using: str) -> Iterator[None]:
+    def hold(self, claimed: ClaimedCall, *, using: str) -> None:
         if self._pid != os.getpid():  # threads do not survive a fork, nor may a held lock
             self._reset()
         with self._changed:
@@ -42,12 +41,19 @@ class LeaseKeeper:
                     target=self._keep, name="durable_monty-leases", daemon=True
                 )
                 self._thread.start()
+
+    def release(self, claimed: ClaimedCall) -> None:
+        with self._changed:
+            self._running.pop(claimed, None)
+            self._changed.notify_all()
+
+    @contextmanager
+    def held(self, claimed: ClaimedCall, *, using: str) -> Iterator[None]:
+        self.hold(claimed, using=using)
         try:
             yield
         finally:
-            with self._changed:
-                del self._running[claimed]
-                self._changed.notify_all()
+            self.release(claimed)
 
     def _keep(self) -> None:
         try:

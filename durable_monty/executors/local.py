@@ -7,6 +7,8 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import Error, connections
@@ -22,6 +24,7 @@ from durable_monty.operations.answer import ClaimedCall
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer
+    from durable_monty.operations.new_calls import NewCall
 
 logger = logging.getLogger("durable_monty")
 
@@ -66,12 +69,13 @@ class LocalExecutor(TableExecutor):
     """
 
     name = "local"
+    runs_young = True
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
         self.threads = threads or min(8, (os.cpu_count() or 1) + 4)
         self._threads: list[threading.Thread] = []
-        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._answers: deque[tuple[ClaimedCall, Answer]] = deque()
         self._typical_seconds = math.inf
         self._submitted, self._ended = 0, 0
@@ -84,17 +88,17 @@ class LocalExecutor(TableExecutor):
         return wanted - self._running()
 
     def submit_call(self, call: Call) -> str:
-        if not self._threads:
-            self._threads = [
-                # Daemons: a function that never ends must not keep the process from ending.
-                threading.Thread(target=self._work, name=f"durable_monty-{number}", daemon=True)
-                for number in range(self.threads)
-            ]
-            for thread in self._threads:
-                thread.start()
-        self._submitted += 1
-        self._calls.put(call)
+        self._put(partial(self._run, call))
         return str(call.pk)
+
+    def run_young(
+        self,
+        calls: Sequence[NewCall],
+        begin: Callable[[NewCall], bool],
+        answer: Callable[[NewCall, Answer], None],
+    ) -> None:
+        for call in calls:
+            self._put(partial(self._run_young, call, begin, answer))
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         # deque is safe between threads: what is appended meanwhile is left for the next time.
@@ -107,7 +111,7 @@ class LocalExecutor(TableExecutor):
         """What waits for a thread is run too."""
         deadline = time.monotonic() + timeout
         for _thread in self._threads:
-            self._calls.put(None)
+            self._jobs.put(None)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -116,15 +120,45 @@ class LocalExecutor(TableExecutor):
     def _running(self) -> int:
         return self._submitted - self._ended
 
+    def _put(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._submitted += 1
+            if not self._threads:
+                self._threads = [
+                    # Daemons: a function that never ends must not keep the process from ending.
+                    threading.Thread(
+                        target=self._work, name=f"durable_monty-{number}", daemon=True
+                    )
+                    for number in range(self.threads)
+                ]
+                for thread in self._threads:
+                    thread.start()
+        self._jobs.put(job)
+
     def _work(self) -> None:
         try:
-            while (call := self._calls.get()) is not None:
-                self._run(call)
+            while (job := self._next()) is not None:
+                started = time.monotonic()
+                try:
+                    job()
+                except Exception:
+                    logger.exception("call failed")
+                with self._lock:
+                    self._ended += 1
+                    self._note(time.monotonic() - started)
         finally:
             connections.close_all()
 
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            # The threads live on; honour CONN_MAX_AGE as a request would.
+            for connection in connections.all(initialized_only=True):
+                connection.close_if_unusable_or_obsolete()
+            return self._jobs.get()
+
     def _run(self, call: Call) -> None:
-        started = time.monotonic()
         try:
             if FUNCTION_REGISTRY[call.function].transactional:
                 run_started(call, using=self.using)  # it records its answer itself
@@ -134,14 +168,16 @@ class LocalExecutor(TableExecutor):
                     self._answers.append((claimed, answer_of(call, self.using)))
         except Error as exc:
             logger.warning("call left to its lease", extra={"call": call.pk, "why": str(exc)})
-        finally:
-            with self._lock:
-                self._ended += 1
-                self._note(time.monotonic() - started)
         self.wake()
-        # The threads live on; honour CONN_MAX_AGE as a request would.
-        for connection in connections.all(initialized_only=True):
-            connection.close_if_unusable_or_obsolete()
+
+    def _run_young(
+        self,
+        call: NewCall,
+        begin: Callable[[NewCall], bool],
+        answer: Callable[[NewCall, Answer], None],
+    ) -> None:
+        if begin(call):
+            answer(call, answer_of(call, self.using))
 
     def _note(self, seconds: float) -> None:
         before = seconds if math.isinf(self._typical_seconds) else self._typical_seconds

@@ -16,8 +16,8 @@ from durable_monty.executors.lease import leases
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.claim import start_attempts
-from durable_monty.operations.settle import settle_attempt
+from durable_monty.operations.new_calls import NewCall
+from durable_monty.operations.settle import settle_attempt, settle_attempts
 from durable_monty.operations.transactions import write
 
 logger = logging.getLogger("durable_monty")
@@ -35,12 +35,6 @@ def invoke_plainly(
 Invoke = Callable[[str, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
 
 
-def run_claimed(claimed: ClaimedCall, *, using: str, invoke: Invoke = invoke_plainly) -> None:
-    """Starts a call that waited in a queue, if its claim still holds, and runs it."""
-    for call in start_attempts([claimed], using=using):
-        run_started(call, using=using, invoke=invoke)
-
-
 def run_started(call: Call, *, using: str, invoke: Invoke = invoke_plainly) -> None:
     """Runs a call whose attempt was started here, and records its answer.
 
@@ -55,10 +49,10 @@ def run_started(call: Call, *, using: str, invoke: Invoke = invoke_plainly) -> N
         else:
             answer = answer_of(call, using, invoke)
         if answer is not None:
-            _record(claimed, answer, using)
+            record([(claimed, answer)], using)
 
 
-def answer_of(call: Call, using: str, invoke: Invoke = invoke_plainly) -> Answer:
+def answer_of(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly) -> Answer:
     """Calls the function; its result, or its exception under its retry policy."""
     function = FUNCTION_REGISTRY[call.function]
     try:
@@ -102,17 +96,20 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
     return None
 
 
-def _record(claimed: ClaimedCall, answer: Answer, using: str) -> None:
+def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
+    """Records answers, and waits for a database that is out of reach."""
+    if not answers:
+        return
     for wait in _RECORD_WAITS:
         try:
-            settle_attempt(claimed, answer, using=using)
-        except (IllegalTransition, CallNotFound) as exc:
-            logger.warning("answer refused", extra={"call": claimed.pk, "why": str(exc)})
+            refused = settle_attempts(answers, using=using)
         except (OperationalError, InterfaceError) as exc:
             if wait is None:
                 raise
-            logger.warning("answer not recorded yet", extra={"call": claimed.pk, "why": str(exc)})
+            logger.warning("answers not recorded yet", extra={"why": str(exc)})
             connections[using].close()
             time.sleep(wait)
             continue
+        for refusal in refused:
+            logger.warning("answer refused", extra={"why": str(refusal)})
         return

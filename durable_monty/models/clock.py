@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connections
 
-_NOW = {
-    "postgresql": "SELECT statement_timestamp()",
-    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+# The time of a statement, as a column of it; `read` understands it.
+NOW = {
+    "postgresql": "statement_timestamp()",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
     # Not CURRENT_TIMESTAMP: that is in the session's time zone.
-    "mysql": "SELECT utc_timestamp(6)",
+    "mysql": "utc_timestamp(6)",
 }
 
 # The one seam through which tests move time; never set outside of them.
@@ -21,7 +22,12 @@ def database_now(using: str) -> datetime:
     """The database's time of this statement, aware, in UTC."""
     connection = connections[using]
     with connection.cursor() as cursor:
-        cursor.execute(_NOW[connection.vendor])
+        # No parameters: SQLite's % are not to be doubled.
+        cursor.execute(f"SELECT {NOW[connection.vendor]}", None)
         (value,) = cursor.fetchone()
-    now: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return read(value)
+
+
+def read(value: datetime | str) -> datetime:
+    now = datetime.fromisoformat(value) if isinstance(value, str) else value
     return (now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)) + offset

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,13 +21,14 @@ from durable_monty.models.clock import database_now
 from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.operations.commit import commit
 from durable_monty.operations.journal import answers_of, settled, turns_of
+from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
 from durable_monty.sandbox import (
     Failed,
     Interpreter,
     Limits,
+    Packed,
     RecordedTurn,
-    Suspended,
     Workflow,
     pack,
     replay,
@@ -37,7 +39,7 @@ logger = logging.getLogger("durable_monty")
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """All that one turn needs. `journal` is read only where the snapshot does not serve."""
 
     execution: Execution
@@ -46,6 +48,12 @@ class _Step:
     now: datetime
     read_at: float
     journal: Sequence[RecordedTurn] | None = None
+    interpreter: Interpreter | None = None  # one that stands there already
+
+    @property
+    def may_lack_calls(self) -> bool:
+        """A worker that vanished may have held it, with young calls of its last turn."""
+        return bool(self.execution.faults and self.execution.turn and self.journal)
 
 
 def advance_executions(
@@ -53,69 +61,85 @@ def advance_executions(
 ) -> int:
     """Runs one turn of each claimed execution and commits them; gives the number committed."""
     outcomes: list[Outcome] = []
-    steps: list[_Step] = []
-    for step in _steps(executions, using):
+    steps: list[Step] = []
+    for step in steps_of(executions, using):
         if step.execution.faults >= MAX_FAULTS:
             outcomes.append(Faulted(step.execution, "its worker vanished while it ran"))
-        elif step.execution.turn and not step.answers:
+        elif step.execution.turn and not step.answers and not step.may_lack_calls:
             outcomes.append(Parked(step.execution))
         else:
             steps.append(step)
-    again: list[_Step] = []
+    again: list[Step] = []
     for step, outcome in zip(steps, threads.map(_run, steps), strict=True):
-        if _host_is_to_blame(outcome):
+        if host_is_to_blame(outcome):
             logger.warning("turn is run again from the journal", extra=_facts(outcome))
-            again.append(_from_journal(step, using))
+            again.append(from_journal(step, using))
         else:
             outcomes.append(outcome)
     outcomes += threads.map(_run, again)
     for outcome in outcomes:
         if isinstance(outcome, Faulted | Mismatched):
             logger.error("execution could not be advanced", extra=_facts(outcome))
-    return commit(outcomes, using=using)
+    written = commit(outcomes, using=using)
+    return sum("turn" in changes for changes in written.values())
 
 
-def _steps(executions: Sequence[Execution], using: str) -> list[_Step]:
-    ids = [execution.pk for execution in executions]
-    answers = answers_of(ids, using)
-    snapshots = Snapshot.objects.using(using).in_bulk(ids)
+def steps_of(
+    executions: Sequence[Execution],
+    using: str,
+    live: Mapping[uuid.UUID, Interpreter] | None = None,
+) -> list[Step]:
+    """What the next turns need, read for all of them at once."""
+    live = live or {}
+    begun = [execution.pk for execution in executions if execution.turn]
+    answers = answers_of(begun, using) if begun else {}
+    cold = [pk for pk in begun if pk not in live]
+    snapshots = Snapshot.objects.using(using).in_bulk(cold) if cold else {}
     now, read_at = database_now(using), time.monotonic()
     steps = []
     for execution in executions:
+        step = Step(
+            execution,
+            answers.get(execution.pk, ()),
+            None,
+            now,
+            read_at,
+            (),
+            live.get(execution.pk),
+        )
         snapshot = snapshots.get(execution.pk)
-        if snapshot is not None and snapshot.turn > execution.turn:
-            snapshot = None  # the journal was restored from an older backup
-        step = _Step(execution, answers[execution.pk], snapshot, now, read_at)
-        if snapshot is None:
-            step = _from_journal(step, using)
-        elif snapshot.turn != execution.turn:
-            after = turns_of(execution.pk, execution.turn, using, after=snapshot.turn)
-            step = replace(step, journal=after)
+        if step.interpreter is not None or not execution.turn:
+            pass
+        elif snapshot is None or snapshot.turn > execution.turn:  # restored from an older backup
+            step = from_journal(step, using)
+        else:
+            journal = turns_of(execution.pk, execution.turn, using, after=snapshot.turn)
+            step = replace(step, snapshot=snapshot, journal=journal)
         steps.append(step)
     return steps
 
 
-def _from_journal(step: _Step, using: str) -> _Step:
+def from_journal(step: Step, using: str) -> Step:
     execution = step.execution
     journal = turns_of(execution.pk, execution.turn, using) if execution.turn else ()
-    return replace(step, snapshot=None, journal=journal)
+    return replace(step, snapshot=None, journal=journal, interpreter=None)
 
 
-def _host_is_to_blame(outcome: Outcome) -> bool:
+def host_is_to_blame(outcome: Outcome) -> bool:
     """Whether the turn deserves a second run, from the journal, before it counts."""
     match outcome:
         case Faulted() | Mismatched(from_snapshot=True):
             return True
-        case Advanced(turn=turn):
-            return isinstance(turn.outcome, Failed) and turn.outcome.limit
+        case Advanced(turns=turns):
+            return any(isinstance(t.outcome, Failed) and t.outcome.limit for t in turns)
         case _:
             return False
 
 
 def _facts(outcome: Outcome) -> dict[str, str]:
     match outcome:
-        case Advanced(turn=turn):
-            why = getattr(turn.outcome, "message", "")
+        case Advanced(ending=ending):
+            why = getattr(ending, "message", "")
         case Parked():
             why = ""
         case _:
@@ -123,7 +147,7 @@ def _facts(outcome: Outcome) -> dict[str, str]:
     return {"execution": str(outcome.execution.pk), "why": why}
 
 
-def _run(step: _Step) -> Outcome:
+def _run(step: Step) -> Outcome:
     """One turn. Nothing that goes wrong in it may touch the rest of the batch."""
     try:
         return _turn(step)
@@ -136,34 +160,46 @@ def _run(step: _Step) -> Outcome:
         return Faulted(step.execution, f"{type(exc).__name__}: {exc}", counts=False)
 
 
-def _turn(step: _Step) -> Advanced:
+def _turn(step: Step) -> Advanced:
     execution = step.execution
-    clock = _Clock(step)
-    with _interpreter(step, clock) as interpreter:
-        if execution.turn:
-            turn = interpreter.resume({call.call_id: settled(call) for call in step.answers})
-        else:
-            turn = interpreter.start()
-        packed = None
-        if isinstance(turn.outcome, Suspended):
-            try:
-                packed = pack(interpreter.dump())
-            except HostFault as exc:
-                # No harm: the next turn begins with a replay.
-                logger.warning(
-                    "no snapshot", extra={"execution": str(execution.pk), "why": str(exc)}
-                )
-    return Advanced(
-        execution,
-        turn,
-        delivered=[call.pk for call in step.answers],
-        loaded_turn=None if step.snapshot is None else step.snapshot.turn + 1,
-        packed=packed,
-        clock_at=clock.read_last,
-    )
+    clock = TurnClock(step.now, step.read_at, execution.clock_at)
+    with open_interpreter(step, clock) as interpreter:
+        turns = []
+        # Made by the last turn, and never written down: its worker vanished.
+        calls = [NewCall.of(execution.pk, execution.turn, call) for call in interpreter.unrecorded]
+        if not execution.turn:
+            turns.append(interpreter.start())
+        elif step.answers:
+            answers = {call.call_id: settled(call) for call in step.answers}
+            turns.append(interpreter.resume(answers))
+        for turn in turns:
+            calls += [NewCall.of(execution.pk, execution.turn + 1, call) for call in turn.calls]
+        outcome = Advanced(
+            execution,
+            turns,
+            calls,
+            delivered=[call.pk for call in step.answers],
+            loaded_turn=None if step.snapshot is None else step.snapshot.turn + 1,
+            clock_at=clock.read_last,
+            is_clean=not execution.turn,
+        )
+        return outcome if outcome.is_last else replace(outcome, packed=packed(interpreter))
 
 
-def _interpreter(step: _Step, clock: _Clock) -> Interpreter:
+def packed(interpreter: Interpreter) -> Packed | None:
+    try:
+        return pack(interpreter.dump())
+    except HostFault as exc:
+        # No harm: the next turn begins with a replay.
+        logger.warning("no snapshot", extra={"why": str(exc)})
+        return None
+
+
+def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
+    """Where the execution stands: live, new, loaded, or replayed."""
+    if step.interpreter is not None:
+        step.interpreter.clock = clock
+        return step.interpreter
     execution, settings = step.execution, conf.current()
     printed = len(execution.log.encode())
     workflow = Workflow(
@@ -186,17 +222,27 @@ def _interpreter(step: _Step, clock: _Clock) -> Interpreter:
     if step.snapshot is not None:
         dump, digest = unpack(bytes(step.snapshot.data), step.snapshot.size)
         step.snapshot.verify(digest)
-    return replay(workflow, step.journal or (), limits, clock, dump=dump, printed=printed)
+    return replay(
+        workflow,
+        step.journal or (),
+        limits,
+        clock,
+        dump=dump,
+        printed=printed,
+        is_open=step.may_lack_calls,
+    )
 
 
-class _Clock:
-    """The time a workflow reads: the database's, and never before what it has read already."""
+class TurnClock:
+    """The time a workflow reads: the database's, and never before what it has read already.
 
-    def __init__(self, step: _Step) -> None:
-        self._now, self._read_at = step.now, step.read_at
-        self.read_last = step.execution.clock_at
+    `now` is what the database said at `read_at` of this process's monotonic clock.
+    """
+
+    def __init__(self, now: datetime, read_at: float, read_last: datetime | None) -> None:
+        self.now, self.read_at, self.read_last = now, read_at, read_last
 
     def __call__(self) -> datetime:
-        now = self._now + timedelta(seconds=time.monotonic() - self._read_at)
+        now = self.now + timedelta(seconds=time.monotonic() - self.read_at)
         self.read_last = max(now, self.read_last or now)
         return self.read_last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from durable_monty import codec, conf
@@ -18,10 +18,12 @@ _TRACEBACK_LIMIT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class ClaimedCall:
-    """A call that this process may start, once, by its `token`."""
+    """A call that this process may start, once, by its `token`; `alone`: not together with
+    others."""
 
     pk: int
     token: uuid.UUID
+    alone: bool = field(default=True, compare=False)
 
     @classmethod
     def of(cls, call: Call) -> Self:

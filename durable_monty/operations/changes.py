@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from durable_monty import codec
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
-from durable_monty.sandbox import Completed, Failed, Suspended
+from durable_monty.sandbox import Completed, Failed
 
 # A sandbox that crashes this often on one turn is not an accident of the host.
 MAX_FAULTS = 5
@@ -16,15 +17,29 @@ _MAX_BACKOFF = 60.0
 _UNLIMITED = 2**31
 
 
+class Locked(NamedTuple):
+    """What a commit must know of the row as it is now."""
+
+    pk: uuid.UUID
+    claim: uuid.UUID | None
+    turn: int
+    wakeups: int
+    status: str
+    pause_requested: bool = False
+    # Only of an execution that was asked to end:
+    grace_until: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    deadline: datetime | None = None
+    reason: str = ""
+
+
 def changes_of(
-    outcome: Outcome, row: Execution, now: datetime, *, is_refused: bool
+    outcome: Outcome, row: Locked, now: datetime, *, answered: bool = False
 ) -> dict[str, Any]:
-    """The columns to write; `row` is the locked execution, `is_refused` whether the calls of its
-    turn were answered at once, because it must end."""
+    """The columns to write; `row` is the locked execution, `answered` whether some of the calls
+    that are written with it have answers that no turn was given."""
     match outcome:
         case Advanced():
-            # Calls that were refused have their answers already.
-            answered = is_refused and bool(outcome.turn.calls)
             return _turn_changes(outcome, row, now, answered=answered)
         case Parked():
             return _suspended(outcome.execution, row, now, row.status)
@@ -39,22 +54,26 @@ def changes_of(
             return _fault_changes(outcome.execution, why, now, counts=counts)
 
 
+def holding(outcome: Advanced, now: datetime, lease: timedelta) -> dict[str, Any]:
+    """As `changes_of`, of an execution that its worker goes on holding. Its lease is renewed when
+    half of it is over: to move `due_at` is to write an index."""
+    changes = _progress(outcome, now) | {"status": ExecutionStatus.WAITING}
+    due_at = outcome.execution.due_at
+    if due_at is None or due_at - now < lease / 2:
+        changes["due_at"] = now + lease
+    return changes
+
+
 def _turn_changes(
-    outcome: Advanced, row: Execution, now: datetime, *, answered: bool
+    outcome: Advanced, row: Locked, now: datetime, *, answered: bool
 ) -> dict[str, Any]:
-    execution, turn = outcome.execution, outcome.turn
-    changes: dict[str, Any] = {
-        "turn": execution.turn + 1,
-        "faults": 0,
-        "call_count": execution.call_count + len(turn.calls),
-        "clock_at": outcome.clock_at,
-        "started_at": execution.started_at or now,
-    }
-    if turn.log:
-        changes["log"] = row.log + codec.clean_text(turn.log, _UNLIMITED)
-    match turn.outcome:
-        case Suspended(position=position):
-            changes |= {"position_start": position.start, "position_end": position.end}
+    execution = outcome.execution
+    changes = _progress(outcome, now)
+    match outcome.ending:
+        case None:
+            if outcome.turns:
+                position = outcome.position
+                changes |= {"position_start": position.start, "position_end": position.end}
             changes |= _suspended(execution, row, now, ExecutionStatus.WAITING, answered=answered)
         case Completed(output=output):
             changes |= finished(ExecutionStatus.COMPLETED, now) | {"output": output}
@@ -66,6 +85,19 @@ def _turn_changes(
             }
         case Failed() as failed:
             changes |= _failed(failed.error_type, failed.message, failed.traceback, now)
+    return changes
+
+
+def _progress(outcome: Advanced, now: datetime) -> dict[str, Any]:
+    execution = outcome.execution
+    changes: dict[str, Any] = {
+        "turn": outcome.turn,
+        "faults": 0,
+        "clock_at": outcome.clock_at,
+        "started_at": execution.started_at or now,
+    }
+    if log := "".join(turn.log for turn in outcome.turns):
+        changes["log"] = execution.log + codec.clean_text(log, _UNLIMITED)
     return changes
 
 
@@ -104,7 +136,7 @@ def finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
 
 
 def _suspended(
-    execution: Execution, row: Execution, now: datetime, status: str, *, answered: bool = False
+    execution: Execution, row: Locked, now: datetime, status: str, *, answered: bool = False
 ) -> dict[str, Any]:
     if row.pause_requested:
         return {"status": ExecutionStatus.PAUSED, "due_at": None, "pause_requested": False}

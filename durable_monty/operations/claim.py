@@ -13,13 +13,16 @@ from datetime import datetime, timedelta
 from django.db.models import Case, F, Q, When
 
 from durable_monty import conf
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus, Execution
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
+from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
+from durable_monty.policy import Timeouts
 
 # Attempts in a row whose worker vanished: a fourth would take another worker down.
 MAX_LOSSES = 3
@@ -106,7 +109,7 @@ def claim_calls(
         calls.filter(pk__in=[call.pk for call in poison]).update(claim=token, due_at=lease)
     if poison:
         _give_up(poison, token, using)
-    return [ClaimedCall(call.pk, token) for call in kept]
+    return [ClaimedCall(call.pk, token, alone=_goes_alone(call)) for call in kept]
 
 
 def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
@@ -118,6 +121,18 @@ def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
         _note_losses(held, now, using)
         for call in held:
             settle_open(call, _given_up(call), Q(claim=token), now, using)
+
+
+def _goes_alone(call: Call) -> bool:
+    """Not together with others: its time counts from its start, or it may end the process."""
+    function = FUNCTION_REGISTRY.get(call.function)
+    return (
+        function is None
+        or function.transactional
+        or function.timeouts != Timeouts()
+        or call.losses > 0
+        or call.started_at is not None
+    )
 
 
 def _note_losses(lost: Sequence[Call], now: datetime, using: str) -> None:
@@ -159,29 +174,47 @@ def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
     with write(using):
         now = database_now(using)
         # A claim starts one attempt, should its message be delivered twice.
-        fresh = list(_ours(claims, using).filter(started_at=None).values_list("pk", flat=True))
-        mine = Call.objects.using(using).filter(pk__in=fresh)
-        mine.update(
-            attempt=F("attempt") + 1,
-            started_at=now,
-            due_at=now + _lease(),
-            start_by=None,
-            deadline_at=F("close_by"),
-        )
-        started = list(mine.order_by("pk"))
+        fresh = _held(claims, using).filter(started_at=None)
+        started = list(fresh.order_by("pk").select_for_update())
         for call in started:
-            _arm(call, now, using)
+            _start(call, now)
+        rows = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
+        bulk.update(Call, _STARTED, rows, using=using)
     return started
 
 
-def _arm(call: Call, now: datetime, using: str) -> None:
+_STARTED = (
+    "attempt",
+    "started_at",
+    "due_at",
+    "start_by",
+    "attempt_end_by",
+    "heartbeat_by",
+    "deadline_at",
+)
+
+
+def _start(call: Call, now: datetime) -> None:
     timeouts = timeouts_of(call.function)
-    if timeouts.start_to_close is None and timeouts.heartbeat is None:
-        return
+    call.attempt += 1
+    call.started_at, call.due_at, call.start_by = now, now + _lease(), None
     call.attempt_end_by = after(now, timeouts.start_to_close)
     call.heartbeat_by = after(now, timeouts.heartbeat)
     call.note_deadline()
-    call.save(using=using, update_fields=["attempt_end_by", "heartbeat_by", "deadline_at"])
+
+
+def give_back(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """As `release_calls`, of calls whose attempts were started in the books only: the function
+    was not called."""
+    with write(using):
+        _ours(claims, using).update(
+            claim=None,
+            status=CallStatus.PENDING,
+            due_at=database_now(using),
+            worker=None,
+            attempt=F("attempt") - 1,
+            started_at=None,
+        )
 
 
 def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
@@ -233,14 +266,19 @@ def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Ca
 
 def _ours(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
     """The calls that these claims still hold, locked in id order, as every write does."""
-    calls = Call.objects.using(using)
+    held = _held(claims, using).order_by("pk").select_for_update()
+    return Call.objects.using(using).filter(pk__in=list(held.values_list("pk", flat=True)))
+
+
+def _held(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
     # One claim gives one token to many calls, and a call's token is never given twice.
-    held = calls.filter(
-        pk__in=[claimed.pk for claimed in claims],
-        claim__in={claimed.token for claimed in claims},
-    ).open()
-    return calls.filter(
-        pk__in=list(held.order_by("pk").select_for_update().values_list("pk", flat=True))
+    return (
+        Call.objects.using(using)
+        .filter(
+            pk__in=[claimed.pk for claimed in claims],
+            claim__in={claimed.token for claimed in claims},
+        )
+        .open()
     )
 
 

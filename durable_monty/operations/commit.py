@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,157 +17,206 @@ from django.db import (
     connections,
     transaction,
 )
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Q
 
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
-from durable_monty.models import Call, CallStatus, Execution, Snapshot
-from durable_monty.models.call import ENGINE
-from durable_monty.models.clock import database_now
-from durable_monty.models.execution import ACTIVE
-from durable_monty.operations.attempts import after, timeouts_of
-from durable_monty.operations.changes import changes_of
+from durable_monty import conf
+from durable_monty.models import Call, Execution, ExecutionStatus, Snapshot
+from durable_monty.operations import bulk
+from durable_monty.operations.bulk import as_uuid
+from durable_monty.operations.changes import Locked, changes_of, holding
+from durable_monty.operations.new_calls import Journal, NewCall, Writing
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
-from durable_monty.sandbox import CANCELLED, CallRequest
+from durable_monty.sandbox import CANCELLED
 
 logger = logging.getLogger("durable_monty")
 
-_REQUESTS = ("cancel_requested_at", "deadline", "grace_until", "reason", "status")
 # Seconds between tries to commit while the database is out of reach.
 _WAITS = (0.1, 0.5, 2.0, 5.0)
 
+Changes = dict[uuid.UUID, dict[str, Any]]
 
-def commit(outcomes: Sequence[Outcome], *, using: str) -> int:
-    """Writes what still holds its claim, whole or not at all, and gives the number of turns.
+
+def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
+    """Writes what still holds its claim, whole or not at all, and gives the columns of each
+    execution that was written.
 
     A batch is not one fate: if the database refuses it, each execution is tried by itself and
     only the refused one is put off. While the database is out of reach it is tried again; the
-    fence makes that safe, as a commit that did happen has given up the claim.
+    fence makes that safe, as a commit that did happen has given up the claim or moved the turn.
     """
     if not outcomes:
-        return 0
+        return {}
+    is_doubtful = False
     for wait in (*_WAITS, None):
         try:
-            return _commit(outcomes, using)
+            return _commit(outcomes, using, is_doubtful=is_doubtful)
         except (OperationalError, InterfaceError) as exc:
             if wait is None or transaction.get_connection(using).in_atomic_block:
                 raise
             logger.warning("commit is tried again", extra={"why": str(exc)})
             connections[using].close()
+            is_doubtful = True
             time.sleep(wait)
         except DatabaseError as exc:
             if len(outcomes) > 1:
-                return sum(commit([outcome], using=using) for outcome in outcomes)
+                written: Changes = {}
+                for outcome in outcomes:
+                    written |= commit([outcome], using=using)
+                return written
             logger.exception(
                 "commit was refused", extra={"execution": str(outcomes[0].execution.pk)}
             )
             if isinstance(outcomes[0], Faulted):
                 raise
             return commit([Faulted(outcomes[0].execution, f"commit refused: {exc}")], using=using)
-    return 0
+    return {}
 
 
-def _commit(outcomes: Sequence[Outcome], using: str) -> int:
+def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Changes:
     with write(using):
-        now = database_now(using)
-        locked = {
-            row.pk: row
-            for row in Execution.objects.using(using)
-            .filter(pk__in=[outcome.execution.pk for outcome in outcomes], status__in=ACTIVE)
-            .order_by("pk")
-            .select_for_update()
-            .only("claim", "turn", "wakeups", "log", "pause_requested", *_REQUESTS)
-        }
-        kept = [outcome for outcome in outcomes if _holds(outcome.execution, locked)]
+        now, locked = _lock(outcomes, using)
+        if now is None:
+            return {}
+        if is_doubtful:
+            _release_written(outcomes, locked, now, using)
+        kept = [outcome for outcome in outcomes if _is_ours(outcome.execution, locked)]
         advanced = [outcome for outcome in kept if isinstance(outcome, Advanced)]
         _deliver(advanced, using)
         refusals = _refusals(advanced, locked, using)
-        changes: dict[uuid.UUID, dict[str, Any]] = {}
+        lease = timedelta(seconds=conf.current().LEASE)
+        changes: Changes = {}
+        journals: dict[int | None, Journal] = {}
         for outcome in kept:
-            pk = outcome.execution.pk
-            changes[pk] = changes_of(outcome, locked[pk], now, is_refused=pk in refusals)
+            execution, row = outcome.execution, locked[outcome.execution.pk]
+            if not isinstance(outcome, Advanced):
+                changes[execution.pk] = changes_of(outcome, row, now) | {"claim": None}
+                continue
+            journal = journals.setdefault(
+                execution.worker_id,
+                Journal(Writing(now, now + lease, uuid.uuid4(), execution.worker_id, using)),
+            )
+            if outcome.holds and _asks_nothing(row, execution):
+                calls = [call for call in outcome.calls if _is_old(call, outcome)]
+                changed = _new(holding(outcome, now, lease), execution)
+                journal.add(calls, refusal=None, is_last=False)
+            else:
+                calls, refusal = list(outcome.calls), refusals.get(execution.pk)
+                journal.add(calls, refusal=refusal, is_last=outcome.is_last)
+                answered = any(_is_undelivered(call, refused=bool(refusal)) for call in calls)
+                changed = changes_of(outcome, row, now, answered=answered) | {"claim": None}
+            changed["call_count"] = execution.call_count + len(calls)
+            changes[execution.pk] = changed
         finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
-        if finished:
-            withdraw_calls(finished, now, using)
-            Snapshot.objects.using(using).filter(pk__in=finished).delete()
-        calls = [
-            call
-            for outcome in advanced
-            for call in _new_calls(outcome, refusals.get(outcome.execution.pk), now)
-        ]
-        Call.objects.using(using).bulk_create(calls)
-        _save_snapshots(advanced, now, using)
-        for pk, changed in changes.items():
-            Execution.objects.using(using).filter(pk=pk).update(claim=None, **changed)
-    return len(advanced)
+        _clear(finished, advanced, now, using)
+        for journal in journals.values():
+            journal.write()
+        _save_snapshots([outcome for outcome in advanced if not outcome.holds], now, using)
+        _save(changes, using)
+    return changes
 
 
-def _holds(execution: Execution, locked: dict[uuid.UUID, Execution]) -> bool:
+def _lock(
+    outcomes: Sequence[Outcome], using: str
+) -> tuple[datetime | None, dict[uuid.UUID, Locked]]:
+    now, rows = bulk.lock(
+        Execution,
+        ("claim", "turn", "wakeups", "status", "pause_requested", "grace_until IS NOT NULL"),
+        [outcome.execution.pk for outcome in outcomes],
+        f"status IN ('{ExecutionStatus.SCHEDULED}', '{ExecutionStatus.WAITING}')",
+        using=using,
+    )
+    locked = {}
+    asked = []
+    for pk, claim, turn, wakeups, status, pause_requested, has_grace in rows:
+        row = Locked(
+            as_uuid(pk), claim and as_uuid(claim), turn, wakeups, status, bool(pause_requested)
+        )
+        locked[row.pk] = row
+        if has_grace:
+            asked.append(row.pk)
+    if asked:
+        wanted = ("grace_until", "cancel_requested_at", "deadline", "reason")
+        for request in Execution.objects.using(using).filter(pk__in=asked).values("pk", *wanted):
+            pk = request.pop("pk")
+            locked[pk] = locked[pk]._replace(**request)
+    return now, locked
+
+
+def _is_ours(execution: Execution, locked: dict[uuid.UUID, Locked]) -> bool:
     row = locked.get(execution.pk)
     return row is not None and (row.claim, row.turn) == (execution.claim, execution.turn)
 
 
+def _asks_nothing(row: Locked, execution: Execution) -> bool:
+    """Whether nobody wants anything of an execution since it was claimed."""
+    return row.wakeups == execution.wakeups and not row.pause_requested and row.grace_until is None
+
+
+def _new(changes: dict[str, Any], execution: Execution) -> dict[str, Any]:
+    """Of an execution that was held, all else is as it was when that began."""
+    return {name: value for name, value in changes.items() if getattr(execution, name) != value}
+
+
+def _is_old(call: NewCall, outcome: Advanced) -> bool:
+    """Young are only the calls of the last turn: replay makes them anew."""
+    return call.answer is not None or call.turn < outcome.turn
+
+
+def _is_undelivered(call: NewCall, *, refused: bool) -> bool:
+    return call.delivered_turn is None and (refused or call.answer is not None)
+
+
+def _release_written(
+    outcomes: Sequence[Outcome], locked: dict[uuid.UUID, Locked], now: datetime, using: str
+) -> None:
+    """A commit whose acknowledgement was lost did happen for those that are ahead: they are held
+    by nobody now."""
+    ahead = [
+        outcome.execution.pk
+        for outcome in outcomes
+        if (row := locked.get(outcome.execution.pk)) is not None
+        and row.claim == outcome.execution.claim
+        and row.turn > outcome.execution.turn
+    ]
+    Execution.objects.using(using).filter(pk__in=ahead).update(claim=None, due_at=now)
+
+
 def _deliver(advanced: Iterable[Advanced], using: str) -> None:
     """Marks answers with their turn, and the turns that began from a load."""
-    calls = Call.objects.using(using)
-    of_execution = Execution.objects.using(using).filter(pk=OuterRef("execution_id"))
-    turn = Subquery(of_execution.values("turn")) + 1
-    delivered = [pk for outcome in advanced for pk in outcome.delivered]
-    if delivered:
-        calls.filter(pk__in=delivered).update(delivered_turn=turn)
-    loaded: list[int] = []
+    delivered: list[tuple[int, int, bool]] = []
     for outcome in advanced:
-        if outcome.loaded_turn == outcome.execution.turn + 1:
-            loaded += outcome.delivered
-        elif outcome.loaded_turn is not None:
+        is_loaded = outcome.loaded_turn == outcome.turn
+        delivered += [(pk, outcome.turn, is_loaded) for pk in outcome.delivered]
+        if outcome.loaded_turn is not None and not is_loaded:
             # The turns since that snapshot were replayed upon it, with the same calls.
-            calls.filter(
+            Call.objects.using(using).filter(
                 execution_id=outcome.execution.pk, delivered_turn=outcome.loaded_turn
             ).update(after_load=True)
-    if loaded:
-        calls.filter(pk__in=loaded).update(after_load=True)
+    bulk.update(Call, ("delivered_turn", "after_load"), sorted(delivered), using=using)
 
 
-def _new_calls(
-    outcome: Advanced, refusal: tuple[str, str] | None, now: datetime
-) -> Iterable[Call]:
-    turn = outcome.execution.turn + 1
-    for request in outcome.turn.calls:
-        call = Call(
-            execution_id=outcome.execution.pk,
-            call_id=request.call_id,
-            kind=request.kind,
-            function=request.function,
-            args=request.args,
-            kwargs=request.kwargs,
-            position_start=request.position.start,
-            position_end=request.position.end,
-            turn=turn,
-            executor=_executor(request),
-            created_at=now,
-        )
-        if request.kind == "clock":
-            call.status, call.result = CallStatus.COMPLETED, request.result
-            call.delivered_turn, call.finished_at = turn, now
-        elif outcome.is_last:
-            call.status, call.finished_at = CallStatus.CANCELLED, now
-        elif refusal is not None:
-            call.status, call.finished_at = CallStatus.FAILED, now
-            call.error_type, call.error_message = refusal
-        elif request.delay is not None:
-            call.due_at = now + timedelta(seconds=request.delay)
-        else:
-            call.due_at = None if call.executor == MANUAL_EXECUTOR else now
-            timeouts = timeouts_of(call.function)
-            call.start_by = after(now, timeouts.schedule_to_start)
-            call.close_by = after(now, timeouts.schedule_to_close)
-            call.note_deadline()
-        yield call
+def _clear(
+    finished: Collection[uuid.UUID], advanced: Iterable[Advanced], now: datetime, using: str
+) -> None:
+    """What executions that end leave behind."""
+    clean = {outcome.execution.pk for outcome in advanced if outcome.is_clean}
+    if left := [pk for pk in finished if pk not in clean]:
+        withdraw_calls(left, now, using)
+        Snapshot.objects.using(using).filter(pk__in=left).delete()
+
+
+def _save(changes: Changes, using: str) -> None:
+    alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for pk, changed in sorted(changes.items()):
+        alike[tuple(changed)].append((pk, *changed.values()))
+    for columns, rows in alike.items():
+        bulk.update(Execution, columns, rows, using=using)
 
 
 def _refusals(
-    advanced: Iterable[Advanced], locked: dict[uuid.UUID, Execution], using: str
+    advanced: Iterable[Advanced], locked: dict[uuid.UUID, Locked], using: str
 ) -> dict[uuid.UUID, tuple[str, str]]:
     """The error of the calls of a turn that did not know yet that its execution must end."""
     asked = {
@@ -197,13 +247,6 @@ def _told(asked: Collection[uuid.UUID], using: str) -> set[tuple[uuid.UUID, str]
     return set(calls.values_list("execution_id", "error_type"))
 
 
-def _executor(request: CallRequest) -> str:
-    if request.kind != "function":
-        return ENGINE
-    function = FUNCTION_REGISTRY.get(request.function)
-    return DEFAULT_EXECUTOR if function is None else function.executor
-
-
 def _save_snapshots(advanced: Iterable[Advanced], now: datetime, using: str) -> None:
     """One that could not be dumped keeps its older snapshot: the turns since are replayed."""
     snapshots = Snapshot.objects.using(using)
@@ -213,7 +256,7 @@ def _save_snapshots(advanced: Iterable[Advanced], now: datetime, using: str) -> 
             continue
         snapshot = Snapshot(
             execution_id=outcome.execution.pk,
-            turn=outcome.execution.turn + 1,
+            turn=outcome.turn,
             data=packed.data,
             size=packed.size,
             format=packed.format,

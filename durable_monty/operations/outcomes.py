@@ -7,24 +7,51 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from durable_monty.models import Execution
-from durable_monty.sandbox import Packed, Suspended, Turn
+from durable_monty.operations.new_calls import NewCall
+from durable_monty.sandbox import Completed, Failed, Packed, Position, Suspended, Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """A turn that was run. `delivered`: keys of the calls whose answers it was given;
-    `loaded_turn`: the turn that began from a loaded snapshot, if any did."""
+    """Turns that were run since the last commit; none, if only calls are to be written.
+
+    `calls`: those that have no row yet. `delivered`: keys of the rows whose answers the last turn
+    was given; `loaded_turn`: the turn that began from a loaded snapshot, if any did. `holds`: the
+    worker goes on holding the execution, and what it runs of the last turn's calls stays young,
+    unless the row asks for something else. `is_clean`: it has no row of an open call, and no
+    snapshot.
+    """
 
     execution: Execution
-    turn: Turn
+    turns: Sequence[Turn]
+    calls: Sequence[NewCall] = ()
     delivered: Sequence[int] = ()
     loaded_turn: int | None = None
     packed: Packed | None = None
     clock_at: datetime | None = None
+    holds: bool = False
+    is_clean: bool = False
+
+    @property
+    def turn(self) -> int:
+        """The number of the last turn."""
+        return self.execution.turn + len(self.turns)
+
+    @property
+    def ending(self) -> Completed | Failed | None:
+        outcome = self.turns[-1].outcome if self.turns else None
+        return None if isinstance(outcome, Suspended) else outcome
 
     @property
     def is_last(self) -> bool:
-        return not isinstance(self.turn.outcome, Suspended)
+        return self.ending is not None
+
+    @property
+    def position(self) -> Position:
+        """Where it is suspended."""
+        outcome = self.turns[-1].outcome
+        assert isinstance(outcome, Suspended)  # noqa: S101  (asked for these only)
+        return outcome.position
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +21,10 @@ from durable_monty.models import AttemptOutcome, Call, CallStatus, Execution
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
+from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import end_attempt, schedule_retry
+from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.transactions import write
 
 
@@ -53,13 +55,52 @@ def settle_attempts(
             if answer.retry_in is None and _is_held(calls.get(claimed.pk), claimed)
         ]
         wake(final, now, using)
-        for claimed, answer in sorted(answers, key=lambda item: item[0].pk):
+        answers = sorted(answers, key=lambda item: item[0].pk)
+        done = _settle_results(answers, calls, now, using)
+        for claimed, answer in answers:
             call = calls.get(claimed.pk)
+            if claimed in done:
+                continue
             if call is None:
                 refused.append(CallNotFound("(deleted)", claimed.pk))
             elif refusal := _settle_attempt(call, claimed, answer, now, using):
                 refused.append(refusal)
     return refused
+
+
+def _settle_results(
+    answers: Sequence[tuple[ClaimedCall, Answer]],
+    calls: Mapping[int, Call],
+    now: datetime,
+    using: str,
+) -> set[ClaimedCall]:
+    """Records the results whose claims hold, all at once, and gives their claims."""
+    results = {
+        claimed: answer.result
+        for claimed, answer in answers
+        if answer.result is not None and _is_held(calls.get(claimed.pk), claimed)
+    }
+    held = _lock_held(results, using)
+    rows = [
+        (claimed.pk, CallStatus.COMPLETED, results[claimed], now, None, None) for claimed in held
+    ]
+    columns = ("status", "result", "finished_at", "due_at", "deadline_at")
+    bulk.update(Call, columns, rows, using=using)
+    return set(held)
+
+
+def _lock_held(claims: Collection[ClaimedCall], using: str) -> list[ClaimedCall]:
+    if not claims:
+        return []
+    _now, rows = bulk.lock(
+        Call,
+        ("claim",),
+        [claimed.pk for claimed in claims],
+        f"status = '{CallStatus.SUBMITTED}'",
+        using=using,
+    )
+    locked = {(pk, claim and as_uuid(claim)) for pk, claim in rows}
+    return [claimed for claimed in claims if (claimed.pk, claimed.token) in locked]
 
 
 def _is_held(call: Call | None, claimed: ClaimedCall) -> bool:

@@ -63,6 +63,7 @@ class Interpreter:
         self._log_start = 0
         self._log_left = limits.log_bytes
         self._calls: list[CallRequest] = []
+        self.unrecorded: list[CallRequest] = []  # see `replay`
         self._made = 0
         self._paused: FutureSnapshot | None = None
         self._checkout = pool(limits.processes, limits.turn_seconds + _REQUEST_GRACE).checkout(
@@ -119,6 +120,11 @@ class Interpreter:
         paused, self._paused = self._paused, None
         batch = {call_id: to_sandbox(answers[call_id]) for call_id in sorted(answers)}
         return self._turn(lambda: paused.resume(batch))
+
+    @property
+    def pending(self) -> frozenset[int]:
+        """The calls that it waits for, by their ids."""
+        return frozenset(() if self._paused is None else self._paused.pending_call_ids)
 
     def dump(self) -> bytes:
         """The bytes for `load`. Raises `HostFault`: then the journal alone must do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic_monty import FunctionSnapshot
@@ -26,18 +26,20 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 def replay(
     workflow: Workflow,
-    journal: Iterable[RecordedTurn],
+    journal: Sequence[RecordedTurn],
     limits: Limits,
     clock: Clock,
     *,
     dump: bytes | None = None,
     printed: int = 0,
+    is_open: bool = False,
 ) -> Interpreter:
     """An interpreter that stands where `journal` ends: its turns, in order, are run again.
 
     With `dump` (a snapshot), `journal` holds only the turns after it. `printed`: bytes that the
-    recorded turns printed; they are printed again, and discarded. Raises `ReplayMismatch` if the
-    source does anything else than was recorded, `SnapshotUnusable`, or `HostFault`.
+    recorded turns printed; they are printed again, and discarded. `is_open`: the last turn may make
+    calls that were not recorded; they are the interpreter's `unrecorded`. Raises `ReplayMismatch`
+    if the source does anything else than was recorded, `SnapshotUnusable`, or `HostFault`.
     """
     # Consumed memory differs a little between a loaded and a live run.
     generous = replace(limits, memory=2 * limits.memory, log_bytes=limits.log_bytes + printed)
@@ -52,7 +54,7 @@ def replay(
                 interpreter = _Replay(workflow, generous, clock)
                 interpreter.load(saved)
             dump = None
-            interpreter.replay_turn(recorded)
+            interpreter.replay_turn(recorded, is_open=is_open and recorded is journal[-1])
     except BaseException:
         interpreter.close()
         raise
@@ -66,9 +68,10 @@ class _Replay(Interpreter):
     def __init__(self, workflow: Workflow, limits: Limits, clock: Clock) -> None:
         super().__init__(workflow, limits, clock)
         self._recorded: RecordedTurn | None = None
+        self._is_open = False
 
-    def replay_turn(self, recorded: RecordedTurn) -> None:
-        self._recorded = recorded
+    def replay_turn(self, recorded: RecordedTurn, *, is_open: bool) -> None:
+        self._recorded, self._is_open = recorded, is_open
         turn = self.resume(recorded.answers) if recorded.turn > 1 else self.start()
         self._compare_outcome(recorded, turn)
         missing = recorded.calls.keys() - {call.call_id for call in turn.calls}
@@ -89,6 +92,9 @@ class _Replay(Interpreter):
         if self._recorded is None:
             return super().admit(call)
         recorded = self._recorded.calls.get(call.call_id)
+        if recorded is None and self._is_open:
+            self.unrecorded.append(call)
+            return None
         if recorded is None:
             raise ReplayMismatch(
                 self._recorded.turn, call.call_id, "no such call", _describe(call)

@@ -70,13 +70,13 @@ def test_a_time_out_does_not_fire_while_the_answer_is_recorded(monkeypatch):
 
     def settle(*args, **kwargs):
         seen.append(signal.getitimer(signal.ITIMER_REAL)[0])
-        return operations.settle_attempt(*args, **kwargs)
+        return operations.settle_attempts(*args, **kwargs)
 
-    monkeypatch.setattr("durable_monty.executors.run.settle_attempt", settle)
+    monkeypatch.setattr("durable_monty.executors.run.settle_attempts", settle)
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     signal.alarm(50)
     try:
-        run_task(claimed.pk, claimed.token.hex, "default")
+        run_task([claimed.pk], claimed.token.hex, "default")
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
@@ -89,10 +89,10 @@ def test_a_call_that_waited_beyond_its_lease_is_not_started():
     call, first = claimed_call()
     Call.objects.update(due_at=call.created_at)
     (second,) = operations.claim_calls(["add"], ["default"], 1, using="default")
-    run_task(first.pk, first.token.hex, "default")
+    run_task([first.pk], first.token.hex, "default")
     call.refresh_from_db()
     assert (call.status, call.attempt) == (CallStatus.SUBMITTED, 0)
-    run_task(second.pk, second.token.hex, "default")
+    run_task([second.pk], second.token.hex, "default")
     call.refresh_from_db()
     assert (call.status, call.attempt) == (CallStatus.COMPLETED, 1)
 
@@ -103,9 +103,9 @@ def test_a_database_out_of_reach_leaves_the_call_to_its_lease(monkeypatch, log):
     def start_attempts(*args, **kwargs):
         raise OperationalError("the server closed the connection")
 
-    monkeypatch.setattr("durable_monty.executors.run.start_attempts", start_attempts)
-    assert run_task(claimed.pk, claimed.token.hex, "default") is None
-    assert [record.message for record in log.records] == ["call left to its lease"]
+    monkeypatch.setattr("durable_monty.executors.batch.start_attempts", start_attempts)
+    assert run_task([claimed.pk], claimed.token.hex, "default") is None
+    assert [record.message for record in log.records] == ["calls left to their leases"]
     call.refresh_from_db()
     assert (call.status, call.due_at is not None) == (CallStatus.SUBMITTED, True)
 

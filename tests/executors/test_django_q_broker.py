@@ -26,7 +26,7 @@ def test_dequeue_gives_signed_ids_and_no_more():
     call.refresh_from_db()
     assert ack_id == f"call-{call.pk}"
     assert task["func"] is run_task
-    assert task["args"] == (call.pk, call.claim.hex, "default")
+    assert task["args"] == ([call.pk], call.claim.hex, "default")
     assert (task["kwargs"], task["save"], task["ack_failure"]) == ({}, False, True)
     assert broker.dequeue() is None
     broker.acknowledge(ack_id)

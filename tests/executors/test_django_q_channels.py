@@ -76,7 +76,7 @@ def test_room_for_workers_that_wait_and_for_quick_ones():
 def test_more_calls_fit_a_channel_than_ever_wait(monkeypatch):
     channel = Channel()
     channel._writer.setblocking(False)
-    task = task_for(ClaimedCall(2**40, uuid.uuid4()), "default")
+    task = task_for([ClaimedCall(2**40, uuid.uuid4())] * 16, "default")
     for _ in range(150):
         channel.put({**task, "cluster": "a name", "ack_id": f"call-{2**40}"})
     full = OSError(errno.ENOBUFS, "No buffer space available")

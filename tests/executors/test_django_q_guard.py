@@ -48,7 +48,7 @@ def child(**attributes):
 def test_what_nobody_started_is_given_back(sentinel):
     call, claimed = claimed_call()
     other = {"func": "shop.tasks.tidy", "args": ()}
-    sentinel.task_queue.put(task_for(claimed, "default"))
+    sentinel.task_queue.put(task_for([claimed], "default"))
     sentinel.task_queue.put(other)
     sentinel._give_back()
     call.refresh_from_db()
@@ -65,7 +65,7 @@ def test_giving_back_without_a_database(sentinel, monkeypatch, log):
         raise OperationalError("the server closed the connection")
 
     monkeypatch.setattr(sentinel_module, "release_calls", release_calls)
-    sentinel.task_queue.put(task_for(claimed, "default"))
+    sentinel.task_queue.put(task_for([claimed], "default"))
     sentinel._give_back()
     call.refresh_from_db()
     assert call.claim == claimed.token

@@ -10,8 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from durable_monty import operations
 from durable_monty.models import Call, Execution, Snapshot
-from durable_monty.models.call import CallQuerySet
-from durable_monty.operations import commit as module
+from durable_monty.operations import bulk, commit as module
 from durable_monty.sandbox import Interpreter
 from tests.support import SEVEN_CALLS, advance, claim, seven_calls_output, work
 
@@ -32,14 +31,14 @@ def advance_all():
 def refusing(monkeypatch):
     """Makes the database refuse every batch that holds a call with these arguments."""
     refused = {"args": None}
-    create = CallQuerySet.bulk_create
+    insert = bulk.insert
 
-    def bulk_create(self, calls, *args, **options):
-        if any(getattr(call, "args", None) == refused["args"] for call in calls):
+    def refusing_insert(model, columns, rows, **options):
+        if any(row[columns.index("args")] == refused["args"] for row in rows):
             raise DataError("value out of range")
-        return create(self, calls, *args, **options)
+        insert(model, columns, rows, **options)
 
-    monkeypatch.setattr(CallQuerySet, "bulk_create", bulk_create)
+    monkeypatch.setattr(bulk, "insert", refusing_insert)
     return refused
 
 
@@ -122,8 +121,8 @@ def test_lost_connection_in_a_commit_is_tried_again(service, monkeypatch, log):
     (execution_id,) = start(service, 1)
     commit, failures = module._commit, [OperationalError("gone"), OperationalError("still gone")]
 
-    def flaky(outcomes, using):
-        done = commit(outcomes, using)
+    def flaky(outcomes, using, **options):
+        done = commit(outcomes, using, **options)
         if failures:
             raise failures.pop()  # the commit happened, its acknowledgement was lost
         return done

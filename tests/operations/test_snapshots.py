@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 
+from durable_monty.engine.sessions import Sessions
 from durable_monty.exceptions import HostFault
 from durable_monty.models import Execution, Snapshot
 from durable_monty.operations import advance as module
@@ -13,6 +14,7 @@ from tests.support import run, work
 
 pytestmark = pytest.mark.django_db
 
+TAKE = Sessions.take
 SOURCE = """
 total = 0
 for step in range(3):
@@ -20,6 +22,12 @@ for step in range(3):
     total += await approve(step)
 total
 """
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch):
+    """Each turn is run as in another process, which has no live interpreter."""
+    monkeypatch.setattr(Sessions, "take", lambda self, execution_id, turn: None)
 
 
 @pytest.fixture
@@ -176,7 +184,8 @@ def test_mismatch_pauses_and_resume_tries_again(service, execution, log):
     assert service.get_result(execution.pk) == 123
 
 
-def test_program_that_reads_addresses_replays_from_where_it_was_loaded(service):
+@pytest.mark.parametrize("live", [[], [1], [0, 1, 2]])
+def test_program_that_reads_addresses_replays_from_where_it_was_loaded(service, monkeypatch, live):
     source = """
 class Thing: pass
 seen = []
@@ -188,7 +197,10 @@ len(set(seen))
     execution = run(source, ["approve"])
     for step in range(3):
         service.complete_call(execution.pk, step, None)
-        work()
+        with monkeypatch.context() as patched:
+            if step in live:
+                patched.setattr(Sessions, "take", TAKE)
+            work()
     Snapshot.objects.all().delete()
     service.complete_call(execution.pk, 3, None)
     work()

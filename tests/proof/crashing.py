@@ -12,6 +12,7 @@ import os
 import random
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import django
@@ -25,25 +26,32 @@ def main(directory, points, seed):
     from tests.proof import scenario
     from tests.proof.databases import copied_database
 
-    def attempt(point):
+    def attempt(point, runs_young):
         """The exit code of a run that is killed there, how far it came, and what was wrong."""
-        place = Path(directory) / f"point-{'none' if point is None else point}"
+        name = f"{'young' if runs_young else 'rows'}-{'none' if point is None else point}"
+        place = Path(directory) / name
         place.mkdir()
+        run, recover = (
+            partial(action, place, runs_young=runs_young)
+            for action in (scenario.run, scenario.recover)
+        )
         with copied_database(place):
-            code = forked(lambda: killed_at(point, place, lambda: scenario.run(place)))
-            forked(lambda: report(place, scenario.recover(place)))
+            code = forked(lambda: killed_at(point, place, run))
+            forked(lambda: report(place, recover()))
         written = place / "writes"
         return {
             "point": point,
+            "young": runs_young,
             "code": code,
             "writes": int(written.read_text()) if written.exists() else None,
             "wrong": json.loads((place / "wrong").read_text()),
         }
 
-    whole = attempt(None)
-    print(json.dumps(whole), flush=True)
-    for point in chosen(2 * whole["writes"], points, seed):
-        print(json.dumps(attempt(point)), flush=True)
+    for runs_young in (False, True):
+        whole = attempt(None, runs_young)
+        print(json.dumps(whole), flush=True)
+        for point in chosen(2 * whole["writes"], points, seed):
+            print(json.dumps(attempt(point, runs_young)), flush=True)
 
 
 def chosen(total, points, seed):

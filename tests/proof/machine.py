@@ -327,7 +327,7 @@ class Histories(RuleBasedStateMachine):
     def _outcomes_of(self, row):
         """Runs a turn and keeps it from being committed."""
         outcomes = []
-        advance.commit, committing = lambda ran, using: outcomes.extend(ran), advance.commit
+        advance.commit, committing = lambda ran, using: outcomes.extend(ran) or {}, advance.commit
         try:
             operations.advance_executions([row], using="default", threads=self.threads)
         finally:

@@ -11,16 +11,16 @@ from durable_monty.models import clock
 from tests.proof.machine import FUNCTIONS, START, Histories, policy_of
 
 _STILL = {
-    "sqlite": f"SELECT '{START:%Y-%m-%d %H:%M:%S}'",
-    "postgresql": f"SELECT timestamptz '{START.isoformat()}'",
-    "mysql": f"SELECT timestamp('{START:%Y-%m-%d %H:%M:%S}')",
+    "sqlite": f"'{START:%Y-%m-%d %H:%M:%S}'",
+    "postgresql": f"timestamptz '{START.isoformat()}'",
+    "mysql": f"timestamp('{START:%Y-%m-%d %H:%M:%S}')",
 }
 
 
 @pytest.fixture
 def still_clock(monkeypatch):
     """Time passes only where a history says so."""
-    monkeypatch.setattr(clock, "_NOW", _STILL)
+    monkeypatch.setattr(clock, "NOW", _STILL)
     monkeypatch.setattr(clock, "offset", timedelta())
 
 

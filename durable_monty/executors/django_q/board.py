@@ -18,6 +18,9 @@ from durable_monty.executors.django_q.channels import Channel
 # A worker that ends its tasks within so many seconds may have so many more waiting for it.
 _QUICK = 0.1
 _AHEAD = 4
+# If they end within so many seconds, a task may be of so many calls.
+_VERY_QUICK = 0.02
+_AT_ONCE = 16
 
 
 class Seat(ctypes.Structure):
@@ -118,6 +121,11 @@ class TaskChannel(Channel):
         waiting = self._waiting(now)
         # Half of it at once: a claim of many costs little more than a claim of one.
         return 0 if 2 * waiting > wanted else wanted - waiting
+
+    def calls_at_once(self) -> int:
+        """How many calls a task may be of."""
+        slowest = max(seat.last_took for seat in self._board.seats)
+        return _AT_ONCE if slowest < _VERY_QUICK else 1
 
     def _waiting(self, now: float) -> int:
         pulse = self._board.pulse

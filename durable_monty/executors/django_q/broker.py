@@ -56,8 +56,7 @@ class CallSource(Broker):  # type: ignore[misc]
             return None
         self._full_pause = 0.0
         try:
-            claims = self._claim(room)
-            packages = [self._package(claimed) for claimed in claims] or self._other_tasks()
+            packages = self._packages(room) or self._other_tasks()
         except Error as exc:
             if not self._failing:
                 logger.warning("calls not claimed", extra={"why": str(exc)})
@@ -91,8 +90,18 @@ class CallSource(Broker):  # type: ignore[misc]
             worker_id=self.worker_id,
         )
 
-    def _package(self, claimed: ClaimedCall) -> Package:
-        return f"call-{claimed.pk}", SignedPackage.dumps(task_for(claimed, self.using))
+    def _packages(self, room: int) -> list[Package]:
+        """At most `room` tasks, of one call each, or of some while calls are quick."""
+        most = 1 if self.tasks is None else self.tasks.calls_at_once()
+        claims = self._claim(room * most)
+        groups = [[claimed] for claimed in claims if claimed.alone]
+        together = [claimed for claimed in claims if not claimed.alone]
+        size = max(1, -(-len(together) // max(1, room)))
+        groups += [together[at : at + size] for at in range(0, len(together), size)]
+        return [
+            (f"call-{group[0].pk}", SignedPackage.dumps(task_for(group, self.using)))
+            for group in groups
+        ]
 
     def _other_tasks(self) -> list[Package] | None:
         """The project's own tasks; waits a little if there are none."""

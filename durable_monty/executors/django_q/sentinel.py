@@ -132,8 +132,8 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         ours: dict[str, list[ClaimedCall]] = {}
         others = []
         for package in self.task_queue.take_back():
-            if claim := task.claim_of(package):
-                ours.setdefault(claim[1], []).append(claim[0])
+            if claimed := task.claims_of(package):
+                ours.setdefault(claimed[1], []).extend(claimed[0])
             else:
                 others.append(package)
         for using, claims in ours.items():

@@ -18,9 +18,9 @@ from django.utils import timezone
 from django_q.conf import Conf
 from django_q.exceptions import TimeoutException
 
+from durable_monty.executors.batch import Batch
 from durable_monty.executors.django_q.board import Seat
 from durable_monty.executors.django_q.channels import Bell
-from durable_monty.executors.run import run_claimed
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import timeouts_of
 
@@ -44,13 +44,14 @@ class Place:
 place: Place | None = None
 
 
-def task_for(claimed: ClaimedCall, using: str) -> dict[str, Any]:
+def task_for(claims: Sequence[ClaimedCall], using: str) -> dict[str, Any]:
     """A django-q2 task, of which nothing is saved or delivered twice."""
+    pks, token = [claimed.pk for claimed in claims], claims[0].token.hex
     return {
-        "id": claimed.token.hex,
-        "name": f"call-{claimed.pk}",
+        "id": token,
+        "name": f"call-{pks[0]}",
         "func": run_task,
-        "args": (claimed.pk, claimed.token.hex, using),
+        "args": (pks, token, using),
         "kwargs": {},
         "started": timezone.now(),
         "save": False,
@@ -58,25 +59,31 @@ def task_for(claimed: ClaimedCall, using: str) -> dict[str, Any]:
     }
 
 
-def claim_of(task: Mapping[str, Any]) -> tuple[ClaimedCall, str] | None:
-    """The claim in a task and its database; None if the task is not one of ours."""
+def claims_of(task: Mapping[str, Any]) -> tuple[list[ClaimedCall], str] | None:
+    """The claims in a task and their database; None if the task is not one of ours."""
     if task.get("func") is not run_task:
         return None
-    pk, token, using = task["args"]
-    return ClaimedCall(pk, uuid.UUID(token)), using
+    pks, token, using = task["args"]
+    return _claims(pks, token), using
 
 
-def run_task(pk: int, token: str, using: str) -> None:
-    """Runs a claimed call and records its answer; django-q2 has nothing to do with either."""
-    seconds = _stop_clock()
-    if place is not None:
-        place.seat.token, place.seat.call = token.encode(), pk
-    claimed = ClaimedCall(pk, uuid.UUID(token))
-    invocation = Invocation(seconds)
+def _claims(pks: Sequence[int], token: str) -> list[ClaimedCall]:
+    return [ClaimedCall(pk, uuid.UUID(token)) for pk in pks]
+
+
+def run_task(pks: Sequence[int], token: str, using: str) -> None:
+    """Runs claimed calls and records their answers; django-q2 has nothing to do with either."""
+    invocation = Invocation(_stop_clock())
+    batch = Batch(
+        using=using,
+        invoke=invocation,
+        begin=_take_seat,
+        may_go_on=lambda: not invocation.overran,
+    )
     try:
-        run_claimed(claimed, using=using, invoke=invocation)
+        batch.run(_claims(pks, token))
     except Error:
-        logger.exception("call left to its lease", extra={"call": pk})
+        logger.exception("calls left to their leases", extra={"calls": list(pks)})
         connections[using].close()
     finally:
         if place is not None:
@@ -84,6 +91,11 @@ def run_task(pk: int, token: str, using: str) -> None:
             place.answers.ring()
         if invocation.overran:
             _end_process()
+
+
+def _take_seat(claimed: ClaimedCall) -> None:
+    if place is not None:
+        place.seat.token, place.seat.call = claimed.token.hex.encode(), claimed.pk
 
 
 def time_limit(name: str, left: float) -> tuple[float, str]:

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.models import Execution
+from durable_monty.operations.advance import Step, TurnClock, open_interpreter, packed
+from durable_monty.operations.answer import Answer
+from durable_monty.operations.journal import settled
+from durable_monty.operations.new_calls import NewCall
+from durable_monty.operations.outcomes import Advanced
+from durable_monty.policy import Timeouts
+from durable_monty.sandbox import Interpreter, Settled, Suspended, Turn
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A claimed execution between two commits.
+
+    `young`: calls that run and have no row. `is_busy`: a turn is being run, or committed.
+    `is_parking`: it is to be given up with the next commit; what still runs gets its row then.
+    """
+
+    step: Step
+    clock: TurnClock
+    interpreter: Interpreter | None = None
+    turns: list[Turn] = field(default_factory=list)
+    calls: list[NewCall] = field(default_factory=list)
+    delivered: list[int] = field(default_factory=list)
+    answers: dict[int, Settled] = field(default_factory=dict)
+    young: dict[int, NewCall] = field(default_factory=dict)
+    late: list[tuple[NewCall, Answer]] = field(default_factory=list)
+    is_busy: bool = True
+    is_parking: bool = False
+    is_clean: bool = False
+    loaded_turn: int | None = None
+    young_since: float = 0.0
+    answered_at: float = 0.0
+
+    @classmethod
+    def of(cls, step: Step) -> Held:
+        clock = TurnClock(step.now, step.read_at, step.execution.clock_at)
+        held = cls(step, clock, is_clean=not step.execution.turn)
+        held.answers = {call.call_id: settled(call) for call in step.answers}
+        held.delivered = [call.pk for call in step.answers]
+        if step.snapshot is not None:
+            held.loaded_turn = step.snapshot.turn + 1
+        return held
+
+    @property
+    def execution(self) -> Execution:
+        return self.step.execution
+
+    @property
+    def turn(self) -> int:
+        return self.execution.turn + len(self.turns)
+
+    @property
+    def needs_commit(self) -> bool:
+        """Before the calls of the last turn are run: it could come out otherwise if it were run
+        again, with other answers or by another clock."""
+        return bool(
+            self.execution.turn
+            or len(self.turns) > 1
+            or any(call.request.kind == "clock" for call in self.calls)
+        )
+
+    def run_turn(self) -> None:
+        """Raises as the interpreter does."""
+        if self.interpreter is None:
+            self.interpreter = open_interpreter(self.step, self.clock)
+        answers, self.answers = self.answers, {}
+        number = self.turn + 1
+        turn = self.interpreter.resume(answers) if number > 1 else self.interpreter.start()
+        self.turns.append(turn)
+        for call in self.calls:
+            if call.call_id in answers and call.delivered_turn is None:
+                call.delivered_turn = number
+        self.calls += [NewCall.of(self.execution.pk, number, request) for request in turn.calls]
+
+    def undo_turn(self) -> bool:
+        """Forgets the last turn, which failed for reasons of the host, but no answer; whether
+        anything is left to be committed."""
+        self.turns = [turn for turn in self.turns if isinstance(turn.outcome, Suspended)]
+        self.calls = [call for call in self.calls if call.turn <= self.turn]
+        for call in self.calls:
+            if call.delivered_turn is not None and call.delivered_turn > self.turn:
+                call.delivered_turn = None
+        self.delivered, self.loaded_turn = [], None
+        return bool(self.turns or any(call.answer is not None for call in self.calls))
+
+    def can_hold(self, executors: Collection[str]) -> bool:
+        """Whether all that it waits for is calls of the last turn that these may run young."""
+        if self.interpreter is None or not isinstance(self.turns[-1].outcome, Suspended):
+            return False
+        young = set()
+        for call in self.calls:
+            if call.delivered_turn is None:
+                if call.turn != self.turn or not can_be_young(call, executors):
+                    return False
+                young.add(call.call_id)
+        return self.interpreter.pending <= young
+
+    def outcome(self, *, holds: bool) -> Advanced:
+        outcome = Advanced(
+            self.execution,
+            tuple(self.turns),
+            tuple(self.calls),
+            delivered=tuple(self.delivered),
+            loaded_turn=self.loaded_turn,
+            clock_at=self.clock.read_last,
+            holds=holds,
+            is_clean=self.is_clean,
+        )
+        if holds or outcome.is_last or self.interpreter is None:
+            return outcome  # one that is not last without interpreter: of a turn that was undone
+        return replace(outcome, packed=packed(self.interpreter))
+
+    def committed(self, changes: Mapping[str, object]) -> None:
+        """Goes on from there."""
+        for name, value in changes.items():
+            setattr(self.execution, name, value)
+        self.turns, self.delivered, self.loaded_turn = [], [], None
+        self.calls = [call for call in self.calls if call.answer is None]
+
+    def start_young(self) -> list[NewCall]:
+        self.young = {call.call_id: call for call in self.calls if call.answer is None}
+        self.young_since = self.answered_at = time.monotonic()
+        self.is_busy = False
+        return list(self.young.values())
+
+
+def can_be_young(call: NewCall, executors: Collection[str]) -> bool:
+    """What needs a row before it may run: time-outs, which any worker watches over, and functions
+    that write their answer in their own transaction."""
+    function = FUNCTION_REGISTRY.get(call.function)
+    return (
+        call.executor in executors
+        and function is not None
+        and not function.transactional
+        and function.timeouts == Timeouts()
+    )

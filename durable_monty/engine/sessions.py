@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections import OrderedDict
+
+from durable_monty.sandbox import Interpreter
+
+
+class Sessions:
+    """The interpreters of executions that wait, the longest unused first.
+
+    Each occupies a sandbox process. An execution that this process claims again goes on with its
+    own, unless some other process has advanced it meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[uuid.UUID, tuple[int, Interpreter]] = OrderedDict()
+        self._pid = os.getpid()
+
+    def put(
+        self, execution_id: uuid.UUID, turn: int, interpreter: Interpreter, limit: int
+    ) -> None:
+        with self._lock:
+            replaced = self._kept.pop(execution_id, None)
+            self._kept[execution_id] = (turn, interpreter)
+            evicted = [self._kept.popitem(last=False) for _ in range(len(self._kept) - limit)]
+        for _turn, old in [*([replaced] if replaced else ()), *(entry for _, entry in evicted)]:
+            old.close()
+
+    def take(self, execution_id: uuid.UUID, turn: int) -> Interpreter | None:
+        """Its interpreter, if that stands after `turn`."""
+        if self._pid != os.getpid():  # after a fork they are the parent's
+            return None
+        with self._lock:
+            kept = self._kept.pop(execution_id, None)
+        if kept is None:
+            return None
+        kept_turn, interpreter = kept
+        if kept_turn == turn:
+            return interpreter
+        interpreter.close()
+        return None
+
+    def clear(self) -> None:
+        with self._lock:
+            kept, self._kept = self._kept, OrderedDict()
+        for _turn, interpreter in kept.values():
+            interpreter.close()
+
+
+# One for the process, as is the pool of sandbox processes.
+sessions = Sessions()

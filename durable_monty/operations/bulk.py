@@ -1,0 +1,154 @@
+"""Many rows in one statement: the hot SQL, for each database.
+
+A row is a tuple in the order of `columns`, which are field attnames. `constants` are columns that
+have the same value in every row. What Django does for each row and field, this does for each
+statement: it measured a fifth of `bulk_create` and a tenth of `bulk_update`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from durable_monty.models import CallStatus, ExecutionStatus, clock
+
+Row = Sequence[Any]
+
+
+def insert(
+    model: type[models.Model],
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    constants: Mapping[str, Any] | None = None,
+    using: str,
+) -> None:
+    if not rows:
+        return
+    connection = connections[using]
+    fixed = constants or {}
+    table = connection.ops.quote_name(model._meta.db_table)
+    names = ", ".join(_names(model, (*columns, *fixed), connection))
+    values = tuple(fixed.values())
+    with connection.cursor() as cursor:
+        if hasattr(cursor.cursor, "copy"):  # psycopg 3
+            with cursor.cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row((*row, *values))
+        else:
+            marks = ", ".join(["%s"] * (len(columns) + len(fixed)))
+            cursor.executemany(
+                f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
+                [_adapted((*row, *values), connection) for row in rows],
+            )
+
+
+def update(
+    model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], *, using: str
+) -> None:
+    """Each row begins with the primary key of the one to change, which the caller has locked."""
+    if not rows:
+        return
+    connection = connections[using]
+    table = connection.ops.quote_name(model._meta.db_table)
+    key, *names = _names(model, ("pk", *columns), connection)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            changes = ", ".join(f"{name} = given.c{i}" for i, name in enumerate(names, 1))
+            given, text = _recordset(model, ("pk", *columns), rows, connection)
+            cursor.execute(
+                f"UPDATE {table} SET {changes} FROM {given} WHERE {table}.{key} = given.c0",  # noqa: S608
+                [text],
+            )
+        else:
+            changes = ", ".join(f"{name} = %s" for name in names)
+            cursor.executemany(
+                f"UPDATE {table} SET {changes} WHERE {key} = %s",  # noqa: S608
+                [_adapted((*row[1:], row[0]), connection) for row in rows],
+            )
+
+
+def lock(
+    model: type[models.Model],
+    columns: Sequence[str],
+    keys: Sequence[uuid.UUID] | Sequence[int],
+    where: str,
+    *,
+    using: str,
+) -> tuple[datetime | None, list[tuple[Any, ...]]]:
+    """Rows of these primary keys, locked in their order, and the database's time, if there are
+    any. `columns` are SQL; a UUID comes as a str where the database has none."""
+    connection = connections[using]
+    table = connection.ops.quote_name(model._meta.db_table)
+    (key,) = _names(model, ("pk",), connection)
+    if connection.vendor == "postgresql":
+        marks, given = "= ANY(%s)", [list(keys)]
+    else:
+        marks, given = f"IN ({', '.join(['%s'] * len(keys))})", _adapted(keys, connection)
+    locking = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    now = clock.NOW[connection.vendor].replace("%", "%%")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {now}, {key}, {', '.join(columns)} FROM {table} "  # noqa: S608
+            f"WHERE {key} {marks} AND {where} ORDER BY {key}{locking}",
+            given,
+        )
+        rows = cursor.fetchall()
+    return (clock.read(rows[0][0]) if rows else None), [row[1:] for row in rows]
+
+
+def as_uuid(value: uuid.UUID | str) -> uuid.UUID:
+    return uuid.UUID(value) if isinstance(value, str) else value
+
+
+def _names(
+    model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper
+) -> list[str]:
+    return [connection.ops.quote_name(_field(model, name).column) for name in columns]
+
+
+def _field(model: type[models.Model], name: str) -> Any:
+    return model._meta.pk if name == "pk" else model._meta.get_field(name)
+
+
+def _recordset(
+    model: type[models.Model],
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    connection: BaseDatabaseWrapper,
+) -> tuple[str, str]:
+    """PostgreSQL's rows out of one parameter: the statement is the same however many they are."""
+    keys = [f"c{i}" for i in range(len(columns))]
+    types = [_field(model, name).cast_db_type(connection) for name in columns]
+    pairs = ", ".join(f"{key} {kind}" for key, kind in zip(keys, types, strict=True))
+    records = [dict(zip(keys, row, strict=True)) for row in rows]
+    text = json.dumps(records, default=str, separators=(",", ":"))
+    return f"json_to_recordset(%s) AS given({pairs})", text
+
+
+def _adapted(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
+    """As SQLite and MySQL take values; psycopg knows them."""
+    return [
+        value if (adapt := _ADAPTERS.get(type(value))) is None else adapt(value, connection)
+        for value in row
+    ]
+
+
+_ADAPTERS: Mapping[type, Callable[[Any, BaseDatabaseWrapper], Any]] = {
+    datetime: lambda value, connection: (
+        str(value.replace(tzinfo=None))  # what the next line comes to, in a fifth of the time
+        if value.tzinfo is connection.timezone
+        else connection.ops.adapt_datetimefield_value(value)
+    ),
+    uuid.UUID: lambda value, connection: (
+        str(value) if connection.features.has_native_uuid_field else value.hex
+    ),
+    CallStatus: lambda value, connection: value.value,
+    ExecutionStatus: lambda value, connection: value.value,
+}
