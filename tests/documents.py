@@ -137,7 +137,13 @@ def check_command(line):
         app = get_commands()[command]
         load_command_class(app, command).create_parser("manage.py", command).parse_args(options)
         return
+    if program == "python" and arguments[0] == "-m":
+        _option, module, *options = arguments
+        importlib.import_module(f"{module}.__main__").parser().parse_args(options)
+        return
     assert program in ("pip", "pytest"), f"{line!r} is not checked by anything"
+    for path in arguments if program == "pytest" else ():
+        assert path.startswith("-") or (ROOT / path).exists(), line
 
 
 def tables(document):

@@ -26,11 +26,11 @@ _ROLES = {"worker": "ready for work at", "monitor": "monitoring at", "pusher": "
 class Process:
     """`manage.py <command>`, the leader of its own process group."""
 
-    def __init__(self, log, *arguments, env):
+    def __init__(self, log, *arguments, env, python=sys.executable):
         self.log = log
         with log.open("ab") as stream:
             self.popen = subprocess.Popen(
-                [sys.executable, "manage.py", *arguments],
+                [python, "manage.py", *arguments],
                 cwd=ROOT,
                 env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
@@ -80,7 +80,9 @@ class Process:
 
     def sentinel(self):
         """Its forked child; the sandbox's processes are other programs."""
-        (pid,) = (pid for pid in members(self.pid) if _stat(pid)[1] == self.pid and _forked(pid))
+        (pid,) = (
+            pid for pid in members(self.pid) if stat_of(pid)[1] == self.pid and is_forked(pid)
+        )
         return pid
 
     def end(self):
@@ -94,9 +96,9 @@ class Process:
 
 
 @contextmanager
-def manage(tmp_path, *arguments, settings=None, queue=None, **env):
+def manage(tmp_path, *arguments, settings=None, queue=None, python=sys.executable, **env):
     """Runs a command until the end of the block. `settings` is merged over DURABLE_MONTY,
-    `queue` over Q_CLUSTER."""
+    `queue` over Q_CLUSTER. `python`: that of another environment."""
     log = tmp_path / f"{arguments[0]}-{len(list(tmp_path.glob('*.log')))}.log"
     process = Process(
         log,
@@ -108,6 +110,7 @@ def manage(tmp_path, *arguments, settings=None, queue=None, **env):
             "Q_CLUSTER_JSON": json.dumps(queue or {}),
             **env,
         },
+        python=python,
     )
     try:
         yield process
@@ -116,8 +119,8 @@ def manage(tmp_path, *arguments, settings=None, queue=None, **env):
 
 
 @contextmanager
-def runworker(tmp_path, *arguments, settings=None, queue=None):
-    with manage(tmp_path, "runworker", *arguments, settings=settings, queue=queue) as process:
+def runworker(tmp_path, *arguments, **options):
+    with manage(tmp_path, "runworker", *arguments, **options) as process:
         process.until_ready()
         yield process
 
@@ -182,7 +185,7 @@ def members(session):
     """The living processes of a session (zombies are dead)."""
     found = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (stat := _stat(int(entry.name))):
+        if entry.name.isdecimal() and (stat := stat_of(int(entry.name))):
             state, _parent, of = stat
             if of == session and state != "Z":
                 found.add(int(entry.name))
@@ -190,11 +193,11 @@ def members(session):
 
 
 def alive(pid):
-    stat = _stat(pid)
+    stat = stat_of(pid)
     return stat is not None and stat[0] != "Z"
 
 
-def _stat(pid):
+def stat_of(pid):
     """(state, parent, session); None if it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -204,5 +207,9 @@ def _stat(pid):
     return state, int(parent), int(session)
 
 
-def _forked(pid):
-    return b"manage.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def is_forked(pid):
+    """Whether it is one of ours, and not a sandbox, which is another program."""
+    try:
+        return b"manage.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

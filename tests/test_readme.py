@@ -281,6 +281,20 @@ def test_what_the_current_call_offers():
     assert documented == {plain_signature("heartbeat", CallContext.heartbeat)}
 
 
+def test_each_failure_has_its_test():
+    files = (ROOT / "tests").rglob("test_*.py")
+    defined = {
+        name
+        for file in files
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), flags=re.MULTILINE)
+    }
+    rows = tables(README)["What fails, what happens"]
+    assert len(rows) >= 12
+    for what, _happens, test in rows:
+        assert set(code(test)) <= defined, what
+        assert code(test), what
+
+
 def test_table_of_options():
     parser = load_command_class("durable_monty", "runworker").create_parser("m", "runworker")
     usual = BaseCommand().create_parser("m", "x")

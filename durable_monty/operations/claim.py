@@ -20,7 +20,7 @@ from durable_monty.models.clock import database_now
 from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import after, timeouts_of
-from durable_monty.operations.settle import settle_attempts
+from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
 from durable_monty.policy import Timeouts
 
@@ -89,27 +89,38 @@ def claim_calls(
             .filter(Q(deadline_at=None) | Q(deadline_at__gt=now))
             .order_by("due_at")
             .select_for_update(skip_locked=True)
-            .only("function", "status", "attempt", "losses", "started_at", "worker_id")[:limit]
+            .only(
+                "execution", "function", "status", "attempt", "losses", "started_at", "worker_id"
+            )[:limit]
         )
-        token = uuid.uuid4()
-        calls.filter(pk__in=[call.pk for call in claimed]).update(
+        lost = [call for call in claimed if call.started_at and call.status != CallStatus.PENDING]
+        poison = [call for call in lost if call.losses + 1 >= MAX_LOSSES]
+        kept = [call for call in claimed if call not in poison]
+        token, lease = uuid.uuid4(), now + _lease()
+        calls.filter(pk__in=[call.pk for call in kept]).update(
             claim=token,
             status=CallStatus.SUBMITTED,
-            due_at=now + _lease(),
+            due_at=lease,
             started_at=None,
             worker_id=worker_id,
         )
-        lost = [call for call in claimed if call.started_at and call.status != CallStatus.PENDING]
-        _note_losses(lost, now, using)
-    poison = [call for call in lost if call.losses + 1 >= MAX_LOSSES]
-    settle_attempts(
-        [(ClaimedCall(call.pk, token), _given_up(call)) for call in poison], using=using
-    )
-    return [
-        ClaimedCall(call.pk, token, alone=_goes_alone(call))
-        for call in claimed
-        if call not in poison
-    ]
+        _note_losses([call for call in lost if call not in poison], now, using)
+        # Still as the lost attempt left them: should this process end now, the next one sees it.
+        calls.filter(pk__in=[call.pk for call in poison]).update(claim=token, due_at=lease)
+    if poison:
+        _give_up(poison, token, using)
+    return [ClaimedCall(call.pk, token, alone=_goes_alone(call)) for call in kept]
+
+
+def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
+    """Not in the transaction that claimed them: executions are locked before calls."""
+    with write(using):
+        now = database_now(using)
+        wake([call.execution_id for call in poison], now, using)
+        held = list(_ours([ClaimedCall(call.pk, token) for call in poison], using).order_by("pk"))
+        _note_losses(held, now, using)
+        for call in held:
+            settle_open(call, _given_up(call), Q(claim=token), now, using)
 
 
 def _goes_alone(call: Call) -> bool:

@@ -26,12 +26,13 @@ def settle_overdue(limit: int, *, using: str) -> int:
         return 0
     with write(using):
         now = database_now(using)
-        wake([call.execution_id for call in found], now, using)
-        return sum(_time_out(call, now, using) for call in found)
+        answers = [(call, _answer(call, now)) for call in found]
+        final = [call.execution_id for call, answer in answers if answer.retry_in is None]
+        wake(final, now, using)
+        return sum(_time_out(call, answer, now, using) for call, answer in answers)
 
 
-def _time_out(call: Call, now: datetime, using: str) -> bool:
-    answer = _answer(call, now)
+def _time_out(call: Call, answer: Answer, now: datetime, using: str) -> bool:
     unchanged = Q(claim=call.claim, deadline_at=call.deadline_at)
     if answer.retry_in is not None:
         done = schedule_retry(call, answer, unchanged, now, using)

@@ -37,7 +37,8 @@ def journals(scope: Scope) -> Iterator[Finding]:
             ~Q(rows=F("call_count"))
             | Q(made__gt=F("turn"))
             | Q(delivered__gt=F("turn"))
-            | Q(turn__gt=0) & ~Q(turns=F("turn") - 1)
+            # Not turns = turn - 1: MySQL's unsigned 0 - 1 is an error.
+            | Q(turn__gt=0) & ~Q(turn=F("turns") + 1)
         )
     )
     for pk, turn, call_count, count, made, delivered, turns in scope.cut(rows):

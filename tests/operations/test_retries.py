@@ -2,6 +2,7 @@ import pytest
 
 from durable_monty import NonRetryable, Retry, RetryAfter, operations
 from durable_monty.models import Attempt, Call, Execution
+from durable_monty.operations import claim
 from tests.support import advance, run, work
 
 pytestmark = pytest.mark.django_db
@@ -144,6 +145,30 @@ def test_call_that_kills_its_worker_is_given_up(service, flaky, move_clock):
         "It may be what kills the process."
     )
     assert Call.objects.get().attempt == 3
+
+
+def test_worker_that_vanishes_while_it_gives_up_a_call(service, flaky, move_clock, monkeypatch):
+    """The next one gives it up too: it is not started a fourth time."""
+    execution_id = service.start_execution("await flaky()", ["flaky"])
+    advance(execution_id)
+    for _ in range(3):
+        lose("flaky")
+        move_clock(61)
+    with monkeypatch.context() as patch:
+        patch.setattr(claim, "_give_up", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            operations.claim_calls(["flaky"], ["default"], 1, using="default")
+    move_clock(61)
+    assert operations.claim_calls(["flaky"], ["default"], 1, using="default") == []
+    work()
+    assert "its worker vanished 3 times in a row" in Execution.objects.get().error_message
+    call = Call.objects.get()
+    assert (call.attempt, call.losses) == (3, 3)
+    assert list(Attempt.objects.values_list("number", "outcome")) == [
+        (1, "lost"),
+        (2, "lost"),
+        (3, "lost"),
+    ]
 
 
 def test_losses_must_be_in_a_row(service, flaky, move_clock):

@@ -74,6 +74,8 @@ def test_attempt_that_overran_is_retried_and_its_answer_refused(service, registe
     )
     move_clock(21)
     assert operations.settle_overdue(5, using="default") == 1
+    # The workflow has no turn to run for it.
+    assert Execution.objects.get().due_at is None
     with pytest.raises(LeaseLost, match="it timed out, or another has begun"):
         operations.settle_attempt(claimed, Answer('"late"'), using="default")
     work()

@@ -29,8 +29,17 @@ _TRIGGERS = {
         """CREATE TRIGGER born_settled AFTER INSERT ON durable_monty_call FOR EACH ROW
            WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION note_settlement()""",
     ],
+    "mysql": [
+        "CREATE TABLE settlement (call_id bigint)",
+        """CREATE TRIGGER settled AFTER UPDATE ON durable_monty_call FOR EACH ROW
+           INSERT INTO settlement SELECT NEW.id FROM DUAL
+           WHERE NEW.finished_at IS NOT NULL AND (
+               OLD.finished_at IS NULL OR NEW.status != OLD.status
+               OR NOT NEW.result <=> OLD.result)""",
+        """CREATE TRIGGER born_settled AFTER INSERT ON durable_monty_call FOR EACH ROW
+           INSERT INTO settlement SELECT NEW.id FROM DUAL WHERE NEW.finished_at IS NOT NULL""",
+    ],
 }
-TEMPLATE = "durable_monty_crash_template"
 
 
 def make_template(directory):
@@ -40,7 +49,7 @@ def make_template(directory):
         with connection.cursor() as cursor:
             cursor.execute("VACUUM INTO %s", [name])
     else:
-        name = TEMPLATE
+        name = f"{connection.settings_dict['NAME']}_template"
         clone(connection.settings_dict["NAME"], name)
     with renamed(name), connection.cursor() as cursor:
         for statement in _TRIGGERS[connection.vendor]:
@@ -80,15 +89,23 @@ def renamed(name):
 
 
 def clone(template, name):
+    quoted = connection.ops.quote_name(template)
+    create(name, f"TEMPLATE {quoted}" if connection.vendor == "postgresql" else "")
+    if connection.vendor == "mysql":
+        connection.creation._clone_db(template, name)
+
+
+def create(name, options=""):
     drop(name)
     connection.close()
     with connection._nodb_cursor() as cursor:
-        cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        cursor.execute(f"CREATE DATABASE {connection.ops.quote_name(name)} {options}")
 
 
 def drop(name):
+    force = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
     with connection._nodb_cursor() as cursor:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        cursor.execute(f"DROP DATABASE IF EXISTS {connection.ops.quote_name(name)}{force}")
 
 
 def settlements():

@@ -348,7 +348,6 @@ class Oracle:
                 call.end_attempt("timed_out")
                 if may_retry:
                     self._settle_or_retry(call, answer)
-                    self._wake(call.execution)  # also for a retry: one statement wakes them all
                 else:
                     self._settle(call, answer)
 

@@ -12,7 +12,7 @@ from django.db import connection
 
 from tests.processes import database_url
 from tests.proof.crashing import KILLED
-from tests.proof.databases import TEMPLATE, drop, make_template, renamed
+from tests.proof.databases import drop, make_template, renamed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def template(tmp_path, transactional_db):
     name = make_template(tmp_path)
     yield name
-    if name == TEMPLATE:
+    if connection.vendor != "sqlite":
         drop(name)
 
 

@@ -1,0 +1,85 @@
+"""One run, from the empty database to the report."""
+
+import math
+import random
+import time
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+from tests.chaos.disturbances import Disturbances
+from tests.chaos.load import Load
+from tests.chaos.verdict import judge
+from tests.chaos.workers import Worker
+
+# Seconds without a finished workflow: first it gets quiet, then the rest counts as lost.
+_QUIET_AFTER = 60.0
+_LOST_AFTER = 120.0
+_DRAIN_PATIENCE = 40.0
+
+
+def run(options, directory, clocks, cluster):
+    call_command("migrate", "--run-syncdb", verbosity=0)
+    workers = []
+    try:
+        for number in range(options.workers):
+            clock = clocks.get(f"worker {number}") or clocks["machine"]
+            workers.append(Worker(number, options.executor, directory, clock))
+        disturbances = Disturbances(
+            random.Random(options.seed),
+            workers,
+            settings.LEASE,
+            cluster=cluster,
+            clocks=clocks,
+        )
+        began = time.monotonic()
+        load = Load()
+        _disturb(options, workers, disturbances, load)
+        seconds = time.monotonic() - began
+        for worker in workers:
+            worker.drain(_DRAIN_PATIENCE)
+        verdict = judge(load.started, settings.CHAOS_NOTES)
+    finally:
+        for worker in workers:
+            worker.process.end()
+        connection.close()
+    if orphans := sum(worker.orphans for worker in workers):
+        verdict.wrong.append(f"{orphans} orphans")
+    verdict.wrong += [what for worker in workers for what in worker.wrong]
+    return {
+        "database": connection.vendor,
+        "executor": options.executor,
+        "seed": options.seed,
+        "seconds": round(seconds),
+        "workflows": load.started,
+        "runworkers begun": sum(worker.begun for worker in workers),
+        "of these without a database": sum(worker.not_started for worker in workers),
+        **verdict.figures,
+        "disturbances in all": disturbances.counts.total(),
+        "disturbances": dict(disturbances.counts),
+        "wrong": verdict.wrong,
+    }
+
+
+def _disturb(options, workers, disturbances, load):
+    began = progressed_at = time.monotonic()
+    finished = 0
+    while True:
+        now = time.monotonic()
+        limit = math.inf if now - began < options.seconds else options.workflows
+        if load.started >= limit and not load.running:
+            break
+        load.go_on(limit)
+        if load.finished != finished:
+            finished, progressed_at = load.finished, now
+        for worker in workers:
+            worker.revive()
+        if now - progressed_at > _LOST_AFTER:
+            break
+        if load.started < limit and now - progressed_at < _QUIET_AFTER:
+            disturbances.go_on()
+        else:
+            disturbances.end()  # the last ones may end in peace
+        time.sleep(0.05)
+    disturbances.end()

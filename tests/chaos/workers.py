@@ -1,0 +1,80 @@
+"""The `runworker` processes. Where one has ended, with all that it started, the next is begun."""
+
+import signal
+import time
+
+from tests.processes import Process, is_forked, members, stat_of
+
+# Seconds after its main process by which a tree must be gone.
+_ORPHAN_PATIENCE = 10.0
+# Drained, or drained with running calls cut off, or so new that it knew no signals yet.
+_GOOD_CODES = {0, 3, -signal.SIGTERM}
+
+
+class Worker:
+    """A place for one `runworker` after another, on a machine that has this clock."""
+
+    def __init__(self, number, executor, directory, clock):
+        self.number, self.executor, self.directory, self.clock = number, executor, directory, clock
+        self.begun, self.not_started, self.orphans = 0, 0, 0
+        self.wrong = []
+        self._start()
+
+    def _start(self):
+        self._died_at = None
+        self.process = Process(
+            self.directory / f"runworker-{self.number}-{self.begun}.log",
+            "runworker",
+            f"--executor={self.executor}",
+            "--workers=2",
+            env=self.clock.environment,
+        )
+        self.begun += 1
+
+    @property
+    def pids(self):
+        return members(self.process.pid)
+
+    def role(self, pid):
+        if pid == self.process.pid:
+            return "main"
+        if not is_forked(pid):
+            return "sandbox"
+        for role in ("worker", "pusher", "monitor"):
+            if pid in self.process.pids(role):
+                return role
+        stat = stat_of(pid)
+        return "sentinel" if stat and stat[1] == self.process.pid else "starting"
+
+    def revive(self):
+        if self.process.popen.poll() is None:
+            return
+        if left := self.pids:
+            self._died_at = self._died_at or time.monotonic()
+            stopped = any((stat := stat_of(pid)) and stat[0] == "T" for pid in left)
+            if stopped or time.monotonic() - self._died_at < _ORPHAN_PATIENCE:
+                return
+            self.orphans += len(left)
+            self.process.end()
+        self._note_end()
+        self._start()
+
+    def _note_end(self):
+        """Only what was killed may end, or not have begun: it needs a database for that."""
+        code, log = self.process.popen.returncode, self.process.log.read_text()
+        if code == -signal.SIGKILL:
+            return
+        if "worker started" in log:
+            self.wrong.append(f"a worker ended with {code}:\n{self.process.tail()}")
+        self.not_started += 1
+
+    def drain(self, patience):
+        """SIGTERM, unless it was killed a moment ago. What is left are orphans."""
+        ended_before = self.process.popen.poll() is not None
+        self.process.popen.terminate()
+        deadline = time.monotonic() + patience
+        while (self.process.popen.poll() is None or self.pids) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.orphans += len(self.pids)
+        if not ended_before and (code := self.process.popen.poll()) not in _GOOD_CODES:
+            self.wrong.append(f"a worker that was to drain ended with {code}")
