@@ -1,0 +1,47 @@
+from django.core.management import call_command
+from django.db import connections
+
+from durable_monty import OrchestratorService, codec
+from durable_monty.models import Execution
+from durable_monty.models.execution import UNFINISHED
+from tests.benchmarks.engines import QueueEngine
+
+
+class DurableMonty(QueueEngine):
+    name = "durable_monty"
+    distributions = ("django", "pydantic-monty")
+    ready = "worker started"
+
+    def __init__(self, options, database):
+        super().__init__(options)
+        self.database = database
+        self.service = OrchestratorService()
+
+    def create(self):
+        self.disconnect()
+        self.database.create()
+        call_command("migrate", verbosity=0)
+
+    def drop(self):
+        self.disconnect()
+        super().drop()
+
+    def command(self):
+        return ["manage.py", "runworker", "--executor", self.options.executor]
+
+    def submit(self, workload, n):
+        return [self.service.start_execution(workload.source, ["step"]) for _ in range(n)]
+
+    def is_idle(self):
+        return not Execution.objects.filter(status__in=UNFINISHED).exists()
+
+    def is_finished(self, handle):
+        return Execution.objects.filter(pk=handle, finished_at__isnull=False).exists()
+
+    def outputs(self, handles):
+        found = dict(Execution.objects.filter(pk__in=handles).values_list("pk", "output"))
+        outputs = {str(pk): output for pk, output in found.items()}
+        return [codec.decode(outputs[handle]) if outputs[handle] else None for handle in handles]
+
+    def disconnect(self):
+        connections.close_all()
