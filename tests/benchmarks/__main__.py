@@ -26,6 +26,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -64,6 +65,8 @@ def parser():
 
 def main():
     arguments = parser().parse_args()
+    # Whatever ends it, its workers and databases go too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="durable_monty_benchmark_") as folder:
         options = Options(
             executor=arguments.executor,
@@ -109,6 +112,7 @@ def engines_of(options, peer):
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
         "DATABASE_URL": database.url,
+        "BENCHMARK_REDIS_URL": options.redis_url,
     }
     their_class = None
     if peer != "none":

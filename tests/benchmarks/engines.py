@@ -42,6 +42,11 @@ class Engine(ABC):
         self.options = options
         self.finished = 0
 
+    @classmethod
+    def settings(cls, options: Options) -> dict[str, str]:
+        """What must be in the environment before Django is set up."""
+        return {}
+
     @abstractmethod
     def create(self) -> None:
         """Empty tables."""

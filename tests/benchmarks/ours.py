@@ -29,6 +29,9 @@ class DurableMonty(QueueEngine):
     def command(self):
         return ["manage.py", "runworker", "--executor", self.options.executor]
 
+    def environment(self):
+        return {"BENCHMARK_PEER_URL": ""}
+
     def submit(self, workload, n):
         return [self.service.start_execution(workload.source, ["step"]) for _ in range(n)]
 
