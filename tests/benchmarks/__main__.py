@@ -31,7 +31,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import databases, report
+from tests.benchmarks import report
 from tests.benchmarks.engines import Options
 from tests.benchmarks.measure import measure
 from tests.benchmarks.workloads import WORKLOADS
@@ -39,44 +39,49 @@ from tests.benchmarks.workloads import WORKLOADS
 PEERS = ("dbos", "absurd", "celery", "django_q2")
 
 
-def parser():
+def new_parser(module, description):
+    """With the options that all benchmarks have."""
     new = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks",
-        description=__doc__,
+        prog=f"python -m {module}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    new.add_argument("--workload", choices=[*WORKLOADS, "all"], default="all")
     new.add_argument("--executor", choices=["local", "django_q"], default="local")
-    new.add_argument("--n", type=int, help="Workflows at a time, instead of each workload's own.")
     new.add_argument("--rounds", type=int, default=5)
-    new.add_argument("--latency", action="store_true", help="Measure the latency too.")
-    new.add_argument("--workers", type=int, default=1, help="How many runworkers; of a peer too.")
-    new.add_argument("--peer", choices=[*PEERS, "none"], default="none")
     new.add_argument(
         "--database-url",
         default="",
-        help="Databases are made and dropped beside this one, which is not touched itself. "
+        help="Databases are made and dropped beside this one, which itself is not touched. "
         "Default: SQLite, in a temporary folder.",
     )
-    new.add_argument("--redis-url", default="redis://127.0.0.1:6379/9", help="For celery.")
     new.add_argument("--json", action="store_true")
+    return new
+
+
+def parser():
+    new = new_parser("tests.benchmarks", __doc__)
+    new.add_argument("--workload", choices=[*WORKLOADS, "all"], default="all")
+    new.add_argument("--n", type=int, help="Workflows at a time, instead of each workload's own.")
+    new.add_argument("--latency", action="store_true", help="Measure the latency too.")
+    new.add_argument("--workers", type=int, default=1, help="How many runworkers; of a peer too.")
+    new.add_argument("--peer", choices=[*PEERS, "none"], default="none")
+    new.add_argument("--redis-url", default="redis://127.0.0.1:6379/9", help="For celery.")
     return new
 
 
 def main():
     arguments = parser().parse_args()
-    # Whatever ends it, its workers and databases go too.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    until_terminated()
     with tempfile.TemporaryDirectory(prefix="durable_monty_benchmark_") as folder:
         options = Options(
-            executor=arguments.executor,
-            workers=arguments.workers,
-            database_url=arguments.database_url,
-            redis_url=arguments.redis_url,
-            folder=Path(folder),
+            arguments.executor,
+            arguments.workers,
+            arguments.database_url,
+            Path(folder),
+            arguments.redis_url,
         )
-        results = run(arguments, engines_of(options, arguments.peer))
-    print(json.dumps(results, indent=2) if arguments.json else results_text(results))
+        found = run(arguments, engines_of(options, arguments.peer))
+    print(json.dumps(found, indent=2) if arguments.json else report.as_text(**found))
 
 
 def run(arguments, engines):
@@ -87,51 +92,48 @@ def run(arguments, engines):
             engine.create()
         for name in names:
             able = [engine for engine in engines if name in engine.workloads]
-            workload = WORKLOADS[name]
-            results += measure(
-                able,
-                workload,
-                arguments.n or workload.n,
-                arguments.rounds,
-                arguments.latency,
-            )
-        where = report.machine(engines)
+            n = arguments.n or WORKLOADS[name].n
+            results += measure(able, WORKLOADS[name], n, arguments.rounds, arguments.latency)
+        return {"where": report.machine(engines), "workloads": report.as_data(results)}
     finally:
         for engine in engines:
             engine.drop()
-    return {"where": where, "workloads": report.as_data(results)}
-
-
-def results_text(results):
-    return report.as_text(results["workloads"], results["where"])
 
 
 def engines_of(options, peer):
-    """Ours and the peer, after Django has been set up for both."""
-    database = databases.own_database(options.database_url, "durable_monty", options.folder)
+    their_class = _peer_class(options, peer) if peer != "none" else None
+    set_up(options, their_class.settings(options) if their_class else {})
+    from tests.benchmarks.ours import DurableMonty
+
+    return [DurableMonty(options), *([their_class(options)] if their_class else [])]
+
+
+def _peer_class(options, peer):
+    os.environ["BENCHMARK_REDIS_URL"] = options.redis_url
+    try:
+        return importlib.import_module(f"tests.benchmarks.peers.{peer}").Peer
+    except ModuleNotFoundError as exc:
+        raise SystemExit(
+            f"{exc}. Peers need a dependency group: "
+            "uv run --group benchmarks python -m tests.benchmarks ..."
+        ) from exc
+
+
+def set_up(options, environment=None):
+    """Django, for this process and those that it starts."""
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
-        "DATABASE_URL": database.url,
-        "BENCHMARK_REDIS_URL": options.redis_url,
+        "DATABASE_URL": options.database_url,
+        **(environment or {}),
     }
-    their_class = None
-    if peer != "none":
-        try:
-            module = importlib.import_module(f"tests.benchmarks.peers.{peer}")
-        except ModuleNotFoundError as exc:
-            raise SystemExit(
-                f"{exc}. Peers need a dependency group: "
-                "uv run --group benchmarks python -m tests.benchmarks ..."
-            ) from exc
-        their_class = module.Peer
-        os.environ |= their_class.settings(options)
     import django
 
     django.setup()
-    from tests.benchmarks.ours import DurableMonty
 
-    ours = DurableMonty(options, database)
-    return [ours, their_class(options)] if their_class else [ours]
+
+def until_terminated():
+    """Whatever ends it, its workers and databases go too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 if __name__ == "__main__":

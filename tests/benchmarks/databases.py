@@ -75,6 +75,7 @@ class SQLite:
 
     def __init__(self, path: Path):
         self.path = path
+        self.name = str(path)
         self.url = f"sqlite:///{path}"
 
     def create(self):

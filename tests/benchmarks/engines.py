@@ -21,8 +21,8 @@ class Options:
     executor: str
     workers: int
     database_url: str
-    redis_url: str
     folder: Path
+    redis_url: str = ""
 
 
 class WrongOutput(Exception):

@@ -1,10 +1,16 @@
+from uuid import UUID
+
 from django.core.management import call_command
 from django.db import connections
 
 from durable_monty import OrchestratorService, codec
 from durable_monty.models import Execution
 from durable_monty.models.execution import UNFINISHED
+from tests.benchmarks.databases import own_database
 from tests.benchmarks.engines import QueueEngine
+
+# Those that `flat` makes have ids up to it, real ones begin with their time.
+LAST_SLEEPER = UUID(int=1 << 64)
 
 
 class DurableMonty(QueueEngine):
@@ -12,13 +18,18 @@ class DurableMonty(QueueEngine):
     distributions = ("django", "pydantic-monty")
     ready = "worker started"
 
-    def __init__(self, options, database):
+    def __init__(self, options, suffix=name):
         super().__init__(options)
-        self.database = database
+        self.database = own_database(options.database_url, suffix, options.folder)
         self.service = OrchestratorService()
 
-    def create(self):
+    def use(self):
+        """Makes its database the one of this process."""
         self.disconnect()
+        connections["default"].settings_dict["NAME"] = self.database.name
+
+    def create(self):
+        self.use()
         self.database.create()
         call_command("migrate", verbosity=0)
 
@@ -30,13 +41,14 @@ class DurableMonty(QueueEngine):
         return ["manage.py", "runworker", "--executor", self.options.executor]
 
     def environment(self):
-        return {"BENCHMARK_PEER_URL": ""}
+        return {"DATABASE_URL": self.database.url, "BENCHMARK_PEER_URL": ""}
 
     def submit(self, workload, n):
         return [self.service.start_execution(workload.source, ["step"]) for _ in range(n)]
 
     def is_idle(self):
-        return not Execution.objects.filter(status__in=UNFINISHED).exists()
+        awake = Execution.objects.filter(status__in=UNFINISHED, pk__gt=LAST_SLEEPER)
+        return not awake.exists()
 
     def is_finished(self, handle):
         return Execution.objects.filter(pk=handle, finished_at__isnull=False).exists()

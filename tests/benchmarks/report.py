@@ -40,9 +40,9 @@ def as_data(results):
     ]
 
 
-def as_text(data, where):
+def as_text(where, workloads):
     lines = [", ".join(f"{name} {value}" for name, value in where.items()), ""]
-    for group in data:
+    for group in workloads:
         lines += _table(group)
         lines.append("")
     return "\n".join(lines)

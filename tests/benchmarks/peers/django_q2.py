@@ -14,6 +14,7 @@ class Peer(QueueEngine):
     name = "django_q2"
     workloads = frozenset({"W1"})
     distributions = ("django-q2",)
+    ready = ""  # it says nothing at this log level; the first drain waits for it
 
     def __init__(self, options):
         super().__init__(options)
