@@ -32,6 +32,7 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks import report
+from tests.benchmarks.databases import measurable
 from tests.benchmarks.engines import Options
 from tests.benchmarks.measure import measure
 from tests.benchmarks.workloads import WORKLOADS
@@ -50,6 +51,7 @@ def new_parser(module, description):
     new.add_argument("--rounds", type=int, default=5)
     new.add_argument(
         "--database-url",
+        type=measurable,
         default="",
         help="Databases are made and dropped beside this one, which itself is not touched. "
         "Default: SQLite, in a temporary folder.",

@@ -2,22 +2,29 @@
 
 import sqlite3
 import time
+from argparse import ArgumentTypeError
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 
+_POSTGRESQL = {"postgres", "postgresql"}
+_SQLITE = {"", "sqlite"}
+
+
+def measurable(url):
+    """For argparse: the URL, if databases of its kind can be measured."""
+    scheme = urlsplit(url).scheme
+    if scheme in _POSTGRESQL or scheme in _SQLITE:
+        return url
+    raise ArgumentTypeError(f"{scheme} is not measured, PostgreSQL and SQLite are.")
+
 
 def own_database(url, engine, folder):
-    """`url`: of a PostgreSQL or SQLite database; "" is SQLite in `folder`."""
-    match urlsplit(url).scheme:
-        case "" | "sqlite":
-            return SQLite(folder / f"{engine}.sqlite3")
-        case "postgres" | "postgresql":
-            return PostgreSQL(url, engine)
-        case scheme:
-            raise SystemExit(f"--database-url: {scheme} is not measured, PostgreSQL and SQLite are.")
+    if urlsplit(url).scheme in _POSTGRESQL:
+        return PostgreSQL(url, engine)
+    return SQLite(folder / f"{engine}.sqlite3")
 
 
 class PostgreSQL:

@@ -1,9 +1,9 @@
 """Whether a step costs the same whatever the journal and the tables hold.
 
-  history   one execution makes 10,000 calls, one after another: the seconds of its last 1,000
-            against those of its first 1,000.
-  sleepers  W1 drained (see `python -m tests.benchmarks --help`) with 1,000,000 executions in the
-            table that sleep for a week, against W1 with an empty one, in turn."""
+history   one execution makes 10,000 calls, one after another: the seconds of its last 1,000
+          against those of its first 1,000.
+sleepers  W1 drained (see `python -m tests.benchmarks --help`) with 1,000,000 executions in the
+          table that sleep for a week, against W1 with an empty one, in turn."""
 
 import json
 import sys
@@ -147,9 +147,10 @@ def _copying(model):
         if field.column == owner or not field.primary_key
     ]
     values = ["ids.id" if column == owner else f"one.{column}" for column in columns]
+    table = model._meta.db_table
     return (
-        f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) "
-        f"SELECT {', '.join(values)} FROM {model._meta.db_table} AS one, ids WHERE one.{owner} = %s"
+        f"INSERT INTO {table} ({', '.join(columns)}) "
+        f"SELECT {', '.join(values)} FROM {table} AS one, ids WHERE one.{owner} = %s"
     )
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ class Tree:
             raise
 
     def until(self, condition, patience=600.0, interval=0.005):
-        """Waits for a condition and gives how often it looked; `WorkerFailed` if it cannot come."""
+        """Waits for a condition and gives how often it looked. Raises `WorkerFailed`."""
         deadline, looks = time.monotonic() + patience, 1
         while not condition():
             if any(process.poll() is not None for process in self._popen):
@@ -139,10 +140,8 @@ def _answers(log):
 
 
 def _signal(pid, number):
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _sessions():

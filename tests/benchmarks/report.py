@@ -23,7 +23,7 @@ def machine(engines):
 
 
 def as_data(results):
-    """For each workload the figures of each engine, and what the first is in terms of the second."""
+    """For each workload the figures of each engine, and how much better the first is."""
     groups = {}
     for result in results:
         groups.setdefault(result.workload, []).append(result)
@@ -69,12 +69,13 @@ def _ratios(group):
     """More than 1 where the first is better."""
     if len(group) < 2:
         return {}
-    ours, peer = (_figures(result) for result in group)
-    return {
-        name: round(ours[name] / peer[name] if name in _MORE_IS_BETTER else peer[name] / ours[name], 2)
-        for name in ours
-        if ours[name] and peer[name]
-    }
+    first, second = (_figures(result) for result in group)
+    ratios = {}
+    for name in first:
+        ours, theirs = first[name], second[name]
+        if ours and theirs:
+            ratios[name] = round(ours / theirs if name in _MORE_IS_BETTER else theirs / ours, 2)
+    return ratios
 
 
 _MORE_IS_BETTER = {"drain", "with submits"}

@@ -11,7 +11,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import dbos
 from dbos import DBOS
 
 from tests.benchmarks import databases
@@ -48,11 +47,11 @@ class Peer(Engine):
         return self.drain(tree, workload, n)
 
     def latencies(self, tree, workload, count):
-        (answer, *_others) = answers = tree.ask(
-            [["look", workload.name, 0 if number else count] for number in range(self.options.workers)]
-        )
+        # By the first process; the others are idle.
+        counts = [count] + [0] * (self.options.workers - 1)
+        answers = tree.ask([["look", workload.name, count] for count in counts])
         self._check(workload, answers, count)
-        return answer["latencies"]
+        return answers[0]["latencies"]
 
     def transactions(self, workload, n):
         before = self.database.commits()
@@ -128,12 +127,13 @@ def look(name, count):
 
 
 def work(url):
-    DBOS(config={
+    config = {
         "name": "benchmark",
         "system_database_url": url.replace("postgresql://", "postgresql+psycopg://"),
         "application_version": "1",
         "log_level": "ERROR",
-    })
+    }
+    DBOS(config=config)
     DBOS.launch()
     print("ready", flush=True)
     for line in sys.stdin:
