@@ -84,6 +84,6 @@ drain, steps/s                                           250   125  2.00x
 with submits, steps/s                                    125   250  0.50x
 latency p50 ms                                           2.0   4.0  2.00x
 latency p95 ms                                           2.9   4.0  1.38x
-transactions per workflow                                  -   7.0       \x20
+transactions per workflow                                  -   7.0
 bytes per workflow                                       100   300  3.00x
 """
