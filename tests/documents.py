@@ -131,11 +131,17 @@ def check_command(line):
     """Whether a line of a shell block would find its command and take its options."""
     program, *arguments = shlex.split(line, comments=True)
     if program == "uv" and arguments[0] == "run":
-        program, *arguments = arguments[1:]
+        with_group = arguments[1] == "--group"
+        program, *arguments = arguments[3 if with_group else 1 :]
     if program.startswith("python") and arguments[0] == "manage.py":
         _script, command, *options = arguments
         app = get_commands()[command]
         load_command_class(app, command).create_parser("manage.py", command).parse_args(options)
+        return
+    if program == "python" and arguments[0] == "-m":
+        name = arguments[1]
+        name = name if name.endswith("flat") else f"{name}.__main__"
+        importlib.import_module(name).parser().parse_args(arguments[2:])
         return
     assert program in ("pip", "pytest"), f"{line!r} is not checked by anything"
 

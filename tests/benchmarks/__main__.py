@@ -20,6 +20,7 @@ What is counted
 What is not: the work of the functions (they add 1), networks, a second machine, the time that
 workers take to start.
 
+Run it on a machine that does nothing else: `load` tells what it did before. Ratios suffer least.
 Peers are driven in the fastest way that their documentation has; their modules say which."""
 
 import argparse
@@ -88,7 +89,7 @@ def main():
 
 def run(arguments, engines):
     names = list(WORKLOADS) if arguments.workload == "all" else [arguments.workload]
-    results = []
+    results, load = [], round(os.getloadavg()[0], 1)
     try:
         for engine in engines:
             engine.create()
@@ -96,7 +97,7 @@ def run(arguments, engines):
             able = [engine for engine in engines if name in engine.workloads]
             n = arguments.n or WORKLOADS[name].n
             results += measure(able, WORKLOADS[name], n, arguments.rounds, arguments.latency)
-        return {"where": report.machine(engines), "workloads": report.as_data(results)}
+        return {"where": report.machine(engines, load), "workloads": report.as_data(results)}
     finally:
         for engine in engines:
             engine.drop()

@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.benchmarks.workloads import WORKLOADS
 
 
-def machine(engines):
-    """Where it ran, and with what."""
+def machine(engines, load):
+    """Where it ran, and with what; `load`: of the machine before."""
     versions = {}
     for engine in engines:
         versions |= engine.versions()
@@ -16,7 +16,8 @@ def machine(engines):
             versions["database"] = engine.database.version()
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count(),
+        "load": load,
         "python": platform.python_version(),
         **versions,
     }
