@@ -10,7 +10,7 @@ What is counted
   with submits  the same from the first submit on, with the workers running. One process submits,
                 one workflow a transaction.
   latency       from before a submit until the workflow is known to be finished, when nothing else
-                runs. A short query each 0.3 ms asks for it.
+                runs. A short query each 0.5 ms asks for it.
   transactions  committed ones of the database while a backlog is drained, with the start and the
                 end of the workers, without submitting (PostgreSQL only).
   bytes         of all tables and indexes after VACUUM FULL, for each finished workflow. Nothing
@@ -66,7 +66,13 @@ def parser():
     new.add_argument("--workload", choices=[*WORKLOADS, "all"], default="all")
     new.add_argument("--n", type=int, help="Workflows at a time, instead of each workload's own.")
     new.add_argument("--latency", action="store_true", help="Measure the latency too.")
-    new.add_argument("--workers", type=int, default=1, help="How many runworkers; of a peer too.")
+    new.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="How many runworkers, or workers of the peer. With --executor django_q each has a "
+        "cluster of two processes.",
+    )
     new.add_argument("--peer", choices=[*PEERS, "none"], default="none")
     new.add_argument("--redis-url", default="redis://127.0.0.1:6379/9", help="For celery.")
     return new

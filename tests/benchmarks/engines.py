@@ -11,7 +11,9 @@ from pathlib import Path
 from tests.benchmarks.processes import Tree
 from tests.benchmarks.workloads import WORKLOADS
 
+# Seconds: before each look at the latency, and between two looks whether it is finished.
 PAUSE = (0.04, 0.08)
+LOOK = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class QueueEngine(Engine):
             time.sleep(random.uniform(*PAUSE))
             began = time.perf_counter()
             handles = self.submit(workload, 1)
-            tree.until(lambda handles=handles: self.is_finished(handles[0]), interval=0.0003)
+            tree.until(lambda handles=handles: self.is_finished(handles[0]), interval=LOOK)
             found.append(time.perf_counter() - began)
             self._check(workload, handles)
         return found

@@ -45,7 +45,7 @@ class Tree:
             self.kill()
             raise
 
-    def until(self, condition, patience=600.0, interval=0.005):
+    def until(self, condition, patience=600.0, interval=0.01):
         """Waits for a condition and gives how often it looked. Raises `WorkerFailed`."""
         deadline, looks = time.monotonic() + patience, 1
         while not condition():
