@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import re
 import shlex
 import sys
@@ -131,7 +132,8 @@ def check_command(line):
     """Whether a line of a shell block would find its command and take its options."""
     program, *arguments = shlex.split(line, comments=True)
     if program == "uv" and arguments[0] == "run":
-        program, *arguments = arguments[1:]
+        with_group = arguments[1] == "--group"
+        program, *arguments = arguments[3 if with_group else 1 :]
     if program.startswith("python") and arguments[0] == "manage.py":
         _script, command, *options = arguments
         app = get_commands()[command]
@@ -139,7 +141,9 @@ def check_command(line):
         return
     if program == "python" and arguments[0] == "-m":
         _option, module, *options = arguments
-        importlib.import_module(f"{module}.__main__").parser().parse_args(options)
+        found = importlib.util.find_spec(module)
+        name = f"{module}.__main__" if found and found.submodule_search_locations else module
+        importlib.import_module(name).parser().parse_args(options)
         return
     assert program in ("pip", "pytest"), f"{line!r} is not checked by anything"
     for path in arguments if program == "pytest" else ():
