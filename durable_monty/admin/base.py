@@ -14,8 +14,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from durable_monty.admin.counting import CappedPaginator
 from durable_monty.admin.formats import link
-from durable_monty.models.clock import database_now
+from durable_monty.models.clock import database_now, now_of, with_now
 from durable_monty.reads.waiting import Fleet, OpenCalls
 
 _ID_DIGITS = 32
@@ -39,10 +40,11 @@ def page_of(row: Model) -> Page:
 class PageChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         read_only = cast("ReadOnlyAdmin", self.model_admin)
-        self.queryset = self.queryset.defer(*read_only.list_defer)
+        self.queryset = with_now(self.queryset.defer(*read_only.list_defer))
         super().get_results(request)
         rows = list(self.result_list)
-        read_only.share_page(rows)
+        if rows:
+            read_only.share_page(rows, now_of(rows[0]))
         self.result_list = rows
 
 
@@ -51,6 +53,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     actions = None
     list_per_page = 50
+    paginator = CappedPaginator
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     sortable_by = ()
@@ -79,12 +82,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     ) -> Any:
         obj = super().get_object(request, object_id, from_field)
         if obj is not None:
-            self.share_page([obj])
+            self.share_page([obj], database_now(router.db_for_read(self.model)))
         return obj
 
-    def share_page(self, rows: Sequence[Model]) -> None:
-        using = router.db_for_read(self.model)
-        page = self.read_page(rows, using, database_now(using))
+    def share_page(self, rows: Sequence[Model], now: datetime) -> None:
+        page = self.read_page(rows, router.db_for_read(self.model), now)
         for row in rows:
             vars(row)["durable_page"] = page
 

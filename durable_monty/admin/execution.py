@@ -6,16 +6,23 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
-from durable_monty.admin.filters import CreatedFilter, NameFilter
+from durable_monty.admin.filters import (
+    AttentionFilter,
+    AwaitedFunctionFilter,
+    CreatedFilter,
+    ErrorFilter,
+    NameFilter,
+)
 from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
 from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
+from durable_monty.reads.lists import matching
 from durable_monty.reads.times import span
 from durable_monty.reads.waiting import column, fleet, open_calls_of, sentence, whom
 
@@ -40,7 +47,14 @@ class CallRow:
 class ExecutionAdmin(ReadOnlyAdmin):
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
-    list_filter = ["status", NameFilter, CreatedFilter]
+    list_filter = [
+        AttentionFilter,
+        "status",
+        NameFilter,
+        ErrorFilter,
+        AwaitedFunctionFilter,
+        CreatedFilter,
+    ]
     list_select_related = ["program"]
     list_defer = [
         "inputs",
@@ -51,7 +65,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
         "program__functions_json",
     ]
     search_fields = ["id"]
-    search_help_text = _("The whole name or key, or the beginning of an id.")
+    search_help_text = _("The whole name, key or error type, or the beginning of an id.")
     ordering = ["-pk"]
     change_form_template = "admin/durable_monty/execution/change_form.html"
     readonly_fields = [
@@ -79,10 +93,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()
         if term:
-            wanted = Q(name=term) | Q(key=term)
-            if ids := id_range(term):
-                wanted |= Q(pk__range=ids)
-            queryset = queryset.filter(wanted)
+            queryset = matching(queryset, term, id_range(term))
         return queryset, False
 
     def read_page(self, rows: Sequence[Execution], using: str, now: datetime) -> Page:

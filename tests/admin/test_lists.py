@@ -8,9 +8,9 @@ from durable_monty.models import Call, Execution, Program, Snapshot, WorkerProce
 from durable_monty.operations import claim_executions, register_worker, retire_worker
 from tests.admin.pages import list_url, text_of
 
-# Of each list: session and user (2), permissions (2), count, rows, the database's time. Then the
-# workers that are alive, what the executions wait for, the names for the filter.
-QUERIES = {Execution: 10, Call: 8, Snapshot: 7, WorkerProcess: 7, Program: 7}
+# Of each list: session and user (2), permissions (2), count, rows with the database's time. Then
+# the workers that are alive, what the executions wait for, names and errors for the filters.
+QUERIES = {Execution: 9, Call: 7, Snapshot: 6, WorkerProcess: 6, Program: 6}
 
 
 @pytest.fixture
@@ -165,8 +165,10 @@ def test_calls_by_what_they_wait_for(asked, service, viewer, listed):
     assert listed(viewer, Call, "?waiting=sleep") == [sleep]
     assert listed(viewer, Call, "?waiting=nonsense") == [done, sleep, worker, person]
     assert listed(viewer, Call, "?status__exact=completed") == [done]
-    assert listed(viewer, Call, "?kind__exact=timer") == [sleep]
+    assert listed(viewer, Call, "?status__exact=pending") == [sleep, worker, person]
+    assert listed(viewer, Call, "?function=asyncio.sleep") == [sleep]
     assert listed(viewer, Call, "?function=double") == [worker]
+    assert listed(viewer, Call, "?q=double") == [worker]
 
 
 def test_calls_of_an_execution(asked, viewer, listed):
