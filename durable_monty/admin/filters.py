@@ -131,6 +131,7 @@ class ExecutionFilter(admin.SimpleListFilter):
 class NewestFilter(admin.SimpleListFilter):
     """Offers what the newest executions have in `column`, and the value that is asked for."""
 
+    parameter_name: str
     column: str
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:

@@ -10,10 +10,10 @@ from django.db.models import DateTimeField, Model, QuerySet
 from django.db.models.expressions import RawSQL
 
 _NOW = {
-    "postgresql": "statement_timestamp()",
-    "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')",
+    "postgresql": "SELECT statement_timestamp()",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
     # Not CURRENT_TIMESTAMP: that is in the session's time zone.
-    "mysql": "utc_timestamp(6)",
+    "mysql": "SELECT utc_timestamp(6)",
 }
 
 # The one seam through which tests move time; never set outside of them.
@@ -24,7 +24,7 @@ def database_now(using: str) -> datetime:
     """The database's time of this statement, aware, in UTC."""
     connection = connections[using]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_NOW[connection.vendor]}", ())
+        cursor.execute(_NOW[connection.vendor])
         (value,) = cursor.fetchone()
     now: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
     return (now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)) + offset
@@ -32,8 +32,10 @@ def database_now(using: str) -> datetime:
 
 def with_now(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Rows that bring the time of their own statement, for `now_of`."""
-    sql = _NOW[connections[rows.db].vendor]
-    return rows.annotate(database_now=RawSQL(sql, (), DateTimeField()))  # noqa: S611  (constants)
+    sql = _NOW[connections[rows.db].vendor].replace("%", "%%")
+    now = RawSQL(sql, (), DateTimeField())  # noqa: S611  (constants)
+    timed: QuerySet[Any] = rows.annotate(database_now=now)
+    return timed
 
 
 def now_of(row: Model) -> datetime:

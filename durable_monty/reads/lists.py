@@ -12,7 +12,6 @@ from django.db.models import Q, QuerySet
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, WorkerProcess
 from durable_monty.models.call import ENGINE, CallQuerySet
-from durable_monty.models.execution import ExecutionQuerySet
 from durable_monty.sandbox import SLEEP
 
 # What is due for longer than this, nobody does.
@@ -78,7 +77,7 @@ def with_error(executions: QuerySet[Execution], error_type: str) -> QuerySet[Exe
     return executions.filter(_erred(error_type))
 
 
-def matching(executions: ExecutionQuerySet, term: str, ids: Ids | None) -> QuerySet[Execution]:
+def matching(executions: QuerySet[Execution], term: str, ids: Ids | None) -> QuerySet[Execution]:
     """Those with this key, name or error, or with such ids: the first of these that there are.
 
     One after another: "or" would have SQLite read and sort all of them.
