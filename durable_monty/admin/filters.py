@@ -15,9 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from durable_monty.functions import FUNCTION_REGISTRY
-from durable_monty.models import CallStatus, Execution, WorkerProcess
+from durable_monty.models import CallStatus, Execution, WorkerProcess, clock
 from durable_monty.models.call import ENGINE, CallQuerySet
-from durable_monty.models.clock import database_now
 from durable_monty.reads import lists
 from durable_monty.sandbox import SLEEP
 
@@ -43,14 +42,14 @@ class AttentionFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+        now = timezone.now() + clock.offset  # not asked for: some seconds do not matter here
         match self.value():
             case "stuck":
-                return lists.stuck(queryset, database_now(queryset.db))
+                return lists.stuck(queryset, now)
             case "person":
                 return lists.waiting_for_people(queryset)
             case "failed":
-                hour_ago = database_now(queryset.db) - timedelta(hours=1)
-                return lists.failed_since(queryset, hour_ago)
+                return lists.failed_since(queryset, now - timedelta(hours=1))
             case _:
                 return queryset
 
@@ -206,15 +205,15 @@ class AliveFilter(admin.SimpleListFilter):
     ) -> QuerySet[WorkerProcess]:
         if self.value() is None:
             return queryset
-        alive = WorkerProcess.objects.alive(database_now(queryset.db))
+        alive = WorkerProcess.objects.alive(clock.database_now(queryset.db))
         if self.value() == "alive":
             return queryset.filter(pk__in=alive)
         return queryset.exclude(pk__in=alive)
 
 
 def _newest(request: HttpRequest) -> Sequence[dict[str, str]]:
-    """Read once for the filters of a page; a search is spared the query."""
-    if SEARCH_VAR in request.GET:
+    """Read once for the filters of a page; what asks much anyhow is spared the query."""
+    if SEARCH_VAR in request.GET or AttentionFilter.parameter_name in request.GET:
         return ()
     if not hasattr(request, "durable_newest"):
         newest = Execution.objects.order_by("-pk").values("name", "error_type")

@@ -24,17 +24,18 @@ _STUCK = 1_000
 Ids = tuple[uuid.UUID, uuid.UUID]
 
 
-def for_workers(calls: CallQuerySet) -> CallQuerySet:
-    """Open calls that workers run.
+def worker_executors(using: str) -> list[str]:
+    """All but people and the engine. They are named, because an index leads with the executor,
+    and sleeps can be many."""
+    workers = WorkerProcess.objects.using(using).filter(stopped_at=None)
+    names = {DEFAULT_EXECUTOR, *(entry.executor for entry in FUNCTION_REGISTRY.values())}
+    names |= set(workers.order_by().values_list("executor", flat=True).distinct())
+    return sorted(names - {MANUAL_EXECUTOR, ENGINE})
 
-    Their executors are named, and not "all others": an index leads with the executor, and sleeps
-    can be many.
-    """
-    workers = WorkerProcess.objects.using(calls.db).filter(stopped_at=None)
-    executors = {DEFAULT_EXECUTOR, *(entry.executor for entry in FUNCTION_REGISTRY.values())}
-    executors |= set(workers.order_by().values_list("executor", flat=True).distinct())
-    wanted = sorted(executors - {MANUAL_EXECUTOR, ENGINE})
-    return calls.open().functions().filter(executor__in=wanted)
+
+def for_workers(calls: CallQuerySet) -> CallQuerySet:
+    """Open calls that workers run."""
+    return calls.open().functions().filter(executor__in=worker_executors(calls.db))
 
 
 def waiting_for_people(executions: QuerySet[Execution]) -> QuerySet[Execution]:
@@ -56,21 +57,14 @@ def stuck(executions: QuerySet[Execution], now: datetime) -> QuerySet[Execution]
     """Executions and calls that are due and nobody takes, sleeps that are over and nobody ends,
     and executions that a replay mismatch paused."""
     late, using = now - PATIENCE, executions.db
-    everything = Execution.objects.using(using)
-    due = everything.filter(due_at__lte=late).order_by("due_at").values_list("pk")
-    mismatched = everything.filter(status=ExecutionStatus.PAUSED, error_type__gt="")
-    calls = Call.objects.using(using)
-    work = for_workers(calls).filter(due_at__lte=late).order_by("created_at")
-    sleeps = calls.filter(executor=ENGINE, function=SLEEP, due_at__lte=late)
-    found: set[uuid.UUID] = set()
-    for rows in (
-        due,
-        mismatched.order_by("-pk").values_list("pk"),
-        work.values_list("execution_id"),
-        sleeps.order_by("due_at").values_list("execution_id"),
-    ):
-        found.update(pk for (pk,) in rows[:_STUCK])
-    return executions.filter(pk__in=found)
+    mismatched = Q(status=ExecutionStatus.PAUSED, error_type__gt="")
+    found = Execution.objects.using(using).filter(Q(due_at__lte=late) | mismatched)
+    work = Q(executor__in=worker_executors(using), finished_at=None)
+    sleeps = Q(executor=ENGINE, function=SLEEP)
+    calls = Call.objects.using(using).filter(work | sleeps, due_at__lte=late)
+    ids = set(found.order_by().values_list("pk", flat=True)[:_STUCK])
+    ids.update(calls.order_by().values_list("execution_id", flat=True)[:_STUCK])
+    return executions.filter(pk__in=ids)
 
 
 def with_error(executions: QuerySet[Execution], error_type: str) -> QuerySet[Execution]:
