@@ -20,7 +20,7 @@ from durable_monty.admin.filters import (
     ErrorFilter,
     NameFilter,
 )
-from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
+from durable_monty.admin.formats import LONG, badge, block, cut, json_block, moment, name_and_id
 from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.lists import matching
 from durable_monty.reads.times import span
@@ -28,6 +28,8 @@ from durable_monty.reads.waiting import column, fleet, open_calls_of, sentence, 
 
 # Calls in the table of an execution's page; the list of calls has them all.
 _CALLS = 100
+# Characters of an error that the list shows.
+_MESSAGE = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,11 @@ class ExecutionAdmin(ReadOnlyAdmin):
     def state(self, execution: Execution) -> SafeString:
         return badge(execution.status, execution.get_status_display())
 
-    @admin.display(description=_("waits for"))
+    @admin.display(description=_("waits for, or error"))
     def waits_for(self, execution: Execution) -> str:
         page = page_of(execution)
+        if execution.status == ExecutionStatus.FAILED:
+            return cut(f"{execution.error_type}: {execution.error_message}", _MESSAGE)
         calls = page.open_calls.get(execution.pk, ())
         return column(execution, calls, page.fleet, page.now) or "-"
 

@@ -192,7 +192,9 @@ def test_throughput_has_a_table_behind_it(viewer, index, move_clock):
     response = index(viewer)
 
     page = text_of(response)
-    assert "Ended Completed 3 Failed 1 Cancelled 0 2 " in page  # 2: the height of the chart
+    assert (
+        "Ended per 1 min Completed 3 Failed 1 Cancelled 0 2 " in page
+    )  # 2: the height of the chart
     rows = re.findall(r", \d\d:\d\d to \d\d:\d\d (\d+) (\d+) (\d+)", page)
     assert rows == [("1", "1", "0"), ("2", "0", "0")]
     titles = re.findall(r"<title>\w+ \d+, \d\d:\d\d to \d\d:\d\d: (.*?)</title>", body(response))
@@ -215,7 +217,9 @@ def test_spans(viewer, index, move_clock):
     run("1", name="report")
 
     completed = {
-        span: re.search(r"Ended Completed (\d+)", text_of(index(viewer, f"?span={span}")))[1]
+        span: re.search(r"Ended per .*? Completed (\d+)", text_of(index(viewer, f"?span={span}")))[
+            1
+        ]
         for span in ("hour", "day", "week", "nonsense")
     }
 

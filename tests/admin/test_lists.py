@@ -188,7 +188,8 @@ def test_executions_that_failed(viewer, listed, move_clock):
     assert listed(viewer, Execution, "?error=ZeroDivisionError") == [new]
     assert listed(viewer, Execution, "?error=nothing") == []
     assert listed(viewer, Execution, "?q=ZeroDivisionError") == [new]
-    assert listed(viewer, Execution, "?attention=nonsense") != []
+    page = text_of(viewer.get(list_url(Execution, "?attention=failed")))
+    assert "Failed ZeroDivisionError: division by zero just now" in page
 
 
 def test_names_and_errors_are_offered(viewer, service):
