@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.paginator import Paginator
+from django.utils.formats import number_format
 from django.utils.functional import cached_property
 
 from durable_monty.reads.dashboard import COUNT_LIMIT
 
 
 class AtLeast(int):
-    """A number that reads `10000+`."""
+    """A number that reads `10,000+`."""
 
     def __str__(self) -> str:
-        return f"{int(self)}+"
+        if settings.USE_THOUSAND_SEPARATOR:
+            return f"{int(self)}"  # Django goes on to group what it takes for digits
+        return f"{number_format(int(self), force_grouping=True)}+"
 
 
 class CappedPaginator(Paginator):
