@@ -64,8 +64,9 @@ def pages() -> dict[str, str]:
         address = reverse(f"admin:durable_monty_{model}_changelist")
         return {f"{model} {query}".rstrip(): f"{address}{query}" for query in queries}
 
+    last_page = min(200, Execution.objects.count() // 50)
     largest = Execution.objects.get(name="large")
-    some = Execution.objects.order_by("pk")[1000]
+    some = Execution.objects.filter(status="completed").order_by("pk")[100]
     return {
         "dashboard": reverse("admin:app_list", args=["durable_monty"]),
         "dashboard, a day": reverse("admin:app_list", args=["durable_monty"]) + "?span=day",
@@ -73,7 +74,7 @@ def pages() -> dict[str, str]:
         **lists(
             "execution",
             "",
-            "?p=200",
+            f"?p={last_page}",
             *(f"?status__exact={status}" for status in ("completed", "failed", "paused")),
             "?attention=stuck",
             "?attention=person",
@@ -95,7 +96,7 @@ def pages() -> dict[str, str]:
         **lists(
             "call",
             "",
-            "?p=200",
+            f"?p={last_page}",
             "?waiting=person",
             "?waiting=worker",
             "?waiting=sleep",
@@ -116,7 +117,7 @@ def pages() -> dict[str, str]:
             "admin:durable_monty_execution_change", args=[largest.pk]
         ),
         "call's page": reverse(
-            "admin:durable_monty_call_change", args=[Call.objects.order_by("pk")[1000].pk]
+            "admin:durable_monty_call_change", args=[Call.objects.order_by("pk")[100].pk]
         ),
     }
 
