@@ -18,8 +18,7 @@ from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
 from durable_monty.admin.filters import (
-    PERSON,
-    SLEEPING,
+    WAITING,
     CallStatusFilter,
     ExecutionFilter,
     FunctionFilter,
@@ -84,8 +83,8 @@ class CallAdmin(ReadOnlyAdmin):
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         # Who has waited longest comes first; an index has this order.
-        waiting = request.GET.get("waiting")
-        return ["created_at", "pk"] if waiting in (PERSON, SLEEPING) else ["-pk"]
+        waits = request.GET.get("waiting") in WAITING
+        return ["created_at", "pk"] if waits else ["-pk"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -68,7 +68,6 @@ class ExecutionAdmin(ReadOnlyAdmin):
     ]
     search_fields = ["id"]
     search_help_text = _("The whole name, key or error type, or the beginning of an id.")
-    ordering = ["-pk"]
     change_form_template = "admin/durable_monty/execution/change_form.html"
     readonly_fields = [
         "id",
@@ -89,6 +88,12 @@ class ExecutionAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
         return super().get_queryset(request).select_related("program", "worker")
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        # These find some executions among all, by ids: they are sorted. In the order of the key,
+        # the planner may walk along it through all the others.
+        found = {AttentionFilter.parameter_name, AwaitedFunctionFilter.parameter_name}
+        return ["-created_at", "-pk"] if found & request.GET.keys() else ["-pk"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -26,12 +26,12 @@ _Choices = Iterable[tuple[str, Any]]
 _OFFERED = 20
 _NEWEST = 1_000
 
-PERSON, WORKER, SLEEPING = "person", "worker", "sleep"
+WAITING = PERSON, WORKER, SLEEPING = "person", "worker", "sleep"
 STUCK, FAILED = "stuck", "failed"
 
 
 class AttentionFilter(admin.SimpleListFilter):
-    title = _("what needs attention")
+    title = _("what needs attention (at most 1,000)")
     parameter_name = "attention"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
@@ -90,7 +90,7 @@ class FunctionFilter(admin.SimpleListFilter):
 
 
 class AwaitedFunctionFilter(FunctionFilter):
-    title = _("function that it waits for")
+    title = _("function that it waits for (at most 1,000)")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         name = self.value()

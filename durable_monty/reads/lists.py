@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db import connections
 from django.db.models import Q, QuerySet
 
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
@@ -17,10 +15,9 @@ from durable_monty.sandbox import SLEEP
 # What is due for longer than this, nobody does.
 PATIENCE = timedelta(minutes=5)
 
-# Executions that are found by their calls, at most: those that have waited longest. One more than
-# counts go to, so that these say that there are more.
-_FOUND = 10_001
-_STUCK = 1_000
+# Calls by which executions are found, at most. They are read first: joined, the planner may walk
+# along all executions to find those that have waited longest, which are the last.
+FOUND = 1_000
 
 Ids = tuple[uuid.UUID, uuid.UUID]
 
@@ -36,18 +33,32 @@ def worker_executors(using: str) -> list[str]:
 
 def for_workers(calls: CallQuerySet) -> CallQuerySet:
     """Open calls that workers run."""
-    return calls.open().functions().filter(executor__in=worker_executors(calls.db))
-
-
-def waiting_for_people(executions: QuerySet[Execution]) -> QuerySet[Execution]:
-    return executions.filter(
-        pk__in=_of(Call.objects.using(executions.db).waiting_for_people(), executions.db)
+    waiting = calls.open().functions()
+    # Of one executor, which is the rule, an index has them by age; of several they are sorted.
+    found = [name for name in worker_executors(calls.db) if _any_open(name, calls.db)]
+    return (
+        waiting.filter(executor=found[0])
+        if len(found) == 1
+        else waiting.filter(executor__in=found)
     )
 
 
+def waiting_for_people(executions: QuerySet[Execution]) -> QuerySet[Execution]:
+    calls = Call.objects.using(executions.db).waiting_for_people().order_by("created_at")
+    return executions.filter(pk__in=_executions_of(calls))
+
+
 def waiting_for_function(executions: QuerySet[Execution], function: str) -> QuerySet[Execution]:
-    calls = Call.objects.using(executions.db).open().filter(function=function)
-    return executions.filter(pk__in=_of(calls, executions.db))
+    using = executions.db
+    calls = Call.objects.using(using).open().filter(function=function)
+    known = FUNCTION_REGISTRY.get(function)
+    if known is not None and known.executor == MANUAL_EXECUTOR:
+        calls = calls.filter(executor=MANUAL_EXECUTOR).order_by("created_at")
+    else:
+        # What does not wait for people is due, now or later: an index has this by function.
+        executors = [*worker_executors(using), ENGINE]
+        calls = calls.filter(executor__in=executors, due_at__isnull=False).order_by()
+    return executions.filter(pk__in=_executions_of(calls))
 
 
 def failed_since(executions: QuerySet[Execution], moment: datetime) -> QuerySet[Execution]:
@@ -63,8 +74,8 @@ def stuck(executions: QuerySet[Execution], now: datetime) -> QuerySet[Execution]
     work = Q(executor__in=worker_executors(using), finished_at=None)
     sleeps = Q(executor=ENGINE, function=SLEEP)
     calls = Call.objects.using(using).filter(work | sleeps, due_at__lte=late)
-    ids = set(found.order_by().values_list("pk", flat=True)[:_STUCK])
-    ids.update(calls.order_by().values_list("execution_id", flat=True)[:_STUCK])
+    ids = set(found.order_by().values_list("pk", flat=True)[:FOUND])
+    ids |= _executions_of(calls.order_by())
     return executions.filter(pk__in=ids)
 
 
@@ -108,9 +119,9 @@ def _erred(error_type: str) -> Q:
     return Q(error_type=error_type, finished_at__isnull=False, output=None)
 
 
-def _of(calls: CallQuerySet, using: str) -> Any:
-    """The executions of the calls that have waited longest."""
-    found = calls.order_by("created_at").values_list("execution_id", flat=True)[:_FOUND]
-    if connections[using].features.allow_sliced_subqueries_with_in:
-        return found
-    return list(found)
+def _any_open(executor: str, using: str) -> bool:
+    return Call.objects.using(using).filter(executor=executor, finished_at=None).exists()
+
+
+def _executions_of(calls: CallQuerySet) -> set[uuid.UUID]:
+    return set(calls.values_list("execution_id", flat=True)[:FOUND])

@@ -211,11 +211,12 @@ def test_counts_stop_at_a_limit(service, viewer, monkeypatch):
     assert "3 executions" in text_of(viewer.get(list_url(Execution, "?name=few")))
 
 
-def test_who_has_waited_longest_for_a_person_comes_first(asked, viewer, listed):
+def test_who_has_waited_longest_comes_first(asked, viewer, listed):
     first, second = asked(), asked()
-    asked("await double(2)", ["double"])
+    third, fourth = asked("await double(2)", ["double"]), asked("await double(2)", ["double"])
 
     assert listed(viewer, Call, "?waiting=person") == [first, second]
+    assert listed(viewer, Call, "?waiting=worker") == [third, fourth]
 
 
 def test_calls_by_what_they_wait_for(asked, service, viewer, listed):
