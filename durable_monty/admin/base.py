@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -18,6 +18,9 @@ from durable_monty.admin.counting import CappedPaginator
 from durable_monty.admin.formats import link
 from durable_monty.models.clock import database_now, now_of, with_now
 from durable_monty.reads.waiting import Fleet, OpenCalls
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 _ID_DIGITS = 32
 
@@ -61,6 +64,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     list_defer: Sequence[str] = ()
     """Columns that a list does not show, and that can be large."""
+
+    empty_text: str | StrPromise
+    """What to do while there are no rows."""
 
     class Media:
         css = {"all": ["durable_monty/admin.css"]}

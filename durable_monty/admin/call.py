@@ -56,6 +56,7 @@ class CallAdmin(ReadOnlyAdmin):
     list_filter = [WaitingFilter, CallStatusFilter, FunctionFilter, ExecutionFilter]
     list_select_related = ["execution", "worker"]
     list_defer = ["args", "kwargs", "result", "error_message", "error_traceback", "reason"]
+    empty_text = _("None yet. Executions make calls while “manage.py runworker” runs.")
     search_fields = ["execution__id"]
     search_help_text = _(
         "A function, the beginning of an execution's id, or an idempotency key (id:number)."

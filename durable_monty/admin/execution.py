@@ -66,6 +66,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
         "program__source",
         "program__functions_json",
     ]
+    empty_text = _("None yet. OrchestratorService().start_execution(…) starts one.")
     search_fields = ["id"]
     search_help_text = _("The whole name, key or error type, or the beginning of an id.")
     change_form_template = "admin/durable_monty/execution/change_form.html"

@@ -22,6 +22,7 @@ class ProgramAdmin(ReadOnlyAdmin):
     list_display_links = ["short"]
     list_defer = ["source"]
     ordering = ["-pk"]
+    empty_text = _("None yet. Each source that is started is stored here once.")
     search_fields = ["sha256"]
     search_help_text = _("The beginning of a SHA-256.")
     readonly_fields = ["sha256", "calls", "created", "source_block"]

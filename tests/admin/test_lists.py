@@ -288,6 +288,18 @@ def test_snapshots_and_sources(asked, viewer, listed):
     assert listed(viewer, Program, "?q=nonsense") == []
 
 
-def test_empty_lists(viewer):
-    for model in QUERIES:
-        assert viewer.get(list_url(model)).status_code == 200
+def test_empty_lists_say_what_to_do(viewer, asked):
+    for model, what in {
+        Execution: "None yet. OrchestratorService().start_execution(…) starts one.",
+        Call: "None yet. Executions make calls while “manage.py runworker” runs.",
+        Snapshot: "None. Executions have one while they wait.",
+        WorkerProcess: "None yet. Start one with “manage.py runworker”.",
+        Program: "None yet. Each source that is started is stored here once.",
+    }.items():
+        assert what in text_of(viewer.get(list_url(model)))
+
+    asked()
+    page = text_of(viewer.get(list_url(Execution)))
+    assert "None yet" not in page
+    page = text_of(viewer.get(list_url(Execution, "?q=elsewhere")))
+    assert "Nothing fits this search or these filters." in page
