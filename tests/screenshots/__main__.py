@@ -56,7 +56,6 @@ def pages() -> dict[str, tuple[str, str]]:
         "dashboard-dark": ("/admin/durable_monty/", "dark"),
         "executions": (list_url(Execution), "light"),
         "execution": (url_of(asked.execution), "light"),
-        "waiting-calls": (list_url(Call, "?waiting=person"), "light"),
         "complete-call": (url_of(asked), "light"),
     }
 
