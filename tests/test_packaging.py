@@ -72,6 +72,7 @@ def test_the_wheel_holds_what_is_not_python(wheel):
         "durable_monty/executors/EXECUTORS.md",
         "durable_monty/migrations/0001_initial.py",
         "durable_monty/management/commands/runworker.py",
+        "durable_monty/locale/de/LC_MESSAGES/django.mo",
         "durable_monty/static/durable_monty/admin.css",
         "durable_monty/templates/admin/durable_monty/app_index.html",
     ):

@@ -360,3 +360,10 @@ def test_what_a_workflow_cannot_do(what):
     assert execution.status == ExecutionStatus.FAILED
     assert execution.error_message
     assert Execution.objects.count() == 1
+
+
+def test_pictures_exist_and_are_small():
+    names = re.findall(r"example_project/screenshots/[\w-]+\.\w+", README.read_text())
+    shown = {ROOT / name for name in names}
+    assert shown == set((ROOT / "example_project/screenshots").iterdir())
+    assert all(path.stat().st_size < 80 * 1024 for path in shown)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -14,9 +14,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from durable_monty.admin.counting import CappedPaginator
 from durable_monty.admin.formats import link
-from durable_monty.models.clock import database_now
+from durable_monty.models.clock import database_now, now_of, with_now
 from durable_monty.reads.waiting import Fleet, OpenCalls
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 _ID_DIGITS = 32
 
@@ -39,10 +43,11 @@ def page_of(row: Model) -> Page:
 class PageChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         read_only = cast("ReadOnlyAdmin", self.model_admin)
-        self.queryset = self.queryset.defer(*read_only.list_defer)
+        self.queryset = with_now(self.queryset.defer(*read_only.list_defer))
         super().get_results(request)
         rows = list(self.result_list)
-        read_only.share_page(rows)
+        if rows:
+            read_only.share_page(rows, now_of(rows[0]))
         self.result_list = rows
 
 
@@ -51,6 +56,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     actions = None
     list_per_page = 50
+    paginator = CappedPaginator
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     sortable_by = ()
@@ -58,6 +64,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     list_defer: Sequence[str] = ()
     """Columns that a list does not show, and that can be large."""
+
+    empty_text: str | StrPromise
+    """What to do while there are no rows."""
 
     class Media:
         css = {"all": ["durable_monty/admin.css"]}
@@ -79,12 +88,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     ) -> Any:
         obj = super().get_object(request, object_id, from_field)
         if obj is not None:
-            self.share_page([obj])
+            self.share_page([obj], database_now(router.db_for_read(self.model)))
         return obj
 
-    def share_page(self, rows: Sequence[Model]) -> None:
-        using = router.db_for_read(self.model)
-        page = self.read_page(rows, using, database_now(using))
+    def share_page(self, rows: Sequence[Model], now: datetime) -> None:
+        page = self.read_page(rows, router.db_for_read(self.model), now)
         for row in rows:
             vars(row)["durable_page"] = page
 

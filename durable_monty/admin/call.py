@@ -17,7 +17,13 @@ from durable_monty import operations
 from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
-from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
+from durable_monty.admin.filters import (
+    WAITING,
+    CallStatusFilter,
+    ExecutionFilter,
+    FunctionFilter,
+    WaitingFilter,
+)
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
 from durable_monty.admin.forms import AnswerForm, Outcome, form_for
 from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
@@ -47,11 +53,14 @@ _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 class CallAdmin(ReadOnlyAdmin):
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
-    list_filter = [WaitingFilter, FunctionFilter, "status", "kind", ExecutionFilter]
+    list_filter = [WaitingFilter, CallStatusFilter, FunctionFilter, ExecutionFilter]
     list_select_related = ["execution", "worker"]
     list_defer = ["args", "kwargs", "result", "error_message", "error_traceback", "reason"]
+    empty_text = _("None yet. Executions make calls while “manage.py runworker” runs.")
     search_fields = ["execution__id"]
-    search_help_text = _("The beginning of an execution's id, or an idempotency key (id:number).")
+    search_help_text = _(
+        "A function, the beginning of an execution's id, or an idempotency key (id:number)."
+    )
     change_form_template = "admin/durable_monty/call/change_form.html"
     readonly_fields = [
         "state",
@@ -75,7 +84,8 @@ class CallAdmin(ReadOnlyAdmin):
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         # Who has waited longest comes first; an index has this order.
-        return ["created_at", "pk"] if request.GET.get("waiting") == PERSON else ["-pk"]
+        waits = request.GET.get("waiting") in WAITING
+        return ["created_at", "pk"] if waits else ["-pk"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -83,7 +93,8 @@ class CallAdmin(ReadOnlyAdmin):
         execution_id, _colon, number = search_term.strip().partition(":")
         if execution_id:
             ids = id_range(execution_id)
-            queryset = queryset.filter(execution__id__range=ids) if ids else queryset.none()
+            wanted = {"execution__id__range": ids} if ids else {"function": execution_id}
+            queryset = queryset.filter(**wanted)
         if number:
             queryset = queryset.filter(call_id=number) if number.isdecimal() else queryset.none()
         return queryset, False

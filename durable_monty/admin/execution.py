@@ -6,21 +6,30 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
-from durable_monty.admin.filters import CreatedFilter, NameFilter
-from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
+from durable_monty.admin.filters import (
+    AttentionFilter,
+    AwaitedFunctionFilter,
+    CreatedFilter,
+    ErrorFilter,
+    NameFilter,
+)
+from durable_monty.admin.formats import LONG, badge, block, cut, json_block, moment, name_and_id
 from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
+from durable_monty.reads.lists import matching
 from durable_monty.reads.times import span
 from durable_monty.reads.waiting import column, fleet, open_calls_of, sentence, whom
 
 # Calls in the table of an execution's page; the list of calls has them all.
 _CALLS = 100
+# Characters of an error that the list shows.
+_MESSAGE = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,14 @@ class CallRow:
 class ExecutionAdmin(ReadOnlyAdmin):
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
-    list_filter = ["status", NameFilter, CreatedFilter]
+    list_filter = [
+        AttentionFilter,
+        "status",
+        NameFilter,
+        ErrorFilter,
+        AwaitedFunctionFilter,
+        CreatedFilter,
+    ]
     list_select_related = ["program"]
     list_defer = [
         "inputs",
@@ -50,9 +66,9 @@ class ExecutionAdmin(ReadOnlyAdmin):
         "program__source",
         "program__functions_json",
     ]
+    empty_text = _("None yet. OrchestratorService().start_execution(…) starts one.")
     search_fields = ["id"]
-    search_help_text = _("The whole name or key, or the beginning of an id.")
-    ordering = ["-pk"]
+    search_help_text = _("The whole name, key or error type, or the beginning of an id.")
     change_form_template = "admin/durable_monty/execution/change_form.html"
     readonly_fields = [
         "id",
@@ -74,15 +90,18 @@ class ExecutionAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
         return super().get_queryset(request).select_related("program", "worker")
 
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        # These find some executions among all, by ids: they are sorted. In the order of the key,
+        # the planner may walk along it through all the others.
+        found = {AttentionFilter.parameter_name, AwaitedFunctionFilter.parameter_name}
+        return ["-created_at", "-pk"] if found & request.GET.keys() else ["-pk"]
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()
         if term:
-            wanted = Q(name=term) | Q(key=term)
-            if ids := id_range(term):
-                wanted |= Q(pk__range=ids)
-            queryset = queryset.filter(wanted)
+            queryset = matching(queryset, term, id_range(term))
         return queryset, False
 
     def read_page(self, rows: Sequence[Execution], using: str, now: datetime) -> Page:
@@ -133,9 +152,11 @@ class ExecutionAdmin(ReadOnlyAdmin):
     def state(self, execution: Execution) -> SafeString:
         return badge(execution.status, execution.get_status_display())
 
-    @admin.display(description=_("waits for"))
+    @admin.display(description=_("waits for, or error"))
     def waits_for(self, execution: Execution) -> str:
         page = page_of(execution)
+        if execution.status == ExecutionStatus.FAILED:
+            return cut(f"{execution.error_type}: {execution.error_message}", _MESSAGE)
         calls = page.open_calls.get(execution.pk, ())
         return column(execution, calls, page.fleet, page.now) or "-"
 

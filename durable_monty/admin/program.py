@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -9,6 +13,8 @@ from durable_monty.admin.base import ReadOnlyAdmin, page_of
 from durable_monty.admin.formats import LONG, block, moment
 from durable_monty.models import Program
 
+_DIGITS = 64
+
 
 @admin.register(Program)
 class ProgramAdmin(ReadOnlyAdmin):
@@ -16,10 +22,20 @@ class ProgramAdmin(ReadOnlyAdmin):
     list_display_links = ["short"]
     list_defer = ["source"]
     ordering = ["-pk"]
-    search_fields = ["sha256__startswith"]
+    empty_text = _("None yet. Each source that is started is stored here once.")
+    search_fields = ["sha256"]
     search_help_text = _("The beginning of a SHA-256.")
     readonly_fields = ["sha256", "calls", "created", "source_block"]
     fields = tuple(readonly_fields)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        # A range, because SQLite has no index for LIKE.
+        if term := search_term.strip().lower():
+            first, last = term.ljust(_DIGITS, "0"), term.ljust(_DIGITS, "f")
+            queryset = queryset.filter(sha256__range=(first, last))
+        return queryset, False
 
     @admin.display(description=_("SHA-256"))
     def short(self, program: Program) -> SafeString:

@@ -22,6 +22,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     list_display_links = ["named"]
     list_select_related = ["execution"]
     ordering = ["-pk"]
+    empty_text = _("None. Executions have one while they wait.")
     search_fields = ["pk"]
     search_help_text = _("The beginning of the execution's id.")
     readonly_fields = ["execution_link", "turn", "bytes", "format", "created"]

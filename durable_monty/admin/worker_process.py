@@ -19,6 +19,7 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
     list_defer = ["functions_json"]
     list_filter = [AliveFilter]
     ordering = ["-pk"]
+    empty_text = _("None yet. Start one with “manage.py runworker”.")
     search_fields = ["host__startswith"]
     search_help_text = _("The beginning of a host's name.")
     readonly_fields = [

@@ -17,7 +17,13 @@ class Attempt(models.Model):
     """An attempt that did not answer its call. The current one, and the one that did, stand on
     the call itself."""
 
-    call = models.ForeignKey(Call, models.CASCADE, related_name="attempts", verbose_name=_("call"))
+    call = models.ForeignKey(
+        Call,
+        models.CASCADE,
+        db_index=False,  # the unique constraint leads with it
+        related_name="attempts",
+        verbose_name=_("call"),
+    )
     number = models.PositiveIntegerField(_("number"))
     outcome = models.CharField(_("outcome"), max_length=10, choices=AttemptOutcome.choices)
     error_type = models.CharField(_("error"), max_length=200, blank=True)

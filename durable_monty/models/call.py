@@ -51,6 +51,10 @@ class CallQuerySet(models.QuerySet["Call"]):
         """Answered, and no turn has been given the answer."""
         return self.filter(status__in=ANSWERED, delivered_turn=None, finished_at__isnull=False)
 
+    def unsuccessful(self) -> CallQuerySet:
+        """Failed or withdrawn."""
+        return self.filter(finished_at__isnull=False, result=None)
+
     def waiting_for_people(self) -> CallQuerySet:
         return self.open().filter(executor=MANUAL_EXECUTOR)
 
@@ -167,6 +171,12 @@ class Call(models.Model):
                 fields=["executor", "created_at"],
                 name="dm_call_open",
                 condition=Q(finished_at__isnull=True),
+            ),
+            models.Index(fields=["function", "id"], name="dm_call_function"),
+            models.Index(
+                fields=["status", "id"],
+                name="dm_call_unsuccessful",
+                condition=Q(finished_at__isnull=False, result__isnull=True),
             ),
         ]
         constraints = [

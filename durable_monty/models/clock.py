@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connections
+from django.db.models import DateTimeField, Model, QuerySet
+from django.db.models.expressions import RawSQL
 
 # The time of a statement, as a column of it; `read` understands it.
 NOW = {
@@ -31,3 +34,16 @@ def database_now(using: str) -> datetime:
 def read(value: datetime | str) -> datetime:
     now = datetime.fromisoformat(value) if isinstance(value, str) else value
     return (now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)) + offset
+
+
+def with_now(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Rows that bring the time of their own statement, for `now_of`."""
+    sql = NOW[connections[rows.db].vendor].replace("%", "%%")
+    now = RawSQL(sql, (), DateTimeField())  # noqa: S611  (constants)
+    timed: QuerySet[Any] = rows.annotate(database_now=now)
+    return timed
+
+
+def now_of(row: Model) -> datetime:
+    now: datetime = vars(row)["database_now"]
+    return now + offset

@@ -61,11 +61,10 @@ class Execution(models.Model):
         Program, models.PROTECT, related_name="executions", verbose_name=_("workflow source")
     )
     name = models.CharField(_("name"), max_length=200, blank=True)
-    key = models.CharField(  # noqa: DJ001  (unique: many executions have none)
+    key = models.CharField(  # noqa: DJ001  (unique, by a constraint: many executions have none)
         _("idempotency key"),
         max_length=200,
         null=True,
-        unique=True,
         help_text=_("Starting again with the same key gives this execution."),
     )
     status = models.CharField(
@@ -135,6 +134,7 @@ class Execution(models.Model):
         verbose_name = _("execution")
         verbose_name_plural = _("executions")
         default_permissions = ("view",)
+        permissions = [("view_dashboard", _("Can view the dashboard"))]
         ordering = ["-id"]
         indexes = [
             models.Index(
@@ -152,8 +152,20 @@ class Execution(models.Model):
             ),
             models.Index(fields=["status", "id"], name="dm_execution_status"),
             models.Index(fields=["name", "id"], name="dm_execution_name"),
+            models.Index(
+                fields=["status", "finished_at"],
+                name="dm_execution_finished",
+                condition=Q(finished_at__isnull=False),
+            ),
+            models.Index(
+                fields=["error_type", "id"],
+                name="dm_execution_error",
+                condition=Q(finished_at__isnull=False, output__isnull=True),
+            ),
         ]
         constraints = [
+            # Not `unique=True`, which brings a second index on PostgreSQL.
+            models.UniqueConstraint(fields=["key"], name="dm_execution_key_unique"),
             models.CheckConstraint(
                 name="dm_execution_status_known",
                 condition=Q(status__in=[choice.value for choice in ExecutionStatus]),

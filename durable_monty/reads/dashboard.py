@@ -1,4 +1,4 @@
-"""The figures of the first page: counts, what waits and for whom, who works.
+"""The figures of the dashboard: counts, what waits and for whom, who works.
 
 Each part is cheap whatever the tables hold: counts stop at `COUNT_LIMIT`, lists at `ROWS`.
 """
@@ -6,20 +6,24 @@ Each part is cheap whatever the tables hold: counts stop at `COUNT_LIMIT`, lists
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.formats import number_format
 
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
-from durable_monty.models.call import CallQuerySet
+from durable_monty.reads.queues import Queues
 from durable_monty.reads.waiting import Fleet, whom
 
 COUNT_LIMIT = 10_000
 ROWS = 10
+
+# A worker is missed for so long; then it is taken for one that nobody expects back.
+_MISSED = timedelta(hours=1)
+_WORKERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,10 @@ class Count:
 
     number: int
     capped: bool
+
+    def __str__(self) -> str:
+        number = number_format(self.number, force_grouping=True)
+        return f"{number}+" if self.capped else number
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +67,26 @@ class PendingCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class AliveWorker:
+class Worker:
+    """A worker that did not say that it stopped. `load`: calls that it runs or holds."""
+
     pk: int
     name: str
+    alive: bool
     executor: str
     version: str
     heartbeat_at: datetime
     started_at: datetime
+    load: int
+
+
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The execution that has been due, or waits, for longest."""
+
+    pk: uuid.UUID
+    name: str
+    since: datetime
 
 
 def status_counts(using: str) -> tuple[StatusCount, ...]:
@@ -78,30 +99,47 @@ def status_counts(using: str) -> tuple[StatusCount, ...]:
 
 
 def pending_for_people(fleet: Fleet, now: datetime, using: str) -> PendingCalls:
-    return _pending(Call.objects.using(using).waiting_for_people(), fleet, now)
+    calls = Call.objects.using(using).waiting_for_people()
+    oldest = calls.order_by("created_at", "pk")[:ROWS]
+    return PendingCalls(_rows(oldest, fleet, now), count(calls))
 
 
-def pending_for_workers(fleet: Fleet, now: datetime, using: str) -> PendingCalls:
-    # By name, and not "all others": an index leads with the executor, and sleeps can be many.
-    executors = {entry.executor for entry in FUNCTION_REGISTRY.values()}
-    executors |= {DEFAULT_EXECUTOR, *(worker.executor for worker in fleet.workers)}
-    calls = Call.objects.using(using).open().functions()
-    return _pending(calls.filter(executor__in=executors - {MANUAL_EXECUTOR}), fleet, now)
+def pending_for_workers(found: Queues, fleet: Fleet, now: datetime, using: str) -> PendingCalls:
+    calls = Call.objects.using(using).filter(pk__in=found.oldest[:ROWS])
+    rows = _rows(calls.order_by("created_at", "pk"), fleet, now)
+    return PendingCalls(rows, Count(len(found.oldest), found.capped))
 
 
-def alive_workers(now: datetime, using: str) -> tuple[AliveWorker, ...]:
-    workers = WorkerProcess.objects.using(using).alive(now).order_by("host", "pid")
-    return tuple(
-        AliveWorker(
+def workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[Worker, ...]:
+    """Those alive, and those whose heartbeat ended within the hour, these first."""
+    running = WorkerProcess.objects.using(using).filter(
+        stopped_at=None, heartbeat_at__gt=now - _MISSED
+    )
+    newest = running.order_by("-heartbeat_at").defer("functions_json")[:_WORKERS]
+    found = [
+        Worker(
             worker.pk,
             str(worker),
+            worker.is_alive(now),
             worker.executor,
             worker.version,
             worker.heartbeat_at,
             worker.started_at,
+            load.get(worker.pk, 0),
         )
-        for worker in workers.defer("functions_json")
-    )
+        for worker in newest
+    ]
+    return tuple(sorted(found, key=lambda worker: (worker.alive, worker.name)))
+
+
+def oldest_due(now: datetime, using: str) -> Oldest | None:
+    due = Execution.objects.using(using).due(now).order_by("due_at")
+    return _oldest(due.values_list("pk", "name", "due_at"))
+
+
+def oldest_waiting(using: str) -> Oldest | None:
+    waiting = Execution.objects.using(using).filter(status=ExecutionStatus.WAITING)
+    return _oldest(waiting.order_by("pk").values_list("pk", "name", "created_at"))
 
 
 def count(rows: QuerySet[Any]) -> Count:
@@ -113,10 +151,14 @@ def _with_status(status: ExecutionStatus, using: str) -> QuerySet[Execution]:
     return Execution.objects.using(using).filter(status=status)
 
 
-def _pending(calls: CallQuerySet, fleet: Fleet, now: datetime) -> PendingCalls:
-    oldest = calls.select_related("execution", "worker").order_by("created_at", "pk")
-    wanted = oldest.only(*_SHOWN)[:ROWS]
-    return PendingCalls(tuple(_row(call, fleet, now) for call in wanted), count(calls))
+def _oldest(rows: QuerySet[Execution, Any]) -> Oldest | None:
+    found = rows.first()
+    return None if found is None else Oldest(*found)
+
+
+def _rows(calls: QuerySet[Call], fleet: Fleet, now: datetime) -> tuple[PendingCall, ...]:
+    shown = calls.select_related("execution", "worker").only(*_SHOWN)
+    return tuple(_row(call, fleet, now) for call in shown)
 
 
 _SHOWN: Sequence[str] = (

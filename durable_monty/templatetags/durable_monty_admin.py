@@ -1,51 +1,25 @@
-"""What the app's page in the admin shows, without another AdminSite."""
+"""For the app's page in the admin, which is so made without another AdminSite."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
 from django import template
-from django.db import models, router
 from django.template.context import Context
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
+from durable_monty.admin.dashboard import Dashboard, read, viewable_models
 from durable_monty.admin.formats import badge, moment
-from durable_monty.models import Call, Execution, WorkerProcess
-from durable_monty.models.clock import database_now
-from durable_monty.reads import dashboard
-from durable_monty.reads.waiting import fleet
+from durable_monty.reads.times import span
 
 register = template.Library()
 
 
-@dataclass(frozen=True, slots=True)
-class Dashboard:
-    """The parts that the user may see; the others are None."""
-
-    now: datetime
-    statuses: tuple[dashboard.StatusCount, ...] | None
-    for_people: dashboard.PendingCalls | None
-    for_workers: dashboard.PendingCalls | None
-    workers: tuple[dashboard.AliveWorker, ...] | None
-
-
 @register.simple_tag(takes_context=True)
-def durable_dashboard(context: Context) -> Dashboard:
-    """Asks for what the models in the context's `app_list` allow."""
-    using = router.db_for_read(Execution)
-    now = database_now(using)
-    viewable = _viewable(context["app_list"])
-    calls = Call in viewable
-    alive = fleet(now, using)
-    return Dashboard(
-        now=now,
-        statuses=dashboard.status_counts(using) if Execution in viewable else None,
-        for_people=dashboard.pending_for_people(alive, now, using) if calls else None,
-        for_workers=dashboard.pending_for_workers(alive, now, using) if calls else None,
-        workers=dashboard.alive_workers(now, using) if WorkerProcess in viewable else None,
-    )
+def durable_dashboard(context: Context) -> Dashboard | None:
+    """What the user may see of it, by the models in the context's `app_list`."""
+    return read(context["request"], viewable_models(context["app_list"]))
 
 
 @register.simple_tag
@@ -58,11 +32,11 @@ def moment_ago(value: datetime, now: datetime) -> SafeString | str:
     return moment(value, now)
 
 
-def _viewable(app_list: list[dict[str, Any]]) -> set[type[models.Model]]:
-    """Read from what the site made for this user, so that each site's own rules hold."""
-    return {
-        entry["model"]
-        for app in app_list
-        for entry in app["models"]
-        if entry["perms"].get("view") or entry["perms"].get("change")
-    }
+@register.filter
+def figure(value: int) -> str:
+    return number_format(value, force_grouping=True)
+
+
+@register.filter
+def duration(value: timedelta | None) -> str:
+    return "-" if value is None else span(value)

@@ -6,7 +6,14 @@ from django.test import Client
 
 from durable_monty.models import Call
 
-VIEW = ("view_execution", "view_call", "view_snapshot", "view_workerprocess", "view_program")
+VIEW = (
+    "view_execution",
+    "view_call",
+    "view_snapshot",
+    "view_workerprocess",
+    "view_program",
+    "view_dashboard",
+)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -6,18 +7,19 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from durable_monty.models import Call, Execution, WorkerProcess
-from durable_monty.operations import register_worker
-from durable_monty.reads import dashboard
-from tests.admin.pages import text_of, url_of
+from durable_monty.operations import claim_calls, register_worker, retire_worker, start_attempts
+from durable_monty.reads import dashboard, finished
+from tests.admin.pages import list_url, text_of, url_of
 from tests.support import run
 
 INDEX = "admin:app_list"
+DASHBOARD = "/admin/durable_monty/"
 
 
 @pytest.fixture
 def index():
-    def get(client):
-        return client.get(reverse(INDEX, args=["durable_monty"]))
+    def get(client, query=""):
+        return client.get(reverse(INDEX, args=["durable_monty"]) + query)
 
     return get
 
@@ -29,6 +31,9 @@ def test_empty(viewer, index):
     assert "Nobody is waited for." in page
     assert "No function waits or runs." in page
     assert "No worker is running: start one with “manage.py runworker”." in page
+    assert "Needs attention Nothing “manage.py durable_doctor” looks at all" in page
+    assert "Nothing has ended in this time. A longer span shows more." in page
+    assert "Nothing has failed in this time." in page
 
 
 def test_counts_by_status_lead_to_the_lists(asked, service, viewer, index):
@@ -76,36 +81,64 @@ def test_pending_calls_oldest_first(asked, viewer, index, move_clock):
     assert "call/?waiting=person" in response.content.decode()
 
 
-def test_workers_alive(viewer, index, move_clock):
-    gone = register_worker("local", [], using="default")
-    WorkerProcess.objects.filter(pk=gone).update(host="gone.example.org")
-    move_clock(60)
-    alive = register_worker("local", [], using="default")
+def test_workers(viewer, index, move_clock):
+    for host, seconds in (("lost.example.org", 3600), ("silent.example.org", 60)):
+        pk = register_worker("local", [], using="default")
+        WorkerProcess.objects.filter(pk=pk).update(host=host)
+        move_clock(seconds)
+    stopped = register_worker("local", [], using="default")
+    WorkerProcess.objects.filter(pk=stopped).update(host="stopped.example.org")
+    retire_worker(stopped, using="default")
+    alive = register_worker("local", ["double"], using="default")
     move_clock(9.5)
 
     page = text_of(index(viewer))
 
     worker = WorkerProcess.objects.get(pk=alive)
-    assert re.search(rf"{worker} 9\.\d s ago local {worker.version} 9\.\d s ago", page)
-    assert "gone.example.org" not in page
+    version = re.escape(worker.version)
+    assert re.search(rf"{worker} Alive 9\.\d s ago 0 local {version} 9\.\d s ago", page)
+    assert re.search(r"silent\.example\.org:\d+ Silent 1 min ago", page)
+    assert re.search(
+        r"Warning The heartbeat of worker silent\.example\.org:\d+ stopped 1 min ago\.", page
+    )
+    assert "lost.example.org" not in page
+    assert "stopped.example.org" not in page
     assert "No worker is running" not in page
+
+
+def test_the_load_of_workers_and_queues(asked, viewer, index):
+    for _ in range(3):
+        asked("await double(1)", ["double"])
+    worker = register_worker("local", ["double"], using="default")
+    claimed = claim_calls(["double"], ["default"], 2, using="default", worker_id=worker)
+    start_attempts(claimed[:1], using="default")
+
+    page = text_of(index(viewer))
+
+    assert (
+        "Queue by function Function Queued Running To retry Due since double 2 1 0 just now"
+        in page
+    )
+    assert re.search(r"Alive just now 2 local", page)
 
 
 def test_no_figures_of_what_the_user_may_not_see(asked, staff, index):
     asked(name="secret-name")
 
-    executions = text_of(index(staff("view_execution", name="a")))
+    assert "Waiting" not in text_of(index(staff("view_execution", "view_call", name="d")))
+
+    executions = text_of(index(staff("view_dashboard", "view_execution", name="a")))
     assert "1 Waiting" in executions
     assert "Waiting for a person" not in executions
-    assert "Workers alive" not in executions
+    assert "Heartbeat" not in executions
 
-    calls = index(staff("view_call", name="b"))
+    calls = index(staff("view_dashboard", "view_call", name="b"))
     assert "Waiting for a person 1" in text_of(calls)
     assert "1 Waiting" not in text_of(calls)
     assert b"/execution/" not in calls.content
 
-    workers = text_of(index(staff("view_workerprocess", name="c")))
-    assert "Workers alive" in workers
+    workers = text_of(index(staff("view_dashboard", "view_workerprocess", name="c")))
+    assert "No worker is running" in workers
     assert "secret-name" not in workers
     assert "Waiting" not in workers
 
@@ -124,25 +157,166 @@ def test_counts_stop_at_a_limit(asked, viewer, index, monkeypatch):
 
 
 def test_queries_do_not_grow(asked, viewer, index):
-    # Session, user and permissions (4), the database's time, workers (2), the six statuses, and
-    # for people and workers each the oldest calls and their number.
+    # Session, user and permissions (4), the database's time, workers (2), executors and the calls
+    # of each of the two, late work (2), the six statuses, what ended (6), the oldest (2), calls
+    # for people (2) and for workers, sizes.
     for _ in range(2):
+        run("1")
         asked()
         asked("await double(1)", ["double"])
-        run("1")
         register_worker("local", ["double"], using="default")
         with CaptureQueriesContext(connection) as queries:
             index(viewer)
-        assert len(queries) == 17, [query["sql"] for query in queries]
+        assert len(queries) == 30, [query["sql"] for query in queries]
 
 
 def test_the_other_apps_are_as_they_were(admin_client):
     page = text_of(admin_client.get(reverse(INDEX, args=["auth"])))
 
     assert "Users" in page
-    assert "Workers alive" not in page
+    assert "Needs attention" not in page
 
 
 @pytest.mark.django_db
 def test_the_log_in_page_comes_first(client, index):
     assert index(client).status_code == 302
+
+
+def test_throughput_has_a_table_behind_it(viewer, index, move_clock):
+    run("1", name="report")
+    run("nonsense()", name="report")
+    move_clock(120)
+    run("1", name="report")
+    run("2", name="other")
+
+    response = index(viewer)
+
+    page = text_of(response)
+    assert (
+        "Ended per 1 min Completed 3 Failed 1 Cancelled 0 2 " in page
+    )  # 2: the height of the chart
+    rows = re.findall(r", \d\d:\d\d to \d\d:\d\d (\d+) (\d+) (\d+)", page)
+    assert rows == [("1", "1", "0"), ("2", "0", "0")]
+    titles = re.findall(r"<title>\w+ \d+, \d\d:\d\d to \d\d:\d\d: (.*?)</title>", body(response))
+    assert titles == [
+        "1 completed, 1 failed, 0 cancelled",
+        "2 completed, 0 failed, 0 cancelled",
+    ]
+    heights = re.findall(
+        r'<rect class="dm-of-(\w+)" x="(\d+)" y="(\d+)".*? height="(\d+)"', body(response)
+    )
+    assert [(status, y, height) for status, _x, y, height in heights] == [
+        ("failed", "60", "60"), ("completed", "0", "60"), ("completed", "0", "120"),
+    ]  # fmt: skip
+    assert int(heights[2][1]) - int(heights[0][1]) == 2 * 10
+
+
+def test_spans(viewer, index, move_clock):
+    run("1", name="report")
+    move_clock(3 * 24 * 3600)
+    run("1", name="report")
+
+    completed = {
+        span: re.search(r"Ended per .*? Completed (\d+)", text_of(index(viewer, f"?span={span}")))[
+            1
+        ]
+        for span in ("hour", "day", "week", "nonsense")
+    }
+
+    assert completed == {"hour": "1", "day": "1", "week": "2", "nonsense": "1"}
+
+
+def test_durations_and_failures(viewer, index, move_clock):
+    for seconds in (1, 2, 3, 4, 100):
+        execution = run("1", name="report & co")
+        began = execution.finished_at - timedelta(seconds=seconds)
+        Execution.objects.filter(pk=execution.pk).update(created_at=began)
+    run("nonsense()", name="report & co")
+    last = run("1 / 0", name="other")
+
+    response = index(viewer)
+
+    page = text_of(response)
+    assert "p50 p95 report & co 5 1 3.0 s 1 min other 0 1 - -" in page
+    assert (
+        "Failures by error Error Failed Workflows Last NameError 1 report & co just now "
+        "ZeroDivisionError 1 other just now" in page
+    )
+    for link in (
+        f"{list_url(Execution)}?name=report%20%26%20co",
+        f"{list_url(Execution)}?error=ZeroDivisionError",
+        url_of(last),
+    ):
+        assert f'href="{link}"' in body(response)
+
+
+def test_what_is_cut_off_says_so(viewer, index, monkeypatch, move_clock):
+    monkeypatch.setattr(finished, "_COUNTED", 2)
+    monkeypatch.setattr(finished, "_TIMED", 2)
+    monkeypatch.setattr(finished, "_FAILURES", 2)
+    for _ in range(4):
+        run("1")
+        run("nonsense()")
+        move_clock(60)
+
+    page = text_of(index(viewer))
+
+    assert "Completed 2 Failed 2" in page
+    assert re.search(r"Left out is what ended earlier than [23] min ago", page)
+    assert "Durations by workflow of the newest" in page
+    assert "Failures by error of the newest" in page
+
+
+def test_sizes(viewer, index, db):
+    page = text_of(index(viewer))
+
+    if connection.vendor == "sqlite":
+        assert re.search(r"The whole database - [\d.]+ [KM]B", page)
+    else:
+        assert re.search(r"Executions (-|\d+) [\d.]+ KB", page)
+
+
+def test_no_worker_but_work(asked, viewer, index):
+    asked("await double(1)", ["double"])
+
+    page = text_of(index(viewer))
+
+    assert (
+        "Error No worker is running, but work waits: start one with “manage.py runworker”." in page
+    )
+
+
+def test_late_work_needs_attention(asked, service, viewer, index, move_clock):
+    asked("await double(1)", ["double"])
+    asked("await add(1, 2)", ["add"])
+    service.start_execution("1", [])
+    Execution.objects.filter(pk=asked().execution_id).update(
+        status="paused", error_type="ReplayMismatch", due_at=None, claim=None
+    )
+    move_clock(6 * 60)
+    register_worker("local", ["add"], using="default")
+
+    response = index(viewer)
+
+    page = text_of(response)
+    for text in (
+        "1 execution is late by five minutes: workers are too few, or stuck. Show them",
+        "Calls of double became due 6 min ago, but no running worker has the function 'double'.",
+        "Calls became due 6 min ago: workers are too few, or stuck (add).",
+        "1 execution is paused, because its replay differs from its journal.",
+        "Due for longest 6 min ago",
+    ):
+        assert text in page
+    stuck = viewer.get(list_url(Execution, "?attention=stuck")).context["cl"].result_list
+    assert len(stuck) == 4
+
+
+def test_lists_lead_to_the_dashboard(viewer, staff):
+    for model in (Execution, Call, WorkerProcess):
+        assert f'<a href="{DASHBOARD}">Dashboard</a>' in body(viewer.get(list_url(model)))
+    other = staff("view_execution", name="other")
+    assert ">Dashboard</a>" not in body(other.get(list_url(Execution)))
+
+
+def body(response):
+    return response.content.decode()

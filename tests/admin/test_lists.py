@@ -4,13 +4,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from durable_monty.admin import counting
 from durable_monty.models import Call, Execution, Program, Snapshot, WorkerProcess
 from durable_monty.operations import claim_executions, register_worker, retire_worker
 from tests.admin.pages import list_url, text_of
+from tests.support import run
 
-# Of each list: session and user (2), permissions (2), count, rows, the database's time. Then the
-# workers that are alive, what the executions wait for, the names for the filter.
-QUERIES = {Execution: 10, Call: 8, Snapshot: 7, WorkerProcess: 7, Program: 7}
+# Of each list: session and user (2), permissions (2), count, rows with the database's time. Then
+# the workers that are alive, what the executions wait for, names and errors for the filters.
+QUERIES = {Execution: 9, Call: 7, Snapshot: 6, WorkerProcess: 6, Program: 6}
 
 
 @pytest.fixture
@@ -146,11 +148,75 @@ def test_search_executions(asked, viewer, listed):
     assert listed(viewer, Execution, "?q=%27%22%25") == []
 
 
-def test_who_has_waited_longest_for_a_person_comes_first(asked, viewer, listed):
+def test_executions_that_wait_for_a_person_or_a_function(asked, service, viewer, listed):
+    person = asked().execution
+    worker = asked("await double(2)", ["double"]).execution
+    answered = asked()
+    service.complete_call(answered.execution_id, 0, True)
+
+    assert listed(viewer, Execution, "?attention=person") == [person]
+    assert listed(viewer, Execution, "?function=double") == [worker]
+    assert listed(viewer, Execution, "?function=approve") == [person]
+    assert listed(viewer, Execution, "?function=nothing") == []
+
+
+def test_executions_that_are_stuck(asked, service, viewer, listed, move_clock):
+    asked()
+    asked("import asyncio\nawait asyncio.sleep(3600)", [])
+    unserved = asked("await double(2)", ["double"]).execution
+    asleep = asked("import asyncio\nawait asyncio.sleep(60)", []).execution
+    due = Execution.objects.get(pk=service.start_execution("1", []))
+    mismatched = asked().execution
+    Execution.objects.filter(pk=mismatched.pk).update(status="paused", error_type="ReplayMismatch")
+    service.pause_execution(asked().execution_id)
+    assert listed(viewer, Execution, "?attention=stuck") == [mismatched]
+
+    move_clock(6 * 60)
+    service.start_execution("2", [])
+
+    assert listed(viewer, Execution, "?attention=stuck") == [mismatched, due, asleep, unserved]
+
+
+def test_executions_that_failed(viewer, listed, move_clock):
+    old = run("nonsense()")
+    move_clock(3601)
+    new = run("1 / 0")
+    run("1")
+
+    assert listed(viewer, Execution, "?attention=failed") == [new]
+    assert listed(viewer, Execution, "?error=NameError") == [old]
+    assert listed(viewer, Execution, "?error=ZeroDivisionError") == [new]
+    assert listed(viewer, Execution, "?error=nothing") == []
+    assert listed(viewer, Execution, "?q=ZeroDivisionError") == [new]
+    page = text_of(viewer.get(list_url(Execution, "?attention=failed")))
+    assert "Failed ZeroDivisionError: division by zero just now" in page
+
+
+def test_names_and_errors_are_offered(viewer, service):
+    service.start_execution("1", [], name="zebra")
+    run("1 / 0", name="ape <b>")
+
+    page = text_of(viewer.get(list_url(Execution)))
+
+    assert "By name All ape <b> zebra" in page
+    assert "By error All ZeroDivisionError" in page
+
+
+def test_counts_stop_at_a_limit(service, viewer, monkeypatch):
+    monkeypatch.setattr(counting, "COUNT_LIMIT", 3)
+    for number in range(4):
+        service.start_execution("1", [], name="few" if number else "many")
+
+    assert "3+ executions" in text_of(viewer.get(list_url(Execution)))
+    assert "3 executions" in text_of(viewer.get(list_url(Execution, "?name=few")))
+
+
+def test_who_has_waited_longest_comes_first(asked, viewer, listed):
     first, second = asked(), asked()
-    asked("await double(2)", ["double"])
+    third, fourth = asked("await double(2)", ["double"]), asked("await double(2)", ["double"])
 
     assert listed(viewer, Call, "?waiting=person") == [first, second]
+    assert listed(viewer, Call, "?waiting=worker") == [third, fourth]
 
 
 def test_calls_by_what_they_wait_for(asked, service, viewer, listed):
@@ -165,8 +231,10 @@ def test_calls_by_what_they_wait_for(asked, service, viewer, listed):
     assert listed(viewer, Call, "?waiting=sleep") == [sleep]
     assert listed(viewer, Call, "?waiting=nonsense") == [done, sleep, worker, person]
     assert listed(viewer, Call, "?status__exact=completed") == [done]
-    assert listed(viewer, Call, "?kind__exact=timer") == [sleep]
+    assert listed(viewer, Call, "?status__exact=pending") == [sleep, worker, person]
+    assert listed(viewer, Call, "?function=asyncio.sleep") == [sleep]
     assert listed(viewer, Call, "?function=double") == [worker]
+    assert listed(viewer, Call, "?q=double") == [worker]
 
 
 def test_calls_of_an_execution(asked, viewer, listed):
@@ -220,6 +288,18 @@ def test_snapshots_and_sources(asked, viewer, listed):
     assert listed(viewer, Program, "?q=nonsense") == []
 
 
-def test_empty_lists(viewer):
-    for model in QUERIES:
-        assert viewer.get(list_url(model)).status_code == 200
+def test_empty_lists_say_what_to_do(viewer, asked):
+    for model, what in {
+        Execution: "None yet. OrchestratorService().start_execution(…) starts one.",
+        Call: "None yet. Executions make calls while “manage.py runworker” runs.",
+        Snapshot: "None. Executions have one while they wait.",
+        WorkerProcess: "None yet. Start one with “manage.py runworker”.",
+        Program: "None yet. Each source that is started is stored here once.",
+    }.items():
+        assert what in text_of(viewer.get(list_url(model)))
+
+    asked()
+    page = text_of(viewer.get(list_url(Execution)))
+    assert "None yet" not in page
+    page = text_of(viewer.get(list_url(Execution, "?q=elsewhere")))
+    assert "Nothing fits this search or these filters." in page

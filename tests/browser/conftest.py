@@ -28,18 +28,24 @@ def expect(playwright):
 
 
 @pytest.fixture
-def page(playwright, live_server):
-    """A page of a browser that must have no complaints at the end, of the policy among them."""
+def browser(playwright):
     executable = shutil.which("chromium") or missing("chromium")
-    complaints = []
     browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser, live_server):
+    """A page of a browser that must have no complaints at the end, of the policy among them."""
+    complaints = []
     context = browser.new_context(base_url=live_server.url)
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: note(message, complaints))
     yield page
-    browser.close()
+    context.close()
     assert complaints == []
 
 

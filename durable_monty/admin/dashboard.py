@@ -1,0 +1,123 @@
+"""What the app's page in the admin shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import models, router
+from django.http import HttpRequest
+from django.urls import reverse
+
+from durable_monty.admin.chart import Chart, chart
+from durable_monty.models import Call, Execution, WorkerProcess
+from durable_monty.models.clock import database_now
+from durable_monty.reads import dashboard
+from durable_monty.reads.attention import attention
+from durable_monty.reads.finished import SPANS, Recent, Span, recent
+from durable_monty.reads.queues import Queues, queues
+from durable_monty.reads.storage import Size, sizes
+from durable_monty.reads.waiting import fleet
+
+PERMISSION = "durable_monty.view_dashboard"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`url`: the list that shows it, if there is one and the user may see it."""
+
+    severity: str
+    message: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executions:
+    statuses: tuple[dashboard.StatusCount, ...]
+    recent: Recent
+    chart: Chart
+    due: dashboard.Oldest | None
+    waiting: dashboard.Oldest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    for_people: dashboard.PendingCalls
+    for_workers: dashboard.PendingCalls
+    queues: Queues
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """The parts that the user may see; the others are None."""
+
+    now: datetime
+    span: Span
+    spans: tuple[Span, ...]
+    findings: tuple[Finding, ...]
+    executions: Executions | None
+    calls: Calls | None
+    workers: tuple[dashboard.Worker, ...] | None
+    sizes: tuple[Size, ...]
+
+
+def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dashboard | None:
+    """`viewable`: the models that the site shows to this user."""
+    if not request.user.has_perm(PERMISSION):
+        return None
+    using = router.db_for_read(Execution)
+    now = database_now(using)
+    span = SPANS.get(request.GET.get("span", ""), SPANS["hour"])
+    alive = fleet(now, using)
+    queued = queues(alive, now, using)
+    workers = dashboard.workers(queued.load, now, using)
+    return Dashboard(
+        now=now,
+        span=span,
+        spans=tuple(SPANS.values()),
+        findings=tuple(
+            Finding(found.severity, found.message, _list_url(found.list, found.query, viewable))
+            for found in attention(queued, workers, alive, now, using)
+        ),
+        executions=_executions(span, now, using) if Execution in viewable else None,
+        calls=Calls(
+            dashboard.pending_for_people(alive, now, using),
+            dashboard.pending_for_workers(queued, alive, now, using),
+            queued,
+        )
+        if Call in viewable
+        else None,
+        workers=workers if WorkerProcess in viewable else None,
+        sizes=sizes(using),
+    )
+
+
+def viewable_models(app_list: list[dict[str, Any]]) -> set[type[models.Model]]:
+    """Read from what the site made for this user, so that each site's own rules hold."""
+    return {
+        entry["model"]
+        for app in app_list
+        for entry in app["models"]
+        if entry["perms"].get("view") or entry["perms"].get("change")
+    }
+
+
+def _list_url(
+    model: type[models.Model] | None, query: str, viewable: Collection[type[models.Model]]
+) -> str:
+    if model is None or model not in viewable:
+        return ""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") + query
+
+
+def _executions(span: Span, now: datetime, using: str) -> Executions:
+    ended = recent(span, now, using)
+    return Executions(
+        dashboard.status_counts(using),
+        ended,
+        chart(ended.throughput, span),
+        dashboard.oldest_due(now, using),
+        dashboard.oldest_waiting(using),
+    )

@@ -1,0 +1,230 @@
+"""What ended of late: how much at which time, how long it took, and what failed.
+
+An index has executions by status and end. Each question reads so many of its newest entries and
+no more; what is cut off says so.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Func, IntegerField
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.models.execution import FINISHED, ExecutionQuerySet
+
+_COUNTED = 50_000
+_TIMED = 5_000
+_FAILURES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How far back the dashboard looks, and in what steps."""
+
+    name: str
+    label: Promise
+    step: timedelta
+    steps: int
+
+
+SPANS = {
+    span.name: span
+    for span in (
+        Span("hour", _("Hour"), timedelta(minutes=1), 60),
+        Span("day", _("Day"), timedelta(minutes=30), 48),
+        Span("week", _("Week"), timedelta(hours=3), 56),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How many executions ended in one step of time, by status."""
+
+    begins: datetime
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.completed + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """`cut_at`: there are more than were counted, all of them before this time."""
+
+    buckets: tuple[Bucket, ...]
+    cut_at: datetime | None
+
+    @property
+    def completed(self) -> int:
+        return sum(bucket.completed for bucket in self.buckets)
+
+    @property
+    def failed(self) -> int:
+        return sum(bucket.failed for bucket in self.buckets)
+
+    @property
+    def cancelled(self) -> int:
+        return sum(bucket.cancelled for bucket in self.buckets)
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """Executions of one name; the durations are those of the completed ones."""
+
+    name: str
+    completed: int
+    failed: int
+    p50: timedelta | None
+    p95: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Executions that failed with one error, the newest of them, and their workflows."""
+
+    error_type: str
+    count: int
+    names: tuple[str, ...]
+    last: datetime
+    execution_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """`timed` and `failed`: of how many executions these are; capped, if there are more."""
+
+    throughput: Throughput
+    workflows: tuple[Workflow, ...]
+    failures: tuple[Failures, ...]
+    timed_capped: bool
+    failed_capped: bool
+
+
+def recent(span: Span, now: datetime, using: str) -> Recent:
+    since = _begin(span, now)
+    ended = Execution.objects.using(using).filter(finished_at__gte=since)
+    timed = _newest(ended, ExecutionStatus.COMPLETED, _TIMED, "name", "created_at", "finished_at")
+    failed = _newest(
+        ended, ExecutionStatus.FAILED, _FAILURES, "error_type", "name", "finished_at", "pk"
+    )
+    return Recent(
+        _throughput(span, since, using),
+        _workflows(timed, failed),
+        _failures(failed),
+        len(timed) == _TIMED,
+        len(failed) == _FAILURES,
+    )
+
+
+class _Steps(Func):
+    """Whole steps of `step` seconds since 1970."""
+
+    output_field = IntegerField()
+
+    def __init__(self, moment: str, step: timedelta) -> None:
+        super().__init__(moment, seconds=int(step.total_seconds()))
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "CAST(strftime('%%%%s', %(expressions)s) AS INTEGER) / %(seconds)s"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "floor(extract(epoch from %(expressions)s) / %(seconds)s)::bigint"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "timestampdiff(SECOND, '1970-01-01', %(expressions)s) DIV %(seconds)s"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
+def _begin(span: Span, now: datetime) -> datetime:
+    """Of the first step; the last one holds now."""
+    step = int(span.step.total_seconds())
+    last = int(now.timestamp()) // step
+    return datetime.fromtimestamp((last - span.steps + 1) * step, UTC)
+
+
+def _throughput(span: Span, since: datetime, using: str) -> Throughput:
+    executions = Execution.objects.using(using)
+    cuts = [
+        executions.filter(status=status, finished_at__gte=since)
+        .order_by("-finished_at")
+        .values_list("finished_at", flat=True)[_COUNTED : _COUNTED + 1]
+        .first()
+        for status in FINISHED
+    ]
+    cut_at = max((cut for cut in cuts if cut is not None), default=None)
+    groups = (
+        executions.filter(status__in=FINISHED, finished_at__gt=cut_at or since)
+        .order_by()
+        .values_list(_Steps("finished_at", span.step), "status")
+        .annotate(count=Count("*"))  # of no column: the index is enough
+    )
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    for step, status, count in groups:
+        counts[step][status] = count
+    first = int(since.timestamp()) // int(span.step.total_seconds())
+    buckets = (
+        Bucket(since + number * span.step, **counts[first + number])
+        for number in range(span.steps)
+    )
+    return Throughput(tuple(buckets), cut_at)
+
+
+def _newest(
+    executions: ExecutionQuerySet, status: ExecutionStatus, limit: int, *columns: str
+) -> list[Any]:
+    rows = executions.filter(status=status).order_by("-finished_at")
+    return list(rows.values_list(*columns)[:limit])
+
+
+def _workflows(timed: Sequence[Any], failed: Sequence[Any]) -> tuple[Workflow, ...]:
+    """Those that end most often come first."""
+    took: dict[str, list[timedelta]] = defaultdict(list)
+    for name, created_at, finished_at in timed:
+        took[name].append(finished_at - created_at)
+    failures = Counter(name for _error, name, *_rest in failed)
+    found = (
+        Workflow(
+            name,
+            len(took[name]),
+            failures[name],
+            _percentile(took[name], 50),
+            _percentile(took[name], 95),
+        )
+        for name in {*took, *failures}
+    )
+    return tuple(sorted(found, key=lambda each: (-each.completed - each.failed, each.name)))
+
+
+def _failures(failed: Sequence[Any]) -> tuple[Failures, ...]:
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for error_type, *facts in failed:
+        groups[error_type].append(facts)
+    found = (
+        Failures(error_type, len(rows), _unique(name for name, *_rest in rows), *rows[0][1:])
+        for error_type, rows in groups.items()
+    )
+    return tuple(sorted(found, key=lambda each: (-each.count, each.error_type)))
+
+
+def _percentile(values: Iterable[timedelta], percent: int) -> timedelta | None:
+    """By the nearest rank."""
+    ordered = sorted(values)
+    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
