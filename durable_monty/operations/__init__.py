@@ -11,9 +11,11 @@ from durable_monty.operations.claim import (
     start_attempts,
     watch_job,
 )
+from durable_monty.operations.fork import Edits, fork_execution
 from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
+from durable_monty.operations.retry import retry_call, retry_execution
 from durable_monty.operations.settle import (
     settle_attempt,
     settle_attempts,
@@ -31,6 +33,7 @@ from durable_monty.operations.workers import beat, register_worker, retire_worke
 __all__ = [
     "Answer",
     "ClaimedCall",
+    "Edits",
     "advance_executions",
     "beat",
     "beat_call",
@@ -39,12 +42,15 @@ __all__ = [
     "claim_executions",
     "claim_jobs",
     "expire_executions",
+    "fork_execution",
     "pause_execution",
     "register_worker",
     "release_calls",
     "renew_calls",
     "resume_execution",
     "retire_worker",
+    "retry_call",
+    "retry_execution",
     "settle_attempt",
     "settle_attempts",
     "settle_by_hand",

@@ -15,7 +15,7 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.replay import replay
+from durable_monty.sandbox.replay import Rehearsal, rehearse, replay
 from durable_monty.sandbox.snapshots import Packed, pack, unpack
 
 __all__ = [
@@ -30,11 +30,13 @@ __all__ = [
     "Packed",
     "Position",
     "RecordedTurn",
+    "Rehearsal",
     "Settled",
     "Suspended",
     "Turn",
     "Workflow",
     "pack",
+    "rehearse",
     "replay",
     "unpack",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from pydantic_monty import FunctionSnapshot
 
@@ -15,6 +16,7 @@ from durable_monty.sandbox.journal import (
     Completed,
     Failed,
     Limits,
+    Position,
     RecordedTurn,
     Suspended,
     Turn,
@@ -39,6 +41,52 @@ def replay(
     recorded turns printed; they are printed again, and discarded. Raises `ReplayMismatch` if the
     source does anything else than was recorded, `SnapshotUnusable`, or `HostFault`.
     """
+    interpreter = _replayed(workflow, journal, limits, clock, dump=dump, printed=printed)
+    interpreter.go_live(limits)
+    return interpreter
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a source did on a journal: where it stands after it, the place of each call, and what
+    it printed."""
+
+    position: Position
+    calls: Mapping[int, Position]
+    log: str
+
+
+def rehearse(
+    workflow: Workflow, journal: Iterable[RecordedTurn], limits: Limits, *, printed: int = 0
+) -> Rehearsal:
+    """Whether `workflow`, maybe with other source, does what the journal (one turn or more) says.
+
+    Raises as `replay` does.
+    """
+    with _replayed(workflow, journal, limits, _no_clock, printed=printed) as interpreter:
+        turns = interpreter.replayed
+        outcome = turns[-1].outcome
+        assert isinstance(outcome, Suspended)  # noqa: S101  (else it had raised)
+        return Rehearsal(
+            outcome.position,
+            {call.call_id: call.position for turn in turns for call in turn.calls},
+            "".join(turn.log for turn in turns),
+        )
+
+
+def _no_clock() -> NoReturn:
+    raise AssertionError("the journal has every reading of the clock")
+
+
+def _replayed(
+    workflow: Workflow,
+    journal: Iterable[RecordedTurn],
+    limits: Limits,
+    clock: Clock,
+    *,
+    dump: bytes | None = None,
+    printed: int,
+) -> _Replay:
     # Consumed memory differs a little between a loaded and a live run.
     generous = replace(limits, memory=2 * limits.memory, log_bytes=limits.log_bytes + printed)
     interpreter = _Replay(workflow, generous, clock)
@@ -47,16 +95,16 @@ def replay(
             interpreter.load(dump)
         for recorded in journal:
             if recorded.after_load and dump is None:
-                saved = interpreter.dump()
+                saved, turns = interpreter.dump(), interpreter.replayed
                 interpreter.close()
                 interpreter = _Replay(workflow, generous, clock)
+                interpreter.replayed = turns
                 interpreter.load(saved)
             dump = None
             interpreter.replay_turn(recorded)
     except BaseException:
         interpreter.close()
         raise
-    interpreter.go_live(limits)
     return interpreter
 
 
@@ -66,11 +114,13 @@ class _Replay(Interpreter):
     def __init__(self, workflow: Workflow, limits: Limits, clock: Clock) -> None:
         super().__init__(workflow, limits, clock)
         self._recorded: RecordedTurn | None = None
+        self.replayed: list[Turn] = []
 
     def replay_turn(self, recorded: RecordedTurn) -> None:
         self._recorded = recorded
         turn = self.resume(recorded.answers) if recorded.turn > 1 else self.start()
         self._compare_outcome(recorded, turn)
+        self.replayed.append(turn)
         missing = recorded.calls.keys() - {call.call_id for call in turn.calls}
         if missing:
             call_id = min(missing)
@@ -81,6 +131,7 @@ class _Replay(Interpreter):
     def go_live(self, limits: Limits) -> None:
         """From here on the workflow does new things, within its usual limits."""
         self._recorded = None
+        self.replayed = []
         self.limits = replace(limits, log_bytes=self.limits.log_bytes)
         self._log_left = limits.log_bytes
         self._made = 0
