@@ -12,7 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.base import Page, id_range, page_of
+from durable_monty.admin.execution_actions import ExecutionActions
 from durable_monty.admin.filters import CreatedFilter, NameFilter
 from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
 from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
@@ -37,7 +38,7 @@ class CallRow:
 
 
 @admin.register(Execution)
-class ExecutionAdmin(ReadOnlyAdmin):
+class ExecutionAdmin(ExecutionActions):
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
     list_filter = ["status", NameFilter, CreatedFilter]
