@@ -19,13 +19,12 @@ from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
 from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
-from durable_monty.admin.forms import AnswerForm, Outcome, form_for
+from durable_monty.admin.forms import AnswerForm, Outcome, answer_fields, form_for
 from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
 from durable_monty.models import Call, CallKind, CallStatus
 from durable_monty.reads.times import ago, span
 from durable_monty.reads.waiting import fleet, whom
 
-_ANSWER = ("outcome", "result", "error_message", "reason")
 _DETAILS = (
     "kind",
     "executor",
@@ -130,7 +129,7 @@ class CallAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, obj: Call | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if obj is not None and self.has_change_permission(request, obj):
-            kwargs["form"] = form_for(obj)
+            kwargs["form"] = form_for(obj.function)
         return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Call, form: AnswerForm, change: bool) -> None:
@@ -202,7 +201,7 @@ class CallAdmin(ReadOnlyAdmin):
 
     def _answer_sections(self, request: HttpRequest, call: Call) -> list[Any]:
         if self.has_change_permission(request, call):
-            return [(_("Your answer"), {"fields": _ANSWER})]
+            return [(_("Your answer"), {"fields": answer_fields(call.function)})]
         if call.is_open:
             return []
         fields = ["finished", "took"]
@@ -220,7 +219,8 @@ class CallAdmin(ReadOnlyAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
         shown = flatten_fieldsets(self.get_fieldsets(request, obj))
-        return [name for name in shown if name not in _ANSWER]
+        asked = () if obj is None else answer_fields(obj.function)
+        return [name for name in shown if name not in asked]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
