@@ -86,6 +86,10 @@ class InvalidWorkflow(DurableMontyError, ValueError):
     """The source, its functions or its inputs cannot be started."""
 
 
+class InvalidInputs(InvalidWorkflow):
+    """The inputs are no variables for that source and those functions."""
+
+
 class ExecutionNotFound(DurableMontyError, LookupError):
     def __init__(self, execution_id: object) -> None:
         self.execution_id = execution_id

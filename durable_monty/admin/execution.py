@@ -13,9 +13,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import Page, id_range, page_of
-from durable_monty.admin.execution_actions import ExecutionActions
 from durable_monty.admin.filters import CreatedFilter, NameFilter
+from durable_monty.admin.fork import ForkPage
 from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
+from durable_monty.admin.start import StartPage
 from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.times import span
 from durable_monty.reads.waiting import column, fleet, open_calls_of, sentence, whom
@@ -38,7 +39,7 @@ class CallRow:
 
 
 @admin.register(Execution)
-class ExecutionAdmin(ExecutionActions):
+class ExecutionAdmin(ForkPage, StartPage):
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
     list_filter = ["status", NameFilter, CreatedFilter]

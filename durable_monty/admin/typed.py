@@ -99,8 +99,8 @@ class TextField(forms.CharField):
 class JSONField(forms.CharField):
     """JSON as people type it, tags of the codec allowed, checked against a type."""
 
-    def __init__(self, annotation: Any = None, **options: Any) -> None:
-        self.annotation = annotation
+    def __init__(self, annotation: Any = None, path: str = "result", **options: Any) -> None:
+        self.annotation, self.path = annotation, path
         text = gettext("JSON: a text stands in double quotes, nothing is null.")
         if annotation is not None:
             text += " " + gettext("Type: %(type)s.") % {"type": type_name(annotation)}
@@ -127,7 +127,7 @@ class JSONField(forms.CharField):
         kind = typing.get_origin(self.annotation) or self.annotation
         if isinstance(found, list) and kind in (tuple, set, frozenset):
             found = kind(found)
-        if why := mismatch(found, self.annotation):
+        if why := mismatch(found, self.annotation, self.path):
             raise ValidationError(why, code="type")
         return found
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from durable_monty import codec, conf
+from durable_monty import codec
 from durable_monty.exceptions import (
     ExecutionNotFound,
-    InvalidWorkflow,
+    InvalidInputs,
     KeyConflict,
     ReplayMismatch,
     TurnNotForkable,
@@ -31,10 +31,11 @@ from durable_monty.models.execution import uuid7
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.journal import turns_of
+from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.start import check_label, check_source
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED
-from durable_monty.sandbox import CANCELLED, Limits, Position, Rehearsal, Workflow, rehearse
+from durable_monty.sandbox import CANCELLED, Position, Rehearsal, Workflow, rehearse
 
 _ANSWER = ("status", "result", "error_type", "error_message", "error_traceback")
 _HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
@@ -133,7 +134,7 @@ def _program(origin: Execution, edits: Edits) -> tuple[str, Mapping[str, str]]:
     functions = resolve_functions(edits.functions)
     for name in codec.decode(origin.inputs):
         if name in functions:
-            raise InvalidWorkflow(f"{name!r} is both an input and a function of the workflow.")
+            raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
     return source, functions
 
 
@@ -147,19 +148,11 @@ def _check_answers(plan: _Plan, journal: Iterable[Call]) -> None:
 
 
 def _rehearse(plan: _Plan, using: str) -> Rehearsal:
-    settings, origin = conf.current(), plan.origin
-    limits = Limits(
-        memory=settings.MAX_MEMORY,
-        turn_seconds=settings.MAX_TURN_SECONDS,
-        calls=settings.MAX_CALLS,
-        log_bytes=settings.MAX_LOG_BYTES,
-        value_bytes=settings.MAX_VALUE_BYTES,
-        processes=settings.SANDBOX_PROCESSES,
-    )
+    origin = plan.origin
     workflow = Workflow(plan.source, plan.functions, origin.inputs, origin.seed)
     recorded = turns_of(origin.pk, plan.turn, using)
     try:
-        return rehearse(workflow, recorded, limits, printed=len(origin.log.encode()))
+        return rehearse(workflow, recorded, usual_limits(), printed=len(origin.log.encode()))
     except ReplayMismatch as exc:
         is_edited = plan.source != origin.program.source
         if exc.call_id is not None or plan.turn != origin.turn or is_edited:
@@ -223,7 +216,7 @@ def _copy(call: Call, fork: Execution, position: Position, edits: Edits, now: da
         copy.status, copy.result, copy.finished_at = answer.status, answer.result, now
         _take(copy, answer, "error_type", "error_message", "error_traceback")
         copy.completed_by, copy.reason = edits.user, codec.clean_text(edits.reason, 10_000)
-    elif call.call_id not in edits.answers and _is_kept(call):
+    elif call.call_id not in edits.answers and has_answer(call):
         _take(copy, call, *_ANSWER, *_HISTORY)
     else:
         _ask(copy, now)
@@ -234,8 +227,8 @@ def _is_delivered(call: Call, turn: int) -> bool:
     return call.delivered_turn is not None and call.delivered_turn <= turn
 
 
-def _is_kept(call: Call) -> bool:
-    """An answer, and not one that asked the origin to end."""
+def has_answer(call: Call) -> bool:
+    """One that a fork can keep: not one that asked its execution to end."""
     ends = call.error_type == CANCELLED or call.error_message == DEADLINE_PASSED
     return call.status in ANSWERED and not ends
 

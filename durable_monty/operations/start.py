@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from durable_monty import codec, conf
-from durable_monty.exceptions import InvalidWorkflow, KeyConflict
+from durable_monty.exceptions import InvalidInputs, InvalidWorkflow, KeyConflict
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
@@ -103,14 +103,14 @@ def check_source(code: str) -> None:
 
 def _encode_inputs(inputs: Mapping[str, Any], functions: Mapping[str, str]) -> str:
     if not isinstance(inputs, Mapping):
-        raise InvalidWorkflow(
+        raise InvalidInputs(
             f"inputs must be a dict of variable names to values, not {type(inputs).__name__}."
         )
     for name in inputs:
         if not isinstance(name, str) or not name.isidentifier():
-            raise InvalidWorkflow(f"The input name {name!r} is not a Python variable name.")
+            raise InvalidInputs(f"The input name {name!r} is not a Python variable name.")
         if name in functions:
-            raise InvalidWorkflow(f"{name!r} is both an input and a function of the workflow.")
+            raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
     return codec.encode(dict(inputs), path="inputs", max_bytes=conf.current().MAX_VALUE_BYTES)
 
 

@@ -1,5 +1,6 @@
 """Drives Monty. Pure: no ORM, no settings, no clock; the only room that imports it."""
 
+from durable_monty.sandbox.checking import SYNTAX, Complaint, check_types
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
 from durable_monty.sandbox.journal import (
     CANCELLED,
@@ -21,7 +22,9 @@ from durable_monty.sandbox.snapshots import Packed, pack, unpack
 __all__ = [
     "CANCELLED",
     "SLEEP",
+    "SYNTAX",
     "CallRequest",
+    "Complaint",
     "Completed",
     "Failed",
     "Interpreter",
@@ -35,6 +38,7 @@ __all__ = [
     "Suspended",
     "Turn",
     "Workflow",
+    "check_types",
     "pack",
     "rehearse",
     "replay",
