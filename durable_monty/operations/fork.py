@@ -152,7 +152,7 @@ def _rehearse(plan: _Plan, using: str) -> Rehearsal:
     workflow = Workflow(plan.source, plan.functions, origin.inputs, origin.seed)
     recorded = turns_of(origin.pk, plan.turn, using)
     try:
-        return rehearse(workflow, recorded, usual_limits(), printed=len(origin.log.encode()))
+        return rehearse(workflow, recorded, usual_limits())
     except ReplayMismatch as exc:
         is_edited = plan.source != origin.program.source
         if exc.call_id is not None or plan.turn != origin.turn or is_edited:

@@ -16,7 +16,8 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.replay import Rehearsal, rehearse, replay
+from durable_monty.sandbox.rehearsal import Rehearsal, rehearse
+from durable_monty.sandbox.replay import replay, retrace
 from durable_monty.sandbox.snapshots import Packed, pack, unpack
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "pack",
     "rehearse",
     "replay",
+    "retrace",
     "unpack",
 ]
