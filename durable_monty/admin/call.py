@@ -16,10 +16,13 @@ from django.utils.translation import gettext, gettext_lazy as _
 from durable_monty import operations
 from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
-from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.base import Page, id_range, page_of
+from durable_monty.admin.call_actions import CallActions
+from durable_monty.admin.downloads import Downloads
 from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
-from durable_monty.admin.forms import AnswerForm, Outcome, answer_fields, form_for
+from durable_monty.admin.forms import AnswerForm, answer_fields, form_for
+from durable_monty.admin.inbox import AgeFilter, WorkflowFilter
 from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
 from durable_monty.models import Call, CallKind, CallStatus
 from durable_monty.reads.times import ago, span
@@ -43,10 +46,18 @@ _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 
 
 @admin.register(Call)
-class CallAdmin(ReadOnlyAdmin):
+class CallAdmin(CallActions, Downloads):
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
-    list_filter = [WaitingFilter, FunctionFilter, "status", "kind", ExecutionFilter]
+    list_filter = [
+        WaitingFilter,
+        FunctionFilter,
+        WorkflowFilter,
+        AgeFilter,
+        "status",
+        "kind",
+        ExecutionFilter,
+    ]
     list_select_related = ["execution", "worker"]
     list_defer = ["args", "kwargs", "result", "error_message", "error_traceback", "reason"]
     search_fields = ["execution__id"]
@@ -67,6 +78,12 @@ class CallAdmin(ReadOnlyAdmin):
         "took",
         "due",
     ]
+
+    downloads = {
+        "arguments.json": lambda call: f'{{"args": {call.args}, "kwargs": {call.kwargs}}}',
+        "result.json": lambda call: call.result,
+        "traceback.txt": lambda call: call.error_traceback,
+    }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Call]:
         calls = super().get_queryset(request).select_related("execution", "worker")
@@ -145,15 +162,7 @@ class CallAdmin(ReadOnlyAdmin):
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> Any:
-        if form.cleaned_data["outcome"] == Outcome.FAIL:
-            message = gettext("Failed by hand: %(error)s") % {
-                "error": form.cleaned_data["error_message"]
-            }
-        else:
-            message = gettext("Completed by hand.")
-        if reason := form.cleaned_data["reason"]:
-            message += " " + gettext("Reason: %(reason)s") % {"reason": reason}
-        return message
+        return form.told()
 
     def response_change(self, request: HttpRequest, obj: Call) -> HttpResponse:
         text = format_html(gettext("The answer to {} was recorded."), self.link_to(obj))
@@ -258,15 +267,15 @@ class CallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("arguments"))
     def arguments(self, call: Call) -> SafeString | str:
-        return arguments(call)
+        return self.with_download(call, "arguments.json", arguments(call))
 
     @admin.display(description=_("result"))
-    def result_block(self, call: Call) -> SafeString:
-        return json_block(call.result)
+    def result_block(self, call: Call) -> SafeString | str:
+        return self.with_download(call, "result.json", json_block(call.result))
 
     @admin.display(description=_("traceback"))
-    def traceback_block(self, call: Call) -> SafeString:
-        return block(call.error_traceback)
+    def traceback_block(self, call: Call) -> SafeString | str:
+        return self.with_download(call, "traceback.txt", block(call.error_traceback))
 
     @admin.display(description=_("asked"))
     def asked(self, call: Call) -> SafeString | str:

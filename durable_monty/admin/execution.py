@@ -13,6 +13,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import Page, id_range, page_of
+from durable_monty.admin.downloads import Downloads
+from durable_monty.admin.export import ExportPage
 from durable_monty.admin.filters import CreatedFilter, NameFilter
 from durable_monty.admin.fork import ForkPage
 from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
@@ -39,7 +41,7 @@ class CallRow:
 
 
 @admin.register(Execution)
-class ExecutionAdmin(ForkPage, StartPage):
+class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
     list_filter = ["status", NameFilter, CreatedFilter]
@@ -72,6 +74,12 @@ class ExecutionAdmin(ForkPage, StartPage):
         "snapshot_facts",
         "due",
     ]
+
+    downloads = {
+        "inputs.json": lambda row: row.inputs,
+        "output.json": lambda row: row.output,
+        "log.txt": lambda row: row.log,
+    }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
         return super().get_queryset(request).select_related("program", "worker")
@@ -167,20 +175,20 @@ class ExecutionAdmin(ForkPage, StartPage):
         return self.link_to(execution.program)
 
     @admin.display(description=_("inputs"))
-    def inputs_block(self, execution: Execution) -> SafeString:
-        return json_block(execution.inputs)
+    def inputs_block(self, execution: Execution) -> SafeString | str:
+        return self.with_download(execution, "inputs.json", json_block(execution.inputs))
 
     @admin.display(description=_("output"))
-    def output_block(self, execution: Execution) -> SafeString:
-        return json_block(execution.output)
+    def output_block(self, execution: Execution) -> SafeString | str:
+        return self.with_download(execution, "output.json", json_block(execution.output))
 
     @admin.display(description=_("traceback"))
     def traceback_block(self, execution: Execution) -> SafeString:
         return block(execution.error_traceback)
 
     @admin.display(description=_("log"))
-    def log_block(self, execution: Execution) -> SafeString:
-        return block(execution.log, LONG)
+    def log_block(self, execution: Execution) -> SafeString | str:
+        return self.with_download(execution, "log.txt", block(execution.log, LONG), LONG)
 
     @admin.display(description=_("source"))
     def source_block(self, execution: Execution) -> SafeString:

@@ -22,15 +22,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
-from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token
+from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token, with_reason
 from durable_monty.admin.verbs import VERBS, Order, Verb
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.models import Execution
 from durable_monty.operations.transactions import write
 from durable_monty.reads.executions import waits_for_retry
-
-# Executions of one action: each is a transaction of its own, while the browser waits.
-AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,22 +187,12 @@ class ExecutionActions(PagesAdmin):
         return router.db_for_write(Execution)
 
 
-def with_reason(text: str, reason: str) -> str:
-    """For the history."""
-    if not reason:
-        return text
-    return text + " " + gettext("Reason: %(reason)s") % {"reason": reason}
-
-
 def _bulk(
     verb: Verb, model_admin: ExecutionActions, request: HttpRequest, queryset: QuerySet[Execution]
 ) -> HttpResponse | None:
     if not model_admin.may(request, verb.permission):
         raise PermissionDenied
-    executions = list(queryset[: AT_ONCE + 1])
-    if len(executions) > AT_ONCE:
-        text = gettext("Nothing was changed: choose at most %(count)d at once.")
-        model_admin.message_user(request, text % {"count": AT_ONCE}, messages.ERROR)
+    if not (executions := model_admin.chosen(request, queryset)):
         return None
     form = ReasonForm(request.POST if "confirmed" in request.POST else None)
     if not form.is_valid():

@@ -13,9 +13,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 
 from durable_monty import operations
-from durable_monty.admin.execution_actions import ExecutionActions, Tool, with_reason
+from durable_monty.admin.execution_actions import ExecutionActions, Tool
 from durable_monty.admin.fork_form import ForkForm
-from durable_monty.admin.pages import TOKEN, admin_form, key_of, new_token
+from durable_monty.admin.pages import TOKEN, admin_form, key_of, new_token, with_reason
 from durable_monty.exceptions import DurableMontyError, HostFault, TurnNotForkable
 from durable_monty.models import Execution
 from durable_monty.reads.turns_to_fork import count_open_at, open_at

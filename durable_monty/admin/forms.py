@@ -7,10 +7,11 @@ from typing import Any
 from django import forms
 from django.contrib.admin.widgets import AdminRadioSelect, AdminTextareaWidget
 from django.db.models import TextChoices
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import codec, conf
 from durable_monty.admin.asked import returns
+from durable_monty.admin.pages import with_reason
 from durable_monty.admin.typed import field_of, parts_of
 from durable_monty.exceptions import UnstorableValue
 from durable_monty.functions import MANUAL_EXECUTOR
@@ -73,6 +74,15 @@ class AnswerForm(forms.ModelForm):
         if self.cleaned_data["outcome"] == Outcome.FAIL:
             return Answer.of_error("RuntimeError", self.cleaned_data["error_message"])
         return Answer(result=self.cleaned_data["encoded"])
+
+    def told(self) -> str:
+        """For the history."""
+        given = self.cleaned_data
+        if given["outcome"] == Outcome.FAIL:
+            text = gettext("Failed by hand: %(error)s") % {"error": given["error_message"]}
+        else:
+            text = gettext("Completed by hand.")
+        return with_reason(text, given["reason"])
 
     def _encode(self, cleaned: dict[str, Any]) -> None:
         if self.result_fields == ("result",):

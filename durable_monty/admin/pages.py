@@ -9,17 +9,22 @@ from functools import update_wrapper
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.admin.helpers import AdminForm
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
 
 from durable_monty.admin.base import ReadOnlyAdmin
 
 _View = Callable[..., Any]
 
+# Rows of one action: each is a transaction of its own, while the browser waits.
+AT_ONCE = 500
 TOKEN = "form_token"  # noqa: S105  (no secret)
 
 
@@ -67,6 +72,15 @@ class PagesAdmin(ReadOnlyAdmin):
             raise Http404
         return row
 
+    def chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """The rows of an action; none, and a message, if they are too many."""
+        rows = list(queryset[: AT_ONCE + 1])
+        if len(rows) <= AT_ONCE:
+            return rows
+        text = gettext("Nothing was done: choose at most %(count)d at once.")
+        self.message_user(request, text % {"count": AT_ONCE}, messages.ERROR)
+        return []
+
     def render_page(
         self, request: HttpRequest, template: str, title: str, row: Any = None, **context: Any
     ) -> HttpResponse:
@@ -86,7 +100,7 @@ class PagesAdmin(ReadOnlyAdmin):
         )
 
 
-def admin_form(form: forms.Form, fieldsets: list[Any]) -> AdminForm:
+def admin_form(form: forms.BaseForm, fieldsets: list[Any]) -> AdminForm:
     """`form` as the admin shows its own."""
     return AdminForm(form, fieldsets, {})  # type: ignore[arg-type]
 
@@ -100,3 +114,10 @@ def key_of(token: str, row_id: object = "") -> str:
     if not re.fullmatch("[0-9a-f]{32}", token):
         token = new_token()
     return f"admin:{token}:{row_id}".rstrip(":")
+
+
+def with_reason(text: str, reason: str) -> str:
+    """For the history."""
+    if not reason:
+        return text
+    return text + " " + gettext("Reason: %(reason)s") % {"reason": reason}

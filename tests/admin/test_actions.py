@@ -2,7 +2,7 @@ import pytest
 from django.urls import reverse
 
 from durable_monty import Retry
-from durable_monty.admin import execution_actions
+from durable_monty.admin import pages
 from durable_monty.admin.verbs import VERBS
 from durable_monty.models import Call, Execution
 from tests.admin.conftest import VIEW
@@ -279,13 +279,13 @@ def test_every_action_asks_before_it_does_something_to_many(asked, broken, opera
 
 
 def test_too_many_at_once(asked, operator, monkeypatch):
-    monkeypatch.setattr(execution_actions, "AT_ONCE", 1)
+    monkeypatch.setattr(pages, "AT_ONCE", 1)
     executions = [asked().execution, asked().execution]
 
     response = do_all(operator, "terminate", executions)
 
     assert message(operator, response) == [
-        ("error", "Nothing was changed: choose at most 1 at once.")
+        ("error", "Nothing was done: choose at most 1 at once.")
     ]
     assert {status(row) for row in executions} == {"waiting"}
 

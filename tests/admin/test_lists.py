@@ -10,7 +10,7 @@ from tests.admin.pages import list_url, text_of
 
 # Of each list: session and user (2), permissions (2), count, rows, the database's time. Then the
 # workers that are alive, what the executions wait for, the names for the filter.
-QUERIES = {Execution: 10, Call: 8, Snapshot: 7, WorkerProcess: 7, Program: 7}
+QUERIES = {Execution: 10, Call: 9, Snapshot: 7, WorkerProcess: 7, Program: 7}
 
 
 @pytest.fixture

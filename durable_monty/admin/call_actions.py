@@ -1,0 +1,167 @@
+"""What can be done with calls beside answering one: retry now, fork from there, answer many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.db import router
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext, gettext_lazy as _, ngettext
+
+from durable_monty import operations
+from durable_monty.admin.asked import arguments, purpose
+from durable_monty.admin.base import page_of
+from durable_monty.admin.execution_actions import Tool
+from durable_monty.admin.forms import AnswerForm, answer_fields, form_for
+from durable_monty.admin.pages import PagesAdmin, admin_form
+from durable_monty.exceptions import DurableMontyError
+from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.models import Call, CallKind, CallStatus, Execution
+from durable_monty.operations.transactions import write
+
+
+class CallActions(PagesAdmin):
+    """A mixin of the admin of calls."""
+
+    def object_pages(self) -> dict[str, Callable[..., Any]]:
+        return {**super().object_pages(), "retry": self.retry_view}
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if IS_POPUP_VAR in request.GET:
+            return {}
+        actions: dict[str, Any] = {}
+        if self.may(request, "complete_call"):
+            actions["answer"] = (_answer_all, "answer", _("Answer calls of one function"))
+        if self.may(request, "retry_call"):
+            actions["retry"] = (_retry_all, "retry", _("Retry calls now"))
+        return actions
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["tools"] = self.tools(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def tools(self, request: HttpRequest, call: Call) -> list[Tool]:
+        tools = []
+        now, may_retry = page_of(call).now, self.may(request, "retry_call")
+        is_waiting = call.status == CallStatus.PENDING and call.kind == CallKind.FUNCTION
+        if may_retry and is_waiting and call.due_at is not None and call.due_at > now:
+            tools.append(Tool(gettext("Retry now"), self.page_url(call, "retry"), posts=True))
+        may_fork = self.may_view(Execution, request) and self.may(request, "fork_execution")
+        if may_fork and call.delivered_turn is not None and call.kind == CallKind.FUNCTION:
+            fork = reverse(
+                "admin:durable_monty_execution_fork",
+                args=[call.execution_id],
+                current_app=self.admin_site.name,
+            )
+            query = f"?turn={call.delivered_turn - 1}&again={call.call_id}"
+            tools.append(Tool(gettext("Fork from here…"), fork + query))
+        return tools
+
+    def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        call = self.found(request, object_id, "retry_call")
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if self.retry(request, call):
+            text = format_html(gettext("{} is tried now."), self.link_to(call))
+            self.message_user(request, text, messages.SUCCESS)
+        return HttpResponseRedirect(self.url_of(call))
+
+    def retry(self, request: HttpRequest, call: Call) -> bool:
+        using = router.db_for_write(Call)
+        try:
+            with write(using):
+                operations.retry_call(call.execution_id, call.call_id, using=using)
+                self.log_change(request, call, gettext("Retried."))
+        except DurableMontyError as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return False
+        return True
+
+    def settle(self, request: HttpRequest, call: Call, form: AnswerForm) -> bool:
+        using = router.db_for_write(Call)
+        try:
+            with write(using):
+                operations.settle_by_hand(
+                    call.execution_id,
+                    call.call_id,
+                    form.answer(),
+                    using=using,
+                    user=request.user,
+                    reason=form.cleaned_data["reason"],
+                )
+                self.log_change(request, call, form.told())
+        except DurableMontyError as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return False
+        return True
+
+    def ask_answer(
+        self, request: HttpRequest, calls: Sequence[Call], form: AnswerForm
+    ) -> HttpResponse:
+        function = calls[0].function
+        return self.render_page(
+            request,
+            "call/answer.html",
+            ngettext("Answer %(count)d call", "Answer %(count)d calls", len(calls))
+            % {"count": len(calls)},
+            function=function,
+            purpose=purpose(function),
+            rows=[(call, arguments(call)) for call in calls],
+            adminform=admin_form(
+                form,
+                [(gettext("Your answer to all of them"), {"fields": answer_fields(function)})],
+            ),
+            checkbox_name=ACTION_CHECKBOX_NAME,
+            back_url=reverse(
+                "admin:durable_monty_call_changelist", current_app=self.admin_site.name
+            ),
+        )
+
+
+def _answer_all(
+    model_admin: CallActions, request: HttpRequest, queryset: QuerySet[Call]
+) -> HttpResponse | None:
+    # With what the list leaves out: the arguments.
+    calls = model_admin.chosen(request, queryset.defer(None).select_related("execution"))
+    if not calls:
+        return None
+    if refusal := _unfit(calls):
+        model_admin.message_user(request, refusal, messages.ERROR)
+        return None
+    # Who answers in the place of a machine says why.
+    instance = next((call for call in calls if call.executor != MANUAL_EXECUTOR), calls[0])
+    data = request.POST if "confirmed" in request.POST else None
+    form = form_for(calls[0].function)(data, instance=instance)
+    if not form.is_valid():
+        return model_admin.ask_answer(request, calls, form)
+    done = sum(model_admin.settle(request, call, form) for call in calls)
+    if done:
+        text = ngettext("%(count)d call was answered.", "%(count)d calls were answered.", done)
+        model_admin.message_user(request, text % {"count": done}, messages.SUCCESS)
+    return None
+
+
+def _unfit(calls: Sequence[Call]) -> str:
+    """Why these cannot be answered together; empty, if they can."""
+    if not all(call.is_open and call.kind == CallKind.FUNCTION for call in calls):
+        return gettext("Nothing was changed: choose only open calls of functions.")
+    if len({call.function for call in calls}) > 1:
+        return gettext("Nothing was changed: choose calls of one function.")
+    return ""
+
+
+def _retry_all(model_admin: CallActions, request: HttpRequest, queryset: QuerySet[Call]) -> None:
+    calls = model_admin.chosen(request, queryset)
+    done = sum(model_admin.retry(request, call) for call in calls)
+    if done:
+        text = ngettext("%(count)d call is tried now.", "%(count)d calls are tried now.", done)
+        model_admin.message_user(request, text % {"count": done}, messages.SUCCESS)

@@ -1,0 +1,59 @@
+"""Executions as a file of JSON."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.db import router
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.translation import gettext, gettext_lazy as _
+
+from durable_monty.admin.execution_actions import ExecutionActions, Tool
+from durable_monty.models import Execution
+from durable_monty.reads.export import export_json
+
+
+class ExportPage(ExecutionActions):
+    """A mixin of the admin of executions."""
+
+    def object_pages(self) -> dict[str, Callable[..., Any]]:
+        return {**super().object_pages(), "export": self.export_view}
+
+    def tools(self, request: HttpRequest, execution: Execution) -> list[Tool]:
+        tools = super().tools(request, execution)
+        if self.may(request, "export_execution"):
+            tools.append(Tool(gettext("Export"), self.page_url(execution, "export")))
+        return tools
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        if self.may(request, "export_execution") and IS_POPUP_VAR not in request.GET:
+            actions["export"] = (_export_all, "export", _("Export executions as JSON"))
+        return actions
+
+    def export_view(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
+        execution = self.found(request, object_id, "export_execution")
+        return exported([execution.pk], f"execution-{execution.pk}.json")
+
+
+def exported(execution_ids: Collection[uuid.UUID], name: str) -> StreamingHttpResponse:
+    pieces = export_json(execution_ids, router.db_for_read(Execution))
+    return StreamingHttpResponse(
+        pieces,
+        content_type="application/json",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+def _export_all(
+    model_admin: ExportPage, request: HttpRequest, queryset: QuerySet[Execution]
+) -> StreamingHttpResponse | None:
+    execution_ids = model_admin.chosen(request, queryset.values_list("pk", flat=True))
+    return exported(execution_ids, "executions.json") if execution_ids else None
