@@ -70,6 +70,8 @@ class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
         "output_block",
         "traceback_block",
         "log_block",
+        "origin",
+        "forks",
         "source_block",
         "snapshot_facts",
         "due",
@@ -105,6 +107,7 @@ class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
         overview: list[Any] = [("state", "took"), ("created", "started", "finished"), "id"]
         if obj.key is not None:
             overview.append("key")
+        overview += self.lineage(obj)
         data = ["inputs_block"]
         if obj.status == ExecutionStatus.COMPLETED:
             data.append("output_block")

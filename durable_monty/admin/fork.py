@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import operations
 from durable_monty.admin.execution_actions import ExecutionActions, Tool
@@ -22,6 +23,8 @@ from durable_monty.reads.turns_to_fork import count_open_at, open_at
 
 # Calls whose answers the form offers to edit; the others keep theirs.
 OFFERED = 20
+# Of an execution's forks the newest are shown.
+_FORKS = 20
 
 
 class ForkPage(ExecutionActions):
@@ -35,6 +38,25 @@ class ForkPage(ExecutionActions):
         if execution.turn and self.may(request, "fork_execution"):
             tools.append(Tool(gettext("Fork…"), self.page_url(execution, "fork")))
         return tools
+
+    def lineage(self, execution: Execution) -> list[str]:
+        """The fields that say what it was forked from, and what was forked from it."""
+        fields = ["origin"] if execution.forked_from_id is not None else []
+        return [*fields, "forks"] if _forks(execution) else fields
+
+    @admin.display(description=_("forked from"))
+    def origin(self, execution: Execution) -> SafeString:
+        origin = Execution(pk=execution.forked_from_id)
+        text = gettext("%(origin)s, after turn %(turn)d") % {
+            "origin": origin.short_id,
+            "turn": execution.forked_turn,
+        }
+        return self.link_to(origin, text)
+
+    @admin.display(description=_("forks"))
+    def forks(self, execution: Execution) -> SafeString:
+        """The newest of them."""
+        return format_html_join(", ", "{}", ((self.link_to(fork),) for fork in _forks(execution)))
 
     def fork_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         execution = self.found(request, object_id, "fork_execution")
@@ -55,7 +77,7 @@ class ForkPage(ExecutionActions):
         return self.render_page(
             request,
             "execution/fork.html",
-            gettext("Fork"),
+            gettext("Fork after turn %(turn)d") % {"turn": turn},
             execution,
             turn=turn,
             last_turn=last_turn(execution),
@@ -91,6 +113,16 @@ class ForkPage(ExecutionActions):
         done = format_html(gettext("Forked. The new execution is {}."), self.link_to(made))
         self.message_user(request, done, messages.SUCCESS)
         return made
+
+
+def _forks(execution: Execution) -> list[Execution]:
+    """Read once, however often the page asks."""
+    found: list[Execution] | None = vars(execution).get("durable_forks")
+    if found is None:
+        newest = Execution.objects.using(execution._state.db).filter(forked_from=execution)
+        found = list(newest.order_by("-pk").only("name")[:_FORKS])
+        vars(execution)["durable_forks"] = found
+    return found
 
 
 def last_turn(execution: Execution) -> int:

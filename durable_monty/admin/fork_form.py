@@ -6,7 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminRadioSelect, AdminTextareaWidget
+from django.contrib.admin.widgets import (
+    AdminRadioSelect,
+    AdminTextareaWidget,
+    AdminTextInputWidget,
+)
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy as _
 
@@ -31,7 +35,9 @@ _LONGEST = 300
 
 
 class ForkForm(SourceForm):
-    name = forms.CharField(label=_("Name"), required=False, max_length=200)
+    name = forms.CharField(
+        label=_("Name"), required=False, max_length=200, widget=AdminTextInputWidget
+    )
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
@@ -88,7 +94,7 @@ class ForkForm(SourceForm):
         )
 
     def fieldsets(self) -> list[Any]:
-        sections: list[Any] = [(None, {"fields": [("name",), "reason"]})]
+        sections: list[Any] = []
         for call in self.calls:
             names = [f"{what}_{call.call_id}" for what in ("answer", "result", "error")]
             sections.append((str(call), {"fields": names, "description": arguments(call)}))
@@ -96,6 +102,7 @@ class ForkForm(SourceForm):
             overrule = [] if self.fields["anyway"].widget.is_hidden else ["anyway"]
             fields = ["source", *overrule, "functions"]
             sections.append((gettext("Workflow source"), {"fields": fields}))
+        sections.append((gettext("The new execution"), {"fields": ["name", "reason"]}))
         return sections
 
     def _add_call(self, call: Call, *, again: bool) -> None:
@@ -112,7 +119,9 @@ class ForkForm(SourceForm):
         self.fields[f"result_{number}"] = JSONField(
             returns(call.function), label=_("Result"), required=False, initial=_initial(call)
         )
-        self.fields[f"error_{number}"] = forms.CharField(label=_("Error message"), required=False)
+        self.fields[f"error_{number}"] = forms.CharField(
+            label=_("Error message"), required=False, widget=AdminTextInputWidget
+        )
 
     def _answers(self, cleaned: Mapping[str, Any]) -> Iterator[tuple[int, Answer | None]]:
         for call in self.calls:

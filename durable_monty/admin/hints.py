@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from collections.abc import Collection
@@ -21,9 +22,13 @@ def type_name(annotation: Any) -> str:
     """`list[int] | None`"""
     if annotation is type(None):
         return "None"
+    if isinstance(annotation, str):
+        return annotation
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return annotation.__name__
-    return str(annotation).replace("typing.", "")
+    text = str(annotation).replace("typing.", "")
+    # Without modules; in a literal a dot may be the value's.
+    return text if "Literal" in text else re.sub(r"[A-Za-z_]\w*\.", "", text)
 
 
 def example(annotation: Any) -> str:

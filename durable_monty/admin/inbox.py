@@ -33,7 +33,7 @@ class WorkflowFilter(NameFilter):
 class AgeFilter(admin.SimpleListFilter):
     """When it was asked. With `waiting=person` an index has this order."""
 
-    title = _("asked")
+    title = _("when it was asked")
     parameter_name = "asked"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:

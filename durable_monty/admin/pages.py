@@ -31,6 +31,9 @@ TOKEN = "form_token"  # noqa: S105  (no secret)
 class PagesAdmin(ReadOnlyAdmin):
     """Views under `<object_id>/<name>/`, for those who may see the object."""
 
+    class Media:
+        css = {"all": ["durable_monty/actions.css"]}
+
     def object_pages(self) -> dict[str, _View]:
         """Name -> view, which takes the request and the object's id as it stands in the URL."""
         return {}

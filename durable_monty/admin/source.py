@@ -62,7 +62,7 @@ class SourceForm(forms.Form):
     what is no Python cannot."""
 
     anyway = forms.BooleanField(
-        label=_("Start it all the same"),
+        label=_("Take it all the same"),
         required=False,
         widget=forms.HiddenInput,
         help_text=_("The type checker can be wrong; the workflow fails where it is right."),

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -41,12 +42,14 @@ class StartForm(SourceForm):
         label=_("Name"),
         required=False,
         max_length=200,
+        widget=AdminTextInputWidget,
         help_text=_("Of the workflow: lists are filtered by it."),
     )
     key = forms.CharField(
         label=_("Idempotency key"),
         required=False,
         max_length=200,
+        widget=AdminTextInputWidget,
         help_text=_("Starting again with the same key gives the same execution."),
     )
 
@@ -83,7 +86,7 @@ class StartPage(PagesAdmin):
         last = ["anyway"] if not form.fields["anyway"].widget.is_hidden else []
         fieldsets = [
             (None, {"fields": ["source", *last, "functions", "inputs"]}),
-            (None, {"fields": [("name", "key")]}),
+            (None, {"fields": ["name", "key"]}),
         ]
         return self.render_page(
             request,

@@ -90,7 +90,7 @@ VERBS = (
         "resume",
         _("Resume"),
         _("Resume executions"),
-        _("Workers go on with them."),
+        _("Workers go on with it."),
         _("Resumed."),
         lambda row: row.status == ExecutionStatus.PAUSED or row.pause_requested,
         _resume,
@@ -100,7 +100,7 @@ VERBS = (
         "pause",
         _("Pause"),
         _("Pause executions"),
-        _("They take no further step until they are resumed. Calls that were made go on."),
+        _("An execution takes no further step until it is resumed. Calls that it made go on."),
         _("Paused."),
         lambda row: (
             not (row.is_finished or row.status == ExecutionStatus.PAUSED or row.pause_requested)
@@ -124,8 +124,8 @@ VERBS = (
         _("Cancel"),
         _("Cancel executions"),
         _(
-            "What they await raises “Cancelled”: they may clean up, with calls too, and end. "
-            "Those that do not end in time are terminated."
+            "What an execution awaits raises “Cancelled”: it may clean up, with calls too, and "
+            "end. If it does not end in time, it is terminated."
         ),
         _("Cancelled."),
         lambda row: not row.is_finished and row.cancel_requested_at is None,
@@ -136,7 +136,7 @@ VERBS = (
         "terminate",
         _("Terminate"),
         _("Terminate executions"),
-        _("They end at once, without a clean-up. This cannot be undone."),
+        _("It ends at once, without a clean-up. This cannot be undone."),
         _("Terminated."),
         lambda row: not row.is_finished,
         _terminate,

@@ -130,6 +130,18 @@ def test_another_answer(done, forker):
     assert Call.objects.get(execution=done, call_id=1).result == "true"
 
 
+def test_the_pages_lead_from_one_to_the_other(done, forker):
+    fork(forker, done, 2, answer_1="keep")
+    new = made(done)
+
+    page = forker.get(url_of(new))
+    assert f'<a href="{url_of(done)}">{done.short_id}, after turn 2</a>' in page.content.decode()
+    assert "Forks:" not in text_of(page)
+    page = forker.get(url_of(done))
+    assert f'<a href="{url_of(new)}">{new}</a>' in page.content.decode()
+    assert "Forked from:" not in text_of(page)
+
+
 def test_an_error_instead(done, forker):
     response = fork(forker, done, 2, answer_1="error")
     assert errors_of(response) == {"error_1": ["An error message is missing."]}
