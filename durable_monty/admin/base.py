@@ -49,7 +49,7 @@ class PageChangeList(ChangeList):
 class ReadOnlyAdmin(admin.ModelAdmin):
     """Rows are written by operations alone: nobody adds, edits or deletes them here."""
 
-    actions = None
+    actions: Any = None
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False

@@ -17,7 +17,7 @@ from durable_monty import operations
 from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, id_range, page_of
-from durable_monty.admin.call_actions import CallActions
+from durable_monty.admin.call_actions import CallActions, answer, retry
 from durable_monty.admin.downloads import Downloads
 from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
@@ -49,6 +49,7 @@ _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 class CallAdmin(CallActions, Downloads):
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
+    actions = [answer, retry]
     list_filter = [
         WaitingFilter,
         FunctionFilter,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.options import IS_POPUP_VAR
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -30,18 +29,10 @@ from durable_monty.operations.transactions import write
 class CallActions(PagesAdmin):
     """A mixin of the admin of calls."""
 
+    action_permissions = {"answer": "complete_call", "retry": "retry_call"}
+
     def object_pages(self) -> dict[str, Callable[..., Any]]:
         return {**super().object_pages(), "retry": self.retry_view}
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        if IS_POPUP_VAR in request.GET:
-            return {}
-        actions: dict[str, Any] = {}
-        if self.may(request, "complete_call"):
-            actions["answer"] = (_answer_all, "answer", _("Answer calls of one function"))
-        if self.may(request, "retry_call"):
-            actions["retry"] = (_retry_all, "retry", _("Retry calls now"))
-        return actions
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -127,7 +118,8 @@ class CallActions(PagesAdmin):
         )
 
 
-def _answer_all(
+@admin.action(description=_("Answer calls of one function"))
+def answer(
     model_admin: CallActions, request: HttpRequest, queryset: QuerySet[Call]
 ) -> HttpResponse | None:
     # With what the list leaves out: the arguments.
@@ -159,7 +151,8 @@ def _unfit(calls: Sequence[Call]) -> str:
     return ""
 
 
-def _retry_all(model_admin: CallActions, request: HttpRequest, queryset: QuerySet[Call]) -> None:
+@admin.action(description=_("Retry calls now"))
+def retry(model_admin: CallActions, request: HttpRequest, queryset: QuerySet[Call]) -> None:
     calls = model_admin.chosen(request, queryset)
     done = sum(model_admin.retry(request, call) for call in calls)
     if done:

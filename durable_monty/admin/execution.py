@@ -14,7 +14,8 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import Page, id_range, page_of
 from durable_monty.admin.downloads import Downloads
-from durable_monty.admin.export import ExportPage
+from durable_monty.admin.execution_actions import ACTIONS
+from durable_monty.admin.export import ExportPage, export
 from durable_monty.admin.filters import CreatedFilter, NameFilter
 from durable_monty.admin.fork import ForkPage
 from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
@@ -44,6 +45,7 @@ class CallRow:
 class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
+    actions = [*ACTIONS, export]
     list_filter = ["status", NameFilter, CreatedFilter]
     list_select_related = ["program"]
     list_defer = [

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.widgets import AdminTextareaWidget
-from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -53,19 +51,12 @@ class ReasonForm(forms.Form):
 class ExecutionActions(PagesAdmin):
     """A mixin of the admin of executions."""
 
+    action_permissions: Mapping[str, str] = {verb.name: verb.permission for verb in VERBS}
+
     def object_pages(self) -> dict[str, Callable[..., Any]]:
         return {
             **super().object_pages(),
             **{verb.name: partial(self._verb_view, verb) for verb in VERBS},
-        }
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        if IS_POPUP_VAR in request.GET:
-            return {}
-        return {
-            verb.name: (partial(_bulk, verb), verb.name, verb.title)
-            for verb in VERBS
-            if self.may(request, verb.permission)
         }
 
     def render_change_form(
@@ -187,21 +178,26 @@ class ExecutionActions(PagesAdmin):
         return router.db_for_write(Execution)
 
 
-def _bulk(
-    verb: Verb, model_admin: ExecutionActions, request: HttpRequest, queryset: QuerySet[Execution]
-) -> HttpResponse | None:
-    if not model_admin.may(request, verb.permission):
-        raise PermissionDenied
-    if not (executions := model_admin.chosen(request, queryset)):
+def _bulk(verb: Verb) -> Any:
+    def act(
+        model_admin: ExecutionActions, request: HttpRequest, queryset: QuerySet[Execution]
+    ) -> HttpResponse | None:
+        if not (executions := model_admin.chosen(request, queryset)):
+            return None
+        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
+            return model_admin.ask(request, verb, executions, form, many=True)
+        model_admin.apply(request, verb, executions, form.cleaned_data["reason"])
         return None
-    form = ReasonForm(request.POST if "confirmed" in request.POST else None)
-    if not form.is_valid():
-        return model_admin.ask(request, verb, executions, form, many=True)
-    model_admin.apply(request, verb, executions, form.cleaned_data["reason"])
-    return None
+
+    act.__name__ = verb.name
+    return admin.action(act, description=verb.title)
 
 
 def _is_offered(verb: Verb, execution: Execution) -> bool:
     if verb.name == "retry" and not execution.is_finished:
         return verb.fits(execution) and waits_for_retry(execution)
     return verb.fits(execution)
+
+
+ACTIONS = [_bulk(verb) for verb in VERBS]

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import Any
 
-from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib import admin
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
@@ -20,6 +20,8 @@ from durable_monty.reads.export import export_json
 class ExportPage(ExecutionActions):
     """A mixin of the admin of executions."""
 
+    action_permissions = {**ExecutionActions.action_permissions, "export": "export_execution"}
+
     def object_pages(self) -> dict[str, Callable[..., Any]]:
         return {**super().object_pages(), "export": self.export_view}
 
@@ -28,12 +30,6 @@ class ExportPage(ExecutionActions):
         if self.may(request, "export_execution"):
             tools.append(Tool(gettext("Export"), self.page_url(execution, "export")))
         return tools
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
-        if self.may(request, "export_execution") and IS_POPUP_VAR not in request.GET:
-            actions["export"] = (_export_all, "export", _("Export executions as JSON"))
-        return actions
 
     def export_view(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
         execution = self.found(request, object_id, "export_execution")
@@ -52,7 +48,8 @@ def exported(execution_ids: Collection[uuid.UUID], name: str) -> StreamingHttpRe
     )
 
 
-def _export_all(
+@admin.action(description=_("Export executions as JSON"))
+def export(
     model_admin: ExportPage, request: HttpRequest, queryset: QuerySet[Execution]
 ) -> StreamingHttpResponse | None:
     execution_ids = model_admin.chosen(request, queryset.values_list("pk", flat=True))

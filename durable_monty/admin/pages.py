@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from typing import Any
 
@@ -31,12 +31,25 @@ TOKEN = "form_token"  # noqa: S105  (no secret)
 class PagesAdmin(ReadOnlyAdmin):
     """Views under `<object_id>/<name>/`, for those who may see the object."""
 
+    action_permissions: Mapping[str, str] = {}
+    """The name of an action -> its permission."""
+
     class Media:
         css = {"all": ["durable_monty/actions.css"]}
 
     def object_pages(self) -> dict[str, _View]:
         """Name -> view, which takes the request and the object's id as it stands in the URL."""
         return {}
+
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        """`action_location`: from Django 6.1 on."""
+        known = {} if action_location is None else {"action_location": action_location}
+        return {
+            name: action
+            for name, action in super().get_actions(request, **known).items()
+            if name not in self.action_permissions
+            or self.may(request, self.action_permissions[name])
+        }
 
     def get_urls(self) -> list[URLPattern]:
         pages = [

@@ -5,12 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from durable_monty import operations
 from durable_monty.models import Execution, ExecutionStatus
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,10 @@ class Verb:
     it makes one; `replays`: it runs the sandbox, so no transaction may be around it."""
 
     name: str
-    label: Promise
-    title: Promise
-    effect: Promise
-    done: Promise
+    label: _StrPromise
+    title: _StrPromise
+    effect: _StrPromise
+    done: _StrPromise
     fits: Callable[[Execution], bool]
     run: Callable[[Order], Execution | None]
     asks: bool = True
