@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten_fieldsets, unquote
-from django.db import router
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty import operations
+from durable_monty.admin.answering import Answering
 from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, id_range, page_of
@@ -21,11 +20,10 @@ from durable_monty.admin.call_actions import CallActions, answer, retry
 from durable_monty.admin.downloads import Downloads
 from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
-from durable_monty.admin.forms import AnswerForm, answer_fields, form_for
+from durable_monty.admin.forms import answer_fields
 from durable_monty.admin.inbox import AgeFilter, WorkflowFilter
-from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
-from durable_monty.models import Call, CallKind, CallStatus
-from durable_monty.reads.times import ago, span
+from durable_monty.models import Call, CallStatus
+from durable_monty.reads.times import span
 from durable_monty.reads.waiting import fleet, whom
 
 _DETAILS = (
@@ -46,7 +44,7 @@ _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 
 
 @admin.register(Call)
-class CallAdmin(CallActions, Downloads):
+class CallAdmin(Answering, CallActions, Downloads):
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
     actions = [answer, retry]
@@ -107,89 +105,6 @@ class CallAdmin(CallActions, Downloads):
 
     def read_page(self, rows: Sequence[Call], using: str, now: datetime) -> Page:
         return Page(using, now, fleet(now, using))
-
-    # --- answering ---
-
-    def has_change_permission(self, request: HttpRequest, obj: Call | None = None) -> bool:
-        """Answering is the change. A form that was opened in time may come too late: then it
-        is not a permission that is missing, and the operation refuses it."""
-        if not (
-            self.has_view_permission(request)
-            and request.user.has_perm("durable_monty.complete_call")
-        ):
-            return False
-        if obj is None:
-            return True
-        return obj.kind == CallKind.FUNCTION and (obj.is_open or request.method == "POST")
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if request.method != "POST" or object_id is None:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        call = self.get_object(request, unquote(object_id))
-        if call is not None and not call.is_open and self.has_change_permission(request, call):
-            return self._refuse(request, call)
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except (CallSettled, CallNotFound, ExecutionNotFound):
-            # Outside of its transaction, which is rolled back: the history has no entry.
-            late = self.get_object(request, unquote(object_id))
-            if late is None:
-                return super().changeform_view(request, object_id, form_url, extra_context)
-            return self._refuse(request, late)
-
-    def get_form(
-        self, request: HttpRequest, obj: Call | None = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        if obj is not None and self.has_change_permission(request, obj):
-            kwargs["form"] = form_for(obj.function)
-        return super().get_form(request, obj, change, **kwargs)
-
-    def save_model(self, request: HttpRequest, obj: Call, form: AnswerForm, change: bool) -> None:
-        operations.settle_by_hand(
-            obj.execution_id,
-            obj.call_id,
-            form.answer(),
-            using=router.db_for_write(Call),
-            user=request.user,
-            reason=form.cleaned_data["reason"],
-        )
-
-    def construct_change_message(
-        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
-    ) -> Any:
-        return form.told()
-
-    def response_change(self, request: HttpRequest, obj: Call) -> HttpResponse:
-        text = format_html(gettext("The answer to {} was recorded."), self.link_to(obj))
-        self.message_user(request, text, messages.SUCCESS)
-        if self.get_preserved_filters(request):
-            return self.response_post_save_change(request, obj)
-        return HttpResponseRedirect(request.get_full_path())
-
-    def _refuse(self, request: HttpRequest, call: Call) -> HttpResponse:
-        facts = {
-            "call": call,
-            "when": ago(call.finished_at or page_of(call).now, page_of(call).now),
-            "user": call.completed_by,
-        }
-        if call.status == CallStatus.CANCELLED:
-            text = gettext("Nothing was changed: %(call)s was withdrawn %(when)s.")
-        elif call.completed_by is None:
-            text = gettext("Nothing was changed: %(call)s was already answered %(when)s.")
-        else:
-            text = gettext(
-                "Nothing was changed: %(call)s was already answered %(when)s, by %(user)s."
-            )
-        self.message_user(request, text % facts, messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
-
-    # --- showing ---
 
     def get_fieldsets(self, request: HttpRequest, obj: Call | None = None) -> Any:
         if obj is None:

@@ -1,10 +1,16 @@
-import pytest
+import threading
 
-from durable_monty import codec
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connection
+
+from durable_monty import OrchestratorService, codec
 from durable_monty.exceptions import (
+    CallNotWaiting,
     ExecutionNotFound,
     InvalidWorkflow,
     KeyConflict,
+    NothingToRetry,
     ReplayMismatch,
     TurnNotForkable,
     UnknownFunction,
@@ -282,3 +288,48 @@ def test_a_fork_outlives_its_origin(service, summed):
     assert get(fork).forked_from_id is None
     work()
     assert get(fork).status == "completed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_forks_with_one_key_make_one():
+    execution = run("await approve('it')", ["approve"])
+    barrier = threading.Barrier(4)
+    ids, errors = [], []
+
+    def fork():
+        try:
+            barrier.wait(10)
+            ids.append(OrchestratorService().fork_execution(execution.pk, 1, key="once"))
+        except Exception as exc:
+            errors.append(exc)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=fork) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert len(ids) == 4
+    assert len(set(ids)) == 1
+    assert Execution.objects.count() == 2
+    assert Call.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_async_twins(service):
+    async_to_sync(drive)(service)
+
+
+async def drive(service):
+    execution_id = await service.astart_execution("await approve(1)", ["approve"])
+    await service.aprocess_execution(execution_id)
+    fork = await service.afork_execution(execution_id, 1, answers={0: "yes"})
+    assert await service.aprocess_execution(fork) == "completed"
+    again = await service.arestart_execution(fork)
+    assert (await service.apoll(again))["status"] == "scheduled"
+    with pytest.raises(NothingToRetry):
+        await service.aretry_execution(execution_id)
+    with pytest.raises(CallNotWaiting):
+        await service.aretry_call(execution_id, 0)
