@@ -61,23 +61,26 @@ class CallActions(PagesAdmin):
         call = self.found(request, object_id, "retry_call")
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if self.retry(request, call):
+        if refusal := self.retry(request, call):
+            self.tell_refusals(request, [refusal])
+        else:
             text = format_html(gettext("{} is tried now."), self.link_to(call))
             self.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(self.url_of(call))
 
-    def retry(self, request: HttpRequest, call: Call) -> bool:
+    def retry(self, request: HttpRequest, call: Call) -> str:
+        """Why it was refused; empty, if it was done."""
         using = router.db_for_write(Call)
         try:
             with write(using):
                 operations.retry_call(call.execution_id, call.call_id, using=using)
                 self.log_change(request, call, gettext("Retried."))
         except DurableMontyError as exc:
-            self.message_user(request, str(exc), messages.ERROR)
-            return False
-        return True
+            return str(exc)
+        return ""
 
-    def settle(self, request: HttpRequest, call: Call, form: AnswerForm) -> bool:
+    def settle(self, request: HttpRequest, call: Call, form: AnswerForm) -> str:
+        """Why it was refused; empty, if it was done."""
         using = router.db_for_write(Call)
         try:
             with write(using):
@@ -91,9 +94,8 @@ class CallActions(PagesAdmin):
                 )
                 self.log_change(request, call, form.told())
         except DurableMontyError as exc:
-            self.message_user(request, str(exc), messages.ERROR)
-            return False
-        return True
+            return str(exc)
+        return ""
 
     def ask_answer(
         self, request: HttpRequest, calls: Sequence[Call], form: AnswerForm
@@ -135,8 +137,9 @@ def answer(
     form = form_for(calls[0].function)(data, instance=instance)
     if not form.is_valid():
         return model_admin.ask_answer(request, calls, form)
-    done = sum(model_admin.settle(request, call, form) for call in calls)
-    if done:
+    refusals = [text for call in calls if (text := model_admin.settle(request, call, form))]
+    model_admin.tell_refusals(request, refusals)
+    if done := len(calls) - len(refusals):
         text = ngettext("%(count)d call was answered.", "%(count)d calls were answered.", done)
         model_admin.message_user(request, text % {"count": done}, messages.SUCCESS)
     return None
@@ -154,7 +157,8 @@ def _unfit(calls: Sequence[Call]) -> str:
 @admin.action(description=_("Retry calls now"))
 def retry(model_admin: CallActions, request: HttpRequest, queryset: QuerySet[Call]) -> None:
     calls = model_admin.chosen(request, queryset)
-    done = sum(model_admin.retry(request, call) for call in calls)
-    if done:
+    refusals = [text for call in calls if (text := model_admin.retry(request, call))]
+    model_admin.tell_refusals(request, refusals)
+    if done := len(calls) - len(refusals):
         text = ngettext("%(count)d call is tried now.", "%(count)d calls are tried now.", done)
         model_admin.message_user(request, text % {"count": done}, messages.SUCCESS)

@@ -119,15 +119,17 @@ class ExecutionActions(PagesAdmin):
         """Does it to each that it fits, says what came of it, and gives the last one made."""
         token = request.POST.get(TOKEN, "")
         done: list[tuple[Execution, Execution | None]] = []
+        refusals: list[str] = []
         for execution in executions:
             order = Order(execution.pk, reason, key_of(token, execution.pk), self._using)
             try:
                 if refusal := self._refusal(verb, execution, order):
-                    self.message_user(request, refusal, messages.ERROR)
+                    refusals.append(refusal)
                 else:
                     done.append((execution, self._carry_out(request, verb, execution, order)))
             except DurableMontyError as exc:
-                self.message_user(request, str(exc), messages.ERROR)
+                refusals.append(str(exc))
+        self.tell_refusals(request, refusals)
         if done:
             self.message_user(request, self._summary(verb, done), messages.SUCCESS)
         return done[-1][1] if done else None

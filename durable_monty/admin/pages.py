@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any
 
@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from durable_monty.admin.base import ReadOnlyAdmin
 
@@ -25,6 +25,7 @@ _View = Callable[..., Any]
 
 # Rows of one action: each is a transaction of its own, while the browser waits.
 AT_ONCE = 500
+_TOLD = 10
 TOKEN = "form_token"  # noqa: S105  (no secret)
 
 
@@ -96,6 +97,14 @@ class PagesAdmin(ReadOnlyAdmin):
         text = gettext("Nothing was done: choose at most %(count)d at once.")
         self.message_user(request, text % {"count": AT_ONCE}, messages.ERROR)
         return []
+
+    def tell_refusals(self, request: HttpRequest, refusals: Sequence[str]) -> None:
+        """The first of them; of very many their number."""
+        for text in refusals[:_TOLD]:
+            self.message_user(request, text, messages.ERROR)
+        if left := len(refusals[_TOLD:]):
+            text = ngettext("%(count)d more was refused.", "%(count)d more were refused.", left)
+            self.message_user(request, text % {"count": left}, messages.ERROR)
 
     def render_page(
         self, request: HttpRequest, template: str, title: str, row: Any = None, **context: Any

@@ -290,6 +290,19 @@ def test_too_many_at_once(asked, operator, monkeypatch):
     assert {status(row) for row in executions} == {"waiting"}
 
 
+def test_of_many_refusals_the_first_are_told(asked, operator, monkeypatch):
+    monkeypatch.setattr(pages, "_TOLD", 2)
+    executions = [asked().execution for _ in range(4)]
+    do_all(operator, "terminate", executions)
+    operator.get(list_url(Execution))
+
+    response = do_all(operator, "terminate", executions)
+
+    told = message(operator, response)
+    assert len(told) == 3
+    assert told[-1] == ("error", "2 more were refused.")
+
+
 def test_a_reason_that_is_too_long(asked, operator):
     execution = asked().execution
 
