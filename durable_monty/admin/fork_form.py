@@ -17,7 +17,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from durable_monty import codec, conf
 from durable_monty.admin.asked import arguments, returns
 from durable_monty.admin.formats import cut, readable
-from durable_monty.admin.source import (
+from durable_monty.admin.source_form import (
     FunctionsField,
     SourceField,
     SourceForm,
