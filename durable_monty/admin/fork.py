@@ -18,7 +18,7 @@ from durable_monty.admin.execution_actions import ExecutionActions, Tool
 from durable_monty.admin.fork_form import ForkForm
 from durable_monty.admin.pages import TOKEN, admin_form, key_of, new_token, with_reason
 from durable_monty.exceptions import DurableMontyError, HostFault, TurnNotForkable
-from durable_monty.models import Execution
+from durable_monty.models import Call, Execution, Program
 from durable_monty.reads.turns_to_fork import count_open_at, open_at
 
 # Calls whose answers the form offers to edit; the others keep theirs.
@@ -35,9 +35,13 @@ class ForkPage(ExecutionActions):
 
     def tools(self, request: HttpRequest, execution: Execution) -> list[Tool]:
         tools = super().tools(request, execution)
-        if execution.turn and self.may(request, "fork_execution"):
+        if execution.turn and self.may_fork(request):
             tools.append(Tool(gettext("Fork…"), self.page_url(execution, "fork")))
         return tools
+
+    def may_fork(self, request: HttpRequest) -> bool:
+        """The page shows arguments and answers."""
+        return self.may(request, "fork_execution") and self.may_view(Call, request)
 
     def lineage(self, execution: Execution) -> list[str]:
         """The fields that say what it was forked from, and what was forked from it."""
@@ -61,7 +65,9 @@ class ForkPage(ExecutionActions):
     def fork_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         execution = self.found(request, object_id, "fork_execution")
         turn = _turn(request, execution)
-        may_edit = self.may(request, "start_execution")
+        may_edit = self.may(request, "start_execution") and self.may_view(Program, request)
+        if not self.may_fork(request):
+            raise PermissionDenied
         if not may_edit and {"source", "functions"} & request.POST.keys():
             raise PermissionDenied
         using = router.db_for_write(Execution)

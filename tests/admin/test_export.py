@@ -66,6 +66,16 @@ def test_export(failed, exporter):
     assert flaky["attempts"][0]["error"]["message"] == "division by zero"
 
 
+@pytest.mark.parametrize("unseen", ["view_call", "view_program"])
+def test_who_does_not_see_all_of_it_exports_nothing(failed, staff, unseen):
+    client = staff("export_execution", *(name for name in VIEW if name != unseen))
+
+    assert client.get(url_of(failed, "export")).status_code == 403
+    data = {"action": "export", "_selected_action": [failed.pk]}
+    assert client.post(list_url(Execution), data).status_code == 403
+    assert "/export/" not in client.get(url_of(failed)).content.decode()
+
+
 @pytest.mark.parametrize("permissions", [VIEW, ("export_execution",)])
 def test_exporting_needs_its_permission(failed, staff, permissions):
     client = staff(*permissions)

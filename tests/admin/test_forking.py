@@ -78,6 +78,22 @@ def test_other_source_needs_the_permission_to_start_too(done, forker):
     assert Execution.objects.count() == 1
 
 
+def test_who_does_not_see_calls_does_not_fork(done, staff):
+    client = staff("view_execution", "view_program", "fork_execution")
+
+    assert client.get(url_of(done, "fork")).status_code == 403
+    assert fork(client, done, 2, answer_1="keep").status_code == 403
+    assert url_of(done, "fork") not in client.get(url_of(done)).content.decode()
+
+
+def test_who_does_not_see_sources_edits_none(done, staff):
+    client = staff("view_execution", "view_call", "fork_execution", "start_execution")
+
+    page = client.get(url_of(done, "fork") + "?turn=2").content
+    assert b"await approve" not in page
+    assert fork(client, done, 2, answer_1="keep", **edited()).status_code == 403
+
+
 def test_an_unknown_execution(forker):
     url = reverse("admin:durable_monty_execution_fork", args=["nonsense"])
 
