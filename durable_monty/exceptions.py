@@ -86,6 +86,10 @@ class InvalidWorkflow(DurableMontyError, ValueError):
     """The source, its functions or its inputs cannot be started."""
 
 
+class InvalidInputs(InvalidWorkflow):
+    """The inputs are no variables for that source and those functions."""
+
+
 class ExecutionNotFound(DurableMontyError, LookupError):
     def __init__(self, execution_id: object) -> None:
         self.execution_id = execution_id
@@ -139,6 +143,30 @@ class ExecutionNotPaused(IllegalTransition):
     def __init__(self, execution_id: object, status: str) -> None:
         self.execution_id, self.status = execution_id, status
         super().__init__(f"Execution {execution_id} is {status}, not paused: nothing to resume.")
+
+
+class TurnNotForkable(IllegalTransition):
+    def __init__(self, execution_id: object, turn: int, why: str) -> None:
+        self.execution_id, self.turn, self.why = execution_id, turn, why
+        super().__init__(
+            f"Execution {execution_id} cannot be forked after turn {turn}: {why}. "
+            "Nothing was changed."
+        )
+
+
+class NothingToRetry(IllegalTransition):
+    def __init__(self, execution_id: object, status: str, why: str) -> None:
+        self.execution_id, self.status, self.why = execution_id, status, why
+        super().__init__(f"Execution {execution_id} is {status}, and there is {why}.")
+
+
+class CallNotWaiting(IllegalTransition):
+    def __init__(self, execution_id: object, call_id: int, status: str) -> None:
+        self.execution_id, self.call_id, self.status = execution_id, call_id, status
+        super().__init__(
+            f"Call {call_id} of execution {execution_id} is {status}, and does not wait for a "
+            "retry. Nothing was changed."
+        )
 
 
 class CallNotFound(DurableMontyError, LookupError):

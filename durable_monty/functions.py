@@ -36,7 +36,8 @@ _MAX_NAME = 200
 @dataclass(frozen=True, slots=True)
 class RegisteredFunction:
     """A function and its policy. `executor` is the name of the executor that runs its calls:
-    "default" (the worker's own), "manual" (people answer), or an executor's `name`."""
+    "default" (the worker's own), "manual" (people answer), or an executor's `name`. `admin`:
+    whether workflows that are written in the admin may call it."""
 
     name: str
     func: Callable[..., Any]
@@ -44,6 +45,7 @@ class RegisteredFunction:
     retry: Retry | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     transactional: bool = False
+    admin: bool = False
 
     @property
     def retry_policy(self) -> Retry:
@@ -122,6 +124,7 @@ def register_function(
     heartbeat: float | None = None,
     schedule_to_close: float | None = None,
     transactional: bool = False,
+    admin: bool = False,
 ) -> Callable[[F], F]: ...
 def register_function(
     name: str | Callable[..., Any] | None = None,
@@ -134,6 +137,7 @@ def register_function(
     heartbeat: float | None = None,
     schedule_to_close: float | None = None,
     transactional: bool = False,
+    admin: bool = False,
 ) -> Any:
     """Lets workflows call the decorated function, sync or `async def`, under `name`.
 
@@ -141,7 +145,8 @@ def register_function(
     its calls to people (the admin, or `OrchestratorService.complete_call`). `retry`: when it is
     run again after an exception; `DURABLE_MONTY["RETRY"]` by default. The four time-outs are
     seconds, see `Timeouts`. `transactional=True` runs it in the transaction that records its
-    answer, so that what it writes to this database happens exactly once.
+    answer, so that what it writes to this database happens exactly once. `admin=True` offers it
+    to workflows that staff write in the admin.
 
     Raises `DuplicateFunction`, naming both places, and `FunctionError` for an unusable name.
     """
@@ -152,7 +157,7 @@ def register_function(
     def decorate(func: F) -> F:
         checked = _checked_name(name or func.__name__)
         FUNCTION_REGISTRY.add(
-            RegisteredFunction(checked, func, executor, retry, timeouts, transactional)
+            RegisteredFunction(checked, func, executor, retry, timeouts, transactional, admin)
         )
         return func
 

@@ -89,8 +89,7 @@ class OrchestratorService:
         Raises `UnstorableValue`, `ExecutionNotFound`, `CallNotFound`, and `CallSettled` if the
         call has its answer or was withdrawn; nothing is changed then.
         """
-        text = codec.encode(result, path="result", max_bytes=conf.current().MAX_VALUE_BYTES)
-        self._settle(execution_id, call_id, Answer(result=text), user, reason)
+        self._settle(execution_id, call_id, _result(result), user, reason)
 
     def fail_call(
         self,
@@ -148,6 +147,58 @@ class OrchestratorService:
         `ExecutionNotFound`, `ExecutionFinished`, `ExecutionNotPaused`."""
         operations.resume_execution(_parsed(execution_id), using=self.using)
 
+    def fork_execution(
+        self,
+        execution_id: str | uuid.UUID,
+        turn: int,
+        *,
+        code: str | None = None,
+        external_functions: Iterable[str | Callable[..., Any]] | None = None,
+        answers: Mapping[int, Any] | None = None,
+        ask_again: Iterable[int] = (),
+        key: str | None = None,
+        name: str | None = None,
+    ) -> str:
+        """Schedules an execution that goes on from `turn` of this one, and gives its id.
+
+        It has the same journal up to that turn, and nothing is called for it again. `answers`:
+        call id -> another result (or an exception), `ask_again`: call ids without an answer, both
+        of calls that were open after that turn; the others keep the answers they have got since.
+        `code` must do, up to that turn, what was recorded: it is replayed here, `ReplayMismatch`
+        if it differs. Turn 0 starts it again.
+
+        Raises `ExecutionNotFound`, `TurnNotForkable`, `UnstorableValue`, `HostFault` if the
+        sandbox fails, and as `start_execution` does.
+        """
+        edited = {call_id: _answer(value) for call_id, value in (answers or {}).items()}
+        edits = operations.Edits(
+            code, external_functions, {**edited, **dict.fromkeys(ask_again)}, name
+        )
+        fork = operations.fork_execution(
+            _parsed(execution_id), turn, edits, key=key, using=self.using
+        )
+        return str(fork.pk)
+
+    def restart_execution(self, execution_id: str | uuid.UUID, *, key: str | None = None) -> str:
+        """Schedules the same program with the same inputs again, and gives the id. Raises
+        `ExecutionNotFound`, `KeyConflict`."""
+        return self.fork_execution(execution_id, 0, key=key)
+
+    def retry_execution(self, execution_id: str | uuid.UUID, *, key: str | None = None) -> str:
+        """Tries failed calls again, and gives the id of the execution that goes on.
+
+        In one that is unfinished, those that wait for a retry are due now. One that failed
+        because of a call is forked from the turn before, with that call asked again. Raises
+        `NothingToRetry`, and as `fork_execution` does.
+        """
+        execution = operations.retry_execution(_parsed(execution_id), key=key, using=self.using)
+        return str(execution.pk)
+
+    def retry_call(self, execution_id: str | uuid.UUID, call_id: int) -> None:
+        """Lets a call that waits for a retry be tried now. Raises `ExecutionNotFound`,
+        `CallNotFound`, `CallNotWaiting`."""
+        operations.retry_call(_parsed(execution_id), call_id, using=self.using)
+
     def wait(self, execution_id: str | uuid.UUID, timeout: float = 60.0) -> Any:
         """The output, once it is there; `timeout` in seconds. For scripts and tests.
 
@@ -175,6 +226,10 @@ class OrchestratorService:
     aterminate_execution = sync_to_async(terminate_execution)
     apause_execution = sync_to_async(pause_execution)
     aresume_execution = sync_to_async(resume_execution)
+    afork_execution = sync_to_async(fork_execution)
+    arestart_execution = sync_to_async(restart_execution)
+    aretry_execution = sync_to_async(retry_execution)
+    aretry_call = sync_to_async(retry_call)
     await_ = sync_to_async(wait)
 
     def _find(self, execution_id: str | uuid.UUID) -> Execution:
@@ -188,6 +243,15 @@ class OrchestratorService:
         operations.settle_by_hand(
             _parsed(execution_id), call_id, answer, using=self.using, user=user, reason=reason
         )
+
+
+def _answer(value: Any) -> Answer:
+    return Answer.of_exception(value) if isinstance(value, BaseException) else _result(value)
+
+
+def _result(value: Any) -> Answer:
+    limit = conf.current().MAX_VALUE_BYTES
+    return Answer(codec.encode(value, path="result", max_bytes=limit))
 
 
 def _parsed(execution_id: str | uuid.UUID) -> uuid.UUID:

@@ -2,12 +2,15 @@
 
 import ast
 import builtins
+import decimal
+import enum
 import inspect
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import typing
 from dataclasses import fields
 
 import pytest
@@ -306,7 +309,7 @@ def test_table_of_options():
 
 def test_names_in_the_text_exist():
     words = set(re.findall(r"`([A-Z]\w+)`", README.read_text()))
-    places = (durable_monty, exceptions, builtins)
+    places = (durable_monty, exceptions, builtins, decimal, enum, typing)
     settings = {*conf.NAMES, "DURABLE_MONTY", "Q_CLUSTER", *vars(global_settings)}
     assert {
         word for word in words - settings if not any(hasattr(place, word) for place in places)

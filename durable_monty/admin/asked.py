@@ -10,6 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from durable_monty.admin.formats import block, cut, readable
+from durable_monty.admin.hints import type_name
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 
@@ -37,7 +38,28 @@ def arguments(call: Call) -> SafeString | str:
 def signature(function: str) -> str:
     """`approve(what: str) -> bool`; empty, if the function is not known here."""
     found = _signature(function)
-    return "" if found is None else f"{function.rpartition('.')[2]}{found}"
+    if found is None:
+        return ""
+    empty = inspect.Signature.empty
+    parameters = [
+        each.replace(annotation=empty if each.annotation is empty else _Named(each.annotation))
+        for each in found.parameters.values()
+    ]
+    returned = found.return_annotation
+    shown = found.replace(
+        parameters=parameters, return_annotation=empty if returned is empty else _Named(returned)
+    )
+    return f"{function.rpartition('.')[2]}{shown}"
+
+
+class _Named:
+    """An annotation that is written without its module."""
+
+    def __init__(self, annotation: Any) -> None:
+        self.name = type_name(annotation)
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 def purpose(function: str) -> str:

@@ -54,7 +54,7 @@ class PageChangeList(ChangeList):
 class ReadOnlyAdmin(admin.ModelAdmin):
     """Rows are written by operations alone: nobody adds, edits or deletes them here."""
 
-    actions = None
+    actions: Any = None
     list_per_page = 50
     paginator = CappedPaginator
     show_facets = admin.ShowFacets.NEVER

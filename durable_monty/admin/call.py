@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten_fieldsets, unquote
-from django.db import router
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty import operations
+from durable_monty.admin.answering import Answering
 from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
-from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.base import Page, id_range, page_of
+from durable_monty.admin.call_actions import CallActions, answer, retry
+from durable_monty.admin.downloads import Downloads
 from durable_monty.admin.filters import (
     WAITING,
     CallStatusFilter,
@@ -25,13 +26,12 @@ from durable_monty.admin.filters import (
     WaitingFilter,
 )
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
-from durable_monty.admin.forms import AnswerForm, Outcome, form_for
-from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
-from durable_monty.models import Call, CallKind, CallStatus
-from durable_monty.reads.times import ago, span
+from durable_monty.admin.forms import answer_fields
+from durable_monty.admin.inbox import AgeFilter, WorkflowFilter
+from durable_monty.models import Call, CallStatus
+from durable_monty.reads.times import span
 from durable_monty.reads.waiting import fleet, whom
 
-_ANSWER = ("outcome", "result", "error_message", "reason")
 _DETAILS = (
     "kind",
     "executor",
@@ -50,10 +50,18 @@ _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 
 
 @admin.register(Call)
-class CallAdmin(ReadOnlyAdmin):
+class CallAdmin(Answering, CallActions, Downloads):
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
-    list_filter = [WaitingFilter, CallStatusFilter, FunctionFilter, ExecutionFilter]
+    actions = [answer, retry]
+    list_filter = [
+        WaitingFilter,
+        CallStatusFilter,
+        FunctionFilter,
+        WorkflowFilter,
+        AgeFilter,
+        ExecutionFilter,
+    ]
     list_select_related = ["execution", "worker"]
     list_defer = ["args", "kwargs", "result", "error_message", "error_traceback", "reason"]
     empty_text = _("None yet. Executions make calls while “manage.py runworker” runs.")
@@ -77,6 +85,12 @@ class CallAdmin(ReadOnlyAdmin):
         "took",
         "due",
     ]
+
+    downloads = {
+        "arguments.json": lambda call: f'{{"args": {call.args}, "kwargs": {call.kwargs}}}',
+        "result.json": lambda call: call.result,
+        "traceback.txt": lambda call: call.error_traceback,
+    }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Call]:
         calls = super().get_queryset(request).select_related("execution", "worker")
@@ -102,97 +116,6 @@ class CallAdmin(ReadOnlyAdmin):
     def read_page(self, rows: Sequence[Call], using: str, now: datetime) -> Page:
         return Page(using, now, fleet(now, using))
 
-    # --- answering ---
-
-    def has_change_permission(self, request: HttpRequest, obj: Call | None = None) -> bool:
-        """Answering is the change. A form that was opened in time may come too late: then it
-        is not a permission that is missing, and the operation refuses it."""
-        if not (
-            self.has_view_permission(request)
-            and request.user.has_perm("durable_monty.complete_call")
-        ):
-            return False
-        if obj is None:
-            return True
-        return obj.kind == CallKind.FUNCTION and (obj.is_open or request.method == "POST")
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if request.method != "POST" or object_id is None:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        call = self.get_object(request, unquote(object_id))
-        if call is not None and not call.is_open and self.has_change_permission(request, call):
-            return self._refuse(request, call)
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except (CallSettled, CallNotFound, ExecutionNotFound):
-            # Outside of its transaction, which is rolled back: the history has no entry.
-            late = self.get_object(request, unquote(object_id))
-            if late is None:
-                return super().changeform_view(request, object_id, form_url, extra_context)
-            return self._refuse(request, late)
-
-    def get_form(
-        self, request: HttpRequest, obj: Call | None = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        if obj is not None and self.has_change_permission(request, obj):
-            kwargs["form"] = form_for(obj)
-        return super().get_form(request, obj, change, **kwargs)
-
-    def save_model(self, request: HttpRequest, obj: Call, form: AnswerForm, change: bool) -> None:
-        operations.settle_by_hand(
-            obj.execution_id,
-            obj.call_id,
-            form.answer(),
-            using=router.db_for_write(Call),
-            user=request.user,
-            reason=form.cleaned_data["reason"],
-        )
-
-    def construct_change_message(
-        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
-    ) -> Any:
-        if form.cleaned_data["outcome"] == Outcome.FAIL:
-            message = gettext("Failed by hand: %(error)s") % {
-                "error": form.cleaned_data["error_message"]
-            }
-        else:
-            message = gettext("Completed by hand.")
-        if reason := form.cleaned_data["reason"]:
-            message += " " + gettext("Reason: %(reason)s") % {"reason": reason}
-        return message
-
-    def response_change(self, request: HttpRequest, obj: Call) -> HttpResponse:
-        text = format_html(gettext("The answer to {} was recorded."), self.link_to(obj))
-        self.message_user(request, text, messages.SUCCESS)
-        if self.get_preserved_filters(request):
-            return self.response_post_save_change(request, obj)
-        return HttpResponseRedirect(request.get_full_path())
-
-    def _refuse(self, request: HttpRequest, call: Call) -> HttpResponse:
-        facts = {
-            "call": call,
-            "when": ago(call.finished_at or page_of(call).now, page_of(call).now),
-            "user": call.completed_by,
-        }
-        if call.status == CallStatus.CANCELLED:
-            text = gettext("Nothing was changed: %(call)s was withdrawn %(when)s.")
-        elif call.completed_by is None:
-            text = gettext("Nothing was changed: %(call)s was already answered %(when)s.")
-        else:
-            text = gettext(
-                "Nothing was changed: %(call)s was already answered %(when)s, by %(user)s."
-            )
-        self.message_user(request, text % facts, messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
-
-    # --- showing ---
-
     def get_fieldsets(self, request: HttpRequest, obj: Call | None = None) -> Any:
         if obj is None:
             return []
@@ -213,7 +136,7 @@ class CallAdmin(ReadOnlyAdmin):
 
     def _answer_sections(self, request: HttpRequest, call: Call) -> list[Any]:
         if self.has_change_permission(request, call):
-            return [(_("Your answer"), {"fields": _ANSWER})]
+            return [(_("Your answer"), {"fields": answer_fields(call.function)})]
         if call.is_open:
             return []
         fields = ["finished", "took"]
@@ -231,7 +154,8 @@ class CallAdmin(ReadOnlyAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
         shown = flatten_fieldsets(self.get_fieldsets(request, obj))
-        return [name for name in shown if name not in _ANSWER]
+        asked = () if obj is None else answer_fields(obj.function)
+        return [name for name in shown if name not in asked]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -269,15 +193,15 @@ class CallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("arguments"))
     def arguments(self, call: Call) -> SafeString | str:
-        return arguments(call)
+        return self.with_download(call, "arguments.json", arguments(call))
 
     @admin.display(description=_("result"))
-    def result_block(self, call: Call) -> SafeString:
-        return json_block(call.result)
+    def result_block(self, call: Call) -> SafeString | str:
+        return self.with_download(call, "result.json", json_block(call.result))
 
     @admin.display(description=_("traceback"))
-    def traceback_block(self, call: Call) -> SafeString:
-        return block(call.error_traceback)
+    def traceback_block(self, call: Call) -> SafeString | str:
+        return self.with_download(call, "traceback.txt", block(call.error_traceback))
 
     @admin.display(description=_("asked"))
     def asked(self, call: Call) -> SafeString | str:

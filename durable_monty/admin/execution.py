@@ -12,7 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.base import Page, id_range, page_of
+from durable_monty.admin.downloads import Downloads
+from durable_monty.admin.execution_actions import ACTIONS
+from durable_monty.admin.export import ExportPage, export
 from durable_monty.admin.filters import (
     AttentionFilter,
     AwaitedFunctionFilter,
@@ -20,7 +23,9 @@ from durable_monty.admin.filters import (
     ErrorFilter,
     NameFilter,
 )
+from durable_monty.admin.fork import ForkPage
 from durable_monty.admin.formats import LONG, badge, block, cut, json_block, moment, name_and_id
+from durable_monty.admin.start import StartPage
 from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.lists import matching
 from durable_monty.reads.times import span
@@ -46,9 +51,10 @@ class CallRow:
 
 
 @admin.register(Execution)
-class ExecutionAdmin(ReadOnlyAdmin):
+class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
+    actions = [*ACTIONS, export]
     list_filter = [
         AttentionFilter,
         "status",
@@ -82,10 +88,18 @@ class ExecutionAdmin(ReadOnlyAdmin):
         "output_block",
         "traceback_block",
         "log_block",
+        "origin",
+        "forks",
         "source_block",
         "snapshot_facts",
         "due",
     ]
+
+    downloads = {
+        "inputs.json": lambda row: row.inputs,
+        "output.json": lambda row: row.output,
+        "log.txt": lambda row: row.log,
+    }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
         return super().get_queryset(request).select_related("program", "worker")
@@ -114,6 +128,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
         overview: list[Any] = [("state", "took"), ("created", "started", "finished"), "id"]
         if obj.key is not None:
             overview.append("key")
+        overview += self.lineage(obj)
         data = ["inputs_block"]
         if obj.status == ExecutionStatus.COMPLETED:
             data.append("output_block")
@@ -186,20 +201,20 @@ class ExecutionAdmin(ReadOnlyAdmin):
         return self.link_to(execution.program)
 
     @admin.display(description=_("inputs"))
-    def inputs_block(self, execution: Execution) -> SafeString:
-        return json_block(execution.inputs)
+    def inputs_block(self, execution: Execution) -> SafeString | str:
+        return self.with_download(execution, "inputs.json", json_block(execution.inputs))
 
     @admin.display(description=_("output"))
-    def output_block(self, execution: Execution) -> SafeString:
-        return json_block(execution.output)
+    def output_block(self, execution: Execution) -> SafeString | str:
+        return self.with_download(execution, "output.json", json_block(execution.output))
 
     @admin.display(description=_("traceback"))
     def traceback_block(self, execution: Execution) -> SafeString:
         return block(execution.error_traceback)
 
     @admin.display(description=_("log"))
-    def log_block(self, execution: Execution) -> SafeString:
-        return block(execution.log, LONG)
+    def log_block(self, execution: Execution) -> SafeString | str:
+        return self.with_download(execution, "log.txt", block(execution.log, LONG), LONG)
 
     @admin.display(description=_("source"))
     def source_block(self, execution: Execution) -> SafeString:

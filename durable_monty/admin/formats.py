@@ -14,7 +14,7 @@ from durable_monty.models import Execution
 from durable_monty.reads.times import ago, exact
 
 # Characters of a value that a page shows; of a log or a source it shows more.
-_LONGEST = 20_000
+LONGEST = 20_000
 LONG = 100_000
 
 # Paths in a box of 12 x 12: a state is told by its shape, not by its colour alone.
@@ -71,7 +71,7 @@ def name_and_id(execution: Execution) -> SafeString:
     )
 
 
-def block(text: str, limit: int = _LONGEST) -> SafeString:
+def block(text: str, limit: int = LONGEST) -> SafeString:
     return format_html('<pre class="dm-block" tabindex="0">{}</pre>', cut(text, limit))
 
 
@@ -87,6 +87,6 @@ def readable(text: str) -> str:
         return text
 
 
-def cut(text: str, limit: int = _LONGEST) -> str:
+def cut(text: str, limit: int = LONGEST) -> str:
     """`text`, which says so where it was cut; fit for any page, whatever its characters."""
     return codec.clean_text(text, limit)

@@ -6,13 +6,14 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminRadioSelect, AdminTextareaWidget
-from django.core.exceptions import ValidationError
 from django.db.models import TextChoices
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import codec, conf
 from durable_monty.admin.asked import returns
-from durable_monty.exceptions import CorruptValue, UnstorableValue
+from durable_monty.admin.pages import with_reason
+from durable_monty.admin.typed import field_of, parts_of
+from durable_monty.exceptions import UnstorableValue
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call
 from durable_monty.operations import Answer
@@ -21,37 +22,6 @@ from durable_monty.operations import Answer
 class Outcome(TextChoices):
     COMPLETE = "complete", _("Give a result")
     FAIL = "fail", _("Raise an error")
-
-
-class ResultField(forms.CharField):
-    """JSON as people type it, tags of the codec allowed; cleaned, it is the codec's text."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            label=_("Result"),
-            required=False,
-            widget=AdminTextareaWidget(attrs={"rows": 4, "spellcheck": "false"}),
-            help_text=_(
-                "JSON: a text stands in double quotes, nothing is null. It is what the call "
-                "gives the workflow."
-            ),
-        )
-
-    def clean(self, value: Any) -> str:
-        text = super().clean(value)
-        if not text:
-            return ""
-        limit = conf.current().MAX_VALUE_BYTES
-        try:
-            return codec.encode(codec.decode(text), path="result", max_bytes=limit)
-        except CorruptValue as exc:
-            raise ValidationError(
-                _("This is not JSON: %(why)s"), code="json", params={"why": _cause(exc)}
-            ) from exc
-        except UnstorableValue as exc:
-            raise ValidationError(
-                _("This cannot be stored: %(why)s"), code="unstorable", params={"why": exc}
-            ) from exc
 
 
 class AnswerForm(forms.ModelForm):
@@ -63,7 +33,6 @@ class AnswerForm(forms.ModelForm):
         initial=Outcome.COMPLETE,
         widget=AdminRadioSelect,
     )
-    result: forms.Field = ResultField()
     error_message = forms.CharField(
         label=_("Error message"),
         required=False,
@@ -78,6 +47,9 @@ class AnswerForm(forms.ModelForm):
         help_text=_("For the history; the workflow does not see it."),
     )
 
+    result_type: Any = None
+    result_fields: tuple[str, ...] = ("result",)
+
     class Meta:
         model = Call
         fields = ()
@@ -89,36 +61,62 @@ class AnswerForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        outcome = cleaned.get("outcome")
-        if outcome == Outcome.COMPLETE and cleaned.get("result") == "":
-            self.add_error("result", _("A result is missing."))
-        if outcome == Outcome.FAIL and not cleaned.get("error_message"):
-            self.add_error("error_message", _("An error message is missing."))
+        if cleaned.get("outcome") == Outcome.FAIL:
+            for name in self.result_fields:
+                self.errors.pop(name, None)
+            if not cleaned.get("error_message"):
+                self.add_error("error_message", _("An error message is missing."))
+        elif not any(name in self.errors for name in self.result_fields):
+            self._encode(cleaned)
         return cleaned
 
     def answer(self) -> Answer:
         if self.cleaned_data["outcome"] == Outcome.FAIL:
             return Answer.of_error("RuntimeError", self.cleaned_data["error_message"])
-        return Answer(result=self.cleaned_data["result"])
+        return Answer(result=self.cleaned_data["encoded"])
+
+    def told(self) -> str:
+        """For the history."""
+        given = self.cleaned_data
+        if given["outcome"] == Outcome.FAIL:
+            text = gettext("Failed by hand: %(error)s") % {"error": given["error_message"]}
+        else:
+            text = gettext("Completed by hand.")
+        return with_reason(text, given["reason"])
+
+    def _encode(self, cleaned: dict[str, Any]) -> None:
+        if self.result_fields == ("result",):
+            value = cleaned["result"]
+        else:
+            parts = {name.removeprefix("result_"): cleaned[name] for name in self.result_fields}
+            value = codec.Record(self.result_type.__name__, parts)
+        try:
+            limit = conf.current().MAX_VALUE_BYTES
+            cleaned["encoded"] = codec.encode(value, path="result", max_bytes=limit)
+        except UnstorableValue as exc:
+            text = _("This cannot be stored: %(why)s") % {"why": exc}
+            self.add_error(self.result_fields[0], text)
 
     def _post_clean(self) -> None:
         """The instance stays as it was read."""
 
 
-class YesNoForm(AnswerForm):
-    """For functions that return a bool. No default: nobody shall refuse by accident."""
-
-    result = forms.ChoiceField(
-        label=_("Result"),
-        required=False,
-        choices=[("true", _("Yes")), ("false", _("No"))],
-        widget=AdminRadioSelect,
+def form_for(function: str) -> type[AnswerForm]:
+    """The form for the type that the function returns, as far as it is known here."""
+    annotation = returns(function)
+    parts = parts_of(annotation)
+    fields = {f"result_{name}": field for name, field in parts.items()} or {
+        "result": field_of(annotation, label=_("Result"))
+    }
+    for field in fields.values():
+        field.error_messages["required"] = _("A result is missing.")
+    return type(
+        "TypedAnswerForm",
+        (AnswerForm,),
+        {**fields, "result_type": annotation, "result_fields": tuple(fields)},
     )
 
 
-def form_for(call: Call) -> type[AnswerForm]:
-    return YesNoForm if returns(call.function) in (bool, "bool") else AnswerForm
-
-
-def _cause(exc: CorruptValue) -> str:
-    return str(exc.__cause__ or exc)
+def answer_fields(function: str) -> tuple[str, ...]:
+    """In their order on the page."""
+    return ("outcome", *form_for(function).result_fields, "error_message", "reason")

@@ -148,7 +148,10 @@ class Call(models.Model):
         verbose_name = _("call")
         verbose_name_plural = _("calls")
         default_permissions = ("view",)
-        permissions = [("complete_call", _("Can answer calls by hand"))]
+        permissions = [
+            ("complete_call", _("Can answer calls by hand")),
+            ("retry_call", _("Can let calls be tried again at once")),
+        ]
         ordering = ["-pk"]
         indexes = [
             models.Index(

@@ -124,6 +124,19 @@ class Execution(models.Model):
         _("grace ends"), null=True, help_text=_("Until then it may clean up.")
     )
 
+    forked_from = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        db_index=False,  # a partial one, below: most are no forks
+        related_name="forks",
+        verbose_name=_("forked from"),
+        help_text=_("The execution whose journal it began with."),
+    )
+    forked_turn = models.PositiveIntegerField(
+        _("forked after turn"), null=True, help_text=_("0: it was started again.")
+    )
+
     created_at = models.DateTimeField(_("created"))
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -134,7 +147,18 @@ class Execution(models.Model):
         verbose_name = _("execution")
         verbose_name_plural = _("executions")
         default_permissions = ("view",)
-        permissions = [("view_dashboard", _("Can view the dashboard"))]
+        permissions = [
+            ("view_dashboard", _("Can view the dashboard")),
+            ("start_execution", _("Can start executions, and fork them with other source")),
+            ("cancel_execution", _("Can cancel executions")),
+            ("terminate_execution", _("Can terminate executions")),
+            ("pause_execution", _("Can pause executions")),
+            ("resume_execution", _("Can resume executions")),
+            ("retry_execution", _("Can retry executions")),
+            ("restart_execution", _("Can restart executions")),
+            ("fork_execution", _("Can fork executions")),
+            ("export_execution", _("Can export executions")),
+        ]
         ordering = ["-id"]
         indexes = [
             models.Index(
@@ -149,6 +173,11 @@ class Execution(models.Model):
                 fields=["grace_until"],
                 name="dm_execution_grace",
                 condition=Q(grace_until__isnull=False),
+            ),
+            models.Index(
+                fields=["forked_from"],
+                name="dm_execution_forks",
+                condition=Q(forked_from__isnull=False),
             ),
             models.Index(fields=["status", "id"], name="dm_execution_status"),
             models.Index(fields=["name", "id"], name="dm_execution_name"),

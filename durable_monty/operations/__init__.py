@@ -13,9 +13,11 @@ from durable_monty.operations.claim import (
     watch_job,
 )
 from durable_monty.operations.due import what_is_due
+from durable_monty.operations.fork import Edits, fork_execution
 from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
+from durable_monty.operations.retry import retry_call, retry_execution
 from durable_monty.operations.settle import (
     settle_attempt,
     settle_attempts,
@@ -33,6 +35,7 @@ from durable_monty.operations.workers import beat, register_worker, retire_worke
 __all__ = [
     "Answer",
     "ClaimedCall",
+    "Edits",
     "advance_executions",
     "beat",
     "beat_call",
@@ -41,6 +44,7 @@ __all__ = [
     "claim_executions",
     "claim_jobs",
     "expire_executions",
+    "fork_execution",
     "give_back",
     "pause_execution",
     "register_worker",
@@ -48,6 +52,8 @@ __all__ = [
     "renew_calls",
     "resume_execution",
     "retire_worker",
+    "retry_call",
+    "retry_execution",
     "settle_attempt",
     "settle_attempts",
     "settle_by_hand",

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from durable_monty import codec, conf
-from durable_monty.exceptions import InvalidWorkflow, KeyConflict
+from durable_monty.exceptions import InvalidInputs, InvalidWorkflow, KeyConflict
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
@@ -30,13 +30,13 @@ def start_execution(
     The same `key` gives the same execution; `KeyConflict` if code, functions or inputs differ.
     """
     functions = resolve_functions(external_functions)
-    _check_source(code)
+    check_source(code)
     inputs_text = _encode_inputs(inputs or {}, functions)
-    _check_label("name", name, empty=True)
+    check_label("name", name, empty=True)
     if deadline is not None and deadline <= timedelta():
         raise InvalidWorkflow(f"The deadline must be a positive timedelta, not {deadline!r}.")
     if key is not None:
-        _check_label("key", key, empty=False)
+        check_label("key", key, empty=False)
         if (known := _find(key, using)) is not None:
             return _same(known, key, code, functions, inputs_text)
     try:
@@ -84,7 +84,7 @@ def _same(
     return known
 
 
-def _check_source(code: str) -> None:
+def check_source(code: str) -> None:
     if not isinstance(code, str):
         raise InvalidWorkflow(f"The workflow source must be a str, not {type(code).__name__}.")
     if not code.strip():
@@ -105,18 +105,18 @@ def _check_source(code: str) -> None:
 
 def _encode_inputs(inputs: Mapping[str, Any], functions: Mapping[str, str]) -> str:
     if not isinstance(inputs, Mapping):
-        raise InvalidWorkflow(
+        raise InvalidInputs(
             f"inputs must be a dict of variable names to values, not {type(inputs).__name__}."
         )
     for name in inputs:
         if not isinstance(name, str) or not name.isidentifier():
-            raise InvalidWorkflow(f"The input name {name!r} is not a Python variable name.")
+            raise InvalidInputs(f"The input name {name!r} is not a Python variable name.")
         if name in functions:
-            raise InvalidWorkflow(f"{name!r} is both an input and a function of the workflow.")
+            raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
     return codec.encode(dict(inputs), path="inputs", max_bytes=conf.current().MAX_VALUE_BYTES)
 
 
-def _check_label(what: str, text: str, *, empty: bool) -> None:
+def check_label(what: str, text: str, *, empty: bool) -> None:
     limit = 200
     if not isinstance(text, str) or (not text and not empty):
         raise InvalidWorkflow(f"The {what} must be a non-empty str, not {text!r}.")

@@ -9,7 +9,7 @@ from typing import Any
 from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotCompleted, ExecutionNotFound
 from durable_monty.functions import FUNCTION_REGISTRY
-from durable_monty.models import Call, Execution, ExecutionStatus
+from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
 
 
@@ -51,6 +51,13 @@ def unknown_functions(executors: Collection[str], using: str) -> set[str]:
     calls = Call.objects.using(using).due(database_now(using)).functions()
     names = calls.filter(executor__in=executors).exclude(function__in=list(FUNCTION_REGISTRY))
     return set(names.order_by("function").values_list("function", flat=True).distinct()[:20])
+
+
+def waits_for_retry(execution: Execution) -> bool:
+    """Whether a call of it waits for its next attempt."""
+    using = execution._state.db or "default"
+    calls = Call.objects.using(using).filter(execution=execution, status=CallStatus.PENDING)
+    return calls.functions().filter(due_at__gt=database_now(using)).exists()
 
 
 def pending_call(call: Call) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Drives Monty. Pure: no ORM, no settings, no clock; the only room that imports it."""
 
+from durable_monty.sandbox.checking import SYNTAX, Complaint, check_types
 from durable_monty.sandbox.dictionary import dictionary_of
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
 from durable_monty.sandbox.journal import (
@@ -16,13 +17,16 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.replay import replay
+from durable_monty.sandbox.rehearsal import Rehearsal, rehearse
+from durable_monty.sandbox.replay import replay, retrace
 from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
 
 __all__ = [
     "CANCELLED",
     "SLEEP",
+    "SYNTAX",
     "CallRequest",
+    "Complaint",
     "Completed",
     "Failed",
     "Interpreter",
@@ -31,13 +35,17 @@ __all__ = [
     "Packed",
     "Position",
     "RecordedTurn",
+    "Rehearsal",
     "Settled",
     "Suspended",
     "Turn",
     "Workflow",
+    "check_types",
     "dictionary_of",
     "digest_of",
     "pack",
+    "rehearse",
     "replay",
+    "retrace",
     "unpack",
 ]

@@ -44,7 +44,7 @@ def create_package(videos: list[str], thumbnails: list[str]) -> str:
     return packages.create_package(videos, thumbnails)
 
 
-@register_function("approve_package", executor="manual")
+@register_function("approve_package", executor="manual", admin=True)
 def approve_package(package: str) -> bool:
     """Look into the package: may it be published?"""
     raise NotImplementedError("A person answers this call.")

@@ -206,7 +206,7 @@ def test_long_values_and_long_journals_are_cut(asked, viewer):
 
 def test_queries_do_not_grow(asked, viewer, service):
     # Session, user and permissions (4), the row, the database's time, workers, its open calls by
-    # function, the open calls, the table of calls, the snapshot.
+    # function, the open calls, the table of calls, the snapshot, its forks.
     one = asked("await approve(1)").execution
     many = asked(
         "import asyncio\nawait asyncio.gather(*[approve(n) for n in range(40)])"
@@ -216,7 +216,7 @@ def test_queries_do_not_grow(asked, viewer, service):
     for execution in (one, many):
         with CaptureQueriesContext(connection) as queries:
             viewer.get(url_of(execution))
-        assert len(queries) == 11, [query["sql"] for query in queries]
+        assert len(queries) == 12, [query["sql"] for query in queries]
 
 
 def test_queries_of_the_other_pages(asked, clerk):

@@ -18,7 +18,7 @@ def add(a, b):
     return a + b
 
 
-@register_function("double")
+@register_function("double", admin=True)
 def double(x):
     return 2 * x
 
@@ -52,7 +52,7 @@ def unstorable():
     return {"rows": [1, object()]}
 
 
-@register_function("approve", executor="manual")
+@register_function("approve", executor="manual", admin=True)
 def approve(what: str) -> bool:
     raise NotImplementedError("people answer")
 

@@ -2,6 +2,7 @@ import os
 import shutil
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connections
 
 
@@ -47,6 +48,18 @@ def page(browser, live_server):
     yield page
     context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def logged_in(page, live_server, django_user_model):
+    user = django_user_model.objects.create_user("clerk", password="secret", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="durable_monty"))
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("clerk")
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_text("Site administration").wait_for()
+    return page
 
 
 def missing(what):

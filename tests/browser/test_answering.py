@@ -2,7 +2,6 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
 
 from durable_monty.models import Call, Execution
 from tests.support import run, work
@@ -20,18 +19,6 @@ def reviews(live_server):
         run(REVIEW, ["approve"], {"package": f"package-{number}.zip"}, name=f"review-{number}")
         for number in (1, 2)
     ]
-
-
-@pytest.fixture
-def logged_in(page, live_server, django_user_model):
-    user = django_user_model.objects.create_user("clerk", password="secret", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="durable_monty"))
-    page.goto("/admin/")
-    page.get_by_label("Username").fill("clerk")
-    page.get_by_label("Password").fill("secret")
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_text("Site administration").wait_for()
-    return page
 
 
 def test_a_person_answers_what_has_waited_longest(logged_in, expect, reviews):

@@ -1,0 +1,205 @@
+"""Verbs in the admin: buttons on an execution's page, actions in the list, and their page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db import router
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy as _, ngettext
+
+from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token, with_reason
+from durable_monty.admin.verbs import VERBS, Order, Verb
+from durable_monty.exceptions import DurableMontyError
+from durable_monty.models import Execution
+from durable_monty.operations.transactions import write
+from durable_monty.reads.executions import waits_for_retry
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A button at the top of a page: a link to `url`, or a form that is sent there."""
+
+    label: str
+    url: str
+    posts: bool = False
+    token: str = ""
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=2_000,
+        widget=AdminTextareaWidget(attrs={"rows": 2}),
+        help_text=_("For the history."),
+    )
+
+
+class ExecutionActions(PagesAdmin):
+    """A mixin of the admin of executions."""
+
+    action_permissions: Mapping[str, str] = {verb.name: verb.permission for verb in VERBS}
+
+    def object_pages(self) -> dict[str, Callable[..., Any]]:
+        return {
+            **super().object_pages(),
+            **{verb.name: partial(self._verb_view, verb) for verb in VERBS},
+        }
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["tools"] = self.tools(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def tools(self, request: HttpRequest, execution: Execution) -> list[Tool]:
+        token = new_token()
+        return [
+            Tool(
+                f"{verb.label}…" if verb.asks else str(verb.label),
+                self.page_url(execution, verb.name),
+                posts=not verb.asks,
+                token=token,
+            )
+            for verb in VERBS
+            if self.may(request, verb.permission) and _is_offered(verb, execution)
+        ]
+
+    def _verb_view(self, verb: Verb, request: HttpRequest, object_id: str) -> HttpResponse:
+        execution = self.found(request, object_id, verb.permission)
+        if request.method != "POST":
+            return self.ask(request, verb, [execution])
+        form = ReasonForm(request.POST)
+        if not form.is_valid():
+            return self.ask(request, verb, [execution], form)
+        made = self.apply(request, verb, [execution], form.cleaned_data["reason"])
+        return HttpResponseRedirect(self.url_of(made or execution))
+
+    def ask(
+        self,
+        request: HttpRequest,
+        verb: Verb,
+        executions: Sequence[Execution],
+        form: forms.Form | None = None,
+        *,
+        many: bool = False,
+    ) -> HttpResponse:
+        """The page that says what will happen to which executions, and asks why."""
+        return self.render_page(
+            request,
+            "execution/confirm.html",
+            str(verb.title if many else verb.label),
+            None if many else executions[0],
+            verb=verb,
+            fitting=[row for row in executions if verb.fits(row)],
+            left_out=[row for row in executions if not verb.fits(row)],
+            adminform=admin_form(form or ReasonForm(), [(None, {"fields": ["reason"]})]),
+            token_name=TOKEN,
+            token=request.POST.get(TOKEN) or new_token(),
+            back_url=self._list_url() if many else self.url_of(executions[0]),
+            checkbox_name=ACTION_CHECKBOX_NAME if many else None,
+        )
+
+    def apply(
+        self, request: HttpRequest, verb: Verb, executions: Iterable[Execution], reason: str
+    ) -> Execution | None:
+        """Does it to each that it fits, says what came of it, and gives the last one made."""
+        token = request.POST.get(TOKEN, "")
+        done: list[tuple[Execution, Execution | None]] = []
+        refusals: list[str] = []
+        for execution in executions:
+            order = Order(execution.pk, reason, key_of(token, execution.pk), self._using)
+            try:
+                if refusal := self._refusal(verb, execution, order):
+                    refusals.append(refusal)
+                else:
+                    done.append((execution, self._carry_out(request, verb, execution, order)))
+            except DurableMontyError as exc:
+                refusals.append(str(exc))
+        self.tell_refusals(request, refusals)
+        if done:
+            self.message_user(request, self._summary(verb, done), messages.SUCCESS)
+        return done[-1][1] if done else None
+
+    def _summary(
+        self, verb: Verb, done: Sequence[tuple[Execution, Execution | None]]
+    ) -> SafeString:
+        if len(done) > 1:
+            count = ngettext("%(count)d execution", "%(count)d executions", len(done))
+            return format_html("{} ({})", verb.done, count % {"count": len(done)})
+        [(execution, made)] = done
+        if made is None:
+            return format_html("{}: {}", self.link_to(execution), verb.done)
+        text = gettext("The new execution is {}.")
+        return format_html("{} {}", verb.done, format_html(text, self.link_to(made)))
+
+    def _refusal(self, verb: Verb, execution: Execution, order: Order) -> str:
+        facts = {"execution": execution, "status": execution.get_status_display()}
+        if not verb.fits(execution):
+            return gettext("Nothing was changed: %(execution)s is “%(status)s”.") % facts
+        if Execution.objects.using(self._using).filter(key=order.key).exists():
+            return gettext("Nothing was changed: this form was sent already.")
+        return ""
+
+    def _carry_out(
+        self, request: HttpRequest, verb: Verb, execution: Execution, order: Order
+    ) -> Execution | None:
+        with nullcontext() if verb.replays else write(self._using):
+            made = verb.run(order)
+            text = str(verb.done)
+            if made is not None:
+                text = gettext("%(done)s The new execution is %(made)s.") % {
+                    "done": verb.done,
+                    "made": made.pk,
+                }
+                origin = gettext("Forked from %(origin)s.") % {"origin": execution.pk}
+                self.log_addition(request, made, with_reason(origin, order.reason))
+            self.log_change(request, execution, with_reason(text, order.reason))
+        return made
+
+    def _list_url(self) -> str:
+        return reverse(
+            "admin:durable_monty_execution_changelist", current_app=self.admin_site.name
+        )
+
+    @property
+    def _using(self) -> str:
+        return router.db_for_write(Execution)
+
+
+def _bulk(verb: Verb) -> Any:
+    def act(
+        model_admin: ExecutionActions, request: HttpRequest, queryset: QuerySet[Execution]
+    ) -> HttpResponse | None:
+        if not (executions := model_admin.chosen(request, queryset)):
+            return None
+        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
+            return model_admin.ask(request, verb, executions, form, many=True)
+        model_admin.apply(request, verb, executions, form.cleaned_data["reason"])
+        return None
+
+    act.__name__ = verb.name
+    return admin.action(act, description=verb.title)
+
+
+def _is_offered(verb: Verb, execution: Execution) -> bool:
+    if verb.name == "retry" and not execution.is_finished:
+        return verb.fits(execution) and waits_for_retry(execution)
+    return verb.fits(execution)
+
+
+ACTIONS = [_bulk(verb) for verb in VERBS]

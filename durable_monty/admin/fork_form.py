@@ -1,0 +1,167 @@
+"""What a fork may have otherwise: answers of the calls that were open, and the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import (
+    AdminRadioSelect,
+    AdminTextareaWidget,
+    AdminTextInputWidget,
+)
+from django.utils.html import format_html
+from django.utils.translation import gettext, gettext_lazy as _
+
+from durable_monty import codec, conf
+from durable_monty.admin.asked import arguments, returns
+from durable_monty.admin.formats import cut, readable
+from durable_monty.admin.source_form import (
+    FunctionsField,
+    SourceField,
+    SourceForm,
+    offered,
+    unix_lines,
+)
+from durable_monty.admin.typed import JSONField
+from durable_monty.exceptions import UnstorableValue
+from durable_monty.models import Call, Execution
+from durable_monty.operations import Answer, Edits
+from durable_monty.operations.fork import has_answer
+
+KEEP, AGAIN, RESULT, ERROR = "keep", "again", "result", "error"
+_LONGEST = 300
+
+
+class ForkForm(SourceForm):
+    name = forms.CharField(
+        label=_("Name"), required=False, max_length=200, widget=AdminTextInputWidget
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=2_000,
+        widget=AdminTextareaWidget(attrs={"rows": 2}),
+        help_text=_("For the history."),
+    )
+
+    def __init__(
+        self,
+        data: Any,
+        execution: Execution,
+        calls: Sequence[Call],
+        *,
+        may_edit: bool,
+        again: str = "",
+    ) -> None:
+        """`calls`: those that can be answered otherwise; `again`: the one to ask again, at
+        first."""
+        super().__init__(data)
+        self.execution, self.calls, self.may_edit = execution, calls, may_edit
+        self.fields["name"].initial = execution.name
+        for call in calls:
+            self._add_call(call, again=again == str(call.call_id))
+        if may_edit:
+            known = set(execution.program.functions.values())
+            self.fields["source"] = SourceField(initial=execution.program.source)
+            self.fields["functions"] = FunctionsField(offered() | known, initial=sorted(known))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        cleaned["answers"] = dict(self._answers(cleaned))
+        if self.may_edit and self.is_edited(cleaned) and not self.errors:
+            inputs = codec.decode(self.execution.inputs)
+            self.check_source(cleaned["source"], cleaned["functions"], inputs)
+        return cleaned
+
+    def is_edited(self, cleaned: Mapping[str, Any]) -> bool:
+        program = self.execution.program
+        return cleaned.get("source") != unix_lines(program.source) or {
+            *cleaned.get("functions", ())
+        } != {*program.functions.values()}
+
+    def edits(self, user: Any) -> Edits:
+        given = self.cleaned_data
+        edited = self.may_edit and self.is_edited(given)
+        return Edits(
+            code=given["source"] if edited else None,
+            functions=given["functions"] if edited else None,
+            answers=given["answers"],
+            name=given["name"],
+            user=user,
+            reason=given["reason"],
+        )
+
+    def fieldsets(self) -> list[Any]:
+        sections: list[Any] = []
+        for call in self.calls:
+            names = [f"{what}_{call.call_id}" for what in ("answer", "result", "error")]
+            sections.append((str(call), {"fields": names, "description": arguments(call)}))
+        if self.may_edit:
+            overrule = [] if self.fields["anyway"].widget.is_hidden else ["anyway"]
+            fields = ["source", *overrule, "functions"]
+            sections.append((gettext("Workflow source"), {"fields": fields}))
+        sections.append((gettext("The new execution"), {"fields": ["name", "reason"]}))
+        return sections
+
+    def _add_call(self, call: Call, *, again: bool) -> None:
+        number = call.call_id
+        choices = [(AGAIN, _("Ask again")), (RESULT, _("Another result")), (ERROR, _("An error"))]
+        if has_answer(call):
+            choices.insert(0, (KEEP, _kept(call)))
+        self.fields[f"answer_{number}"] = forms.ChoiceField(
+            label=_("Answer"),
+            choices=choices,
+            initial=AGAIN if again or not has_answer(call) else KEEP,
+            widget=AdminRadioSelect,
+        )
+        self.fields[f"result_{number}"] = JSONField(
+            returns(call.function), label=_("Result"), required=False, initial=_initial(call)
+        )
+        self.fields[f"error_{number}"] = forms.CharField(
+            label=_("Error message"), required=False, widget=AdminTextInputWidget
+        )
+
+    def _answers(self, cleaned: Mapping[str, Any]) -> Iterator[tuple[int, Answer | None]]:
+        for call in self.calls:
+            number = call.call_id
+            choice = cleaned.get(f"answer_{number}")
+            if choice != RESULT:
+                self.errors.pop(f"result_{number}", None)
+            if choice == AGAIN:
+                yield number, None
+            elif choice == ERROR:
+                message = cleaned[f"error_{number}"]
+                if not message:
+                    self.add_error(f"error_{number}", _("An error message is missing."))
+                yield number, Answer.of_error("RuntimeError", message)
+            elif choice == RESULT and (answer := self._result(number, cleaned)):
+                yield number, answer
+
+    def _result(self, number: int, cleaned: Mapping[str, Any]) -> Answer | None:
+        field = f"result_{number}"
+        if field in self.errors:
+            return None
+        if not self.data.get(field, "").strip():
+            self.add_error(field, _("A result is missing."))
+            return None
+        try:
+            limit = conf.current().MAX_VALUE_BYTES
+            return Answer(codec.encode(cleaned[field], path="result", max_bytes=limit))
+        except UnstorableValue as exc:
+            self.add_error(field, _("This cannot be stored: %(why)s") % {"why": exc})
+            return None
+
+
+def _kept(call: Call) -> Any:
+    given = (
+        readable(call.result)
+        if call.result is not None
+        else (f"{call.error_type}: {call.error_message}")
+    )
+    return format_html("{} <code>{}</code>", gettext("As it was:"), cut(given, _LONGEST))
+
+
+def _initial(call: Call) -> str:
+    return "" if call.result is None else readable(call.result)

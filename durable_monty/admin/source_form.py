@@ -1,0 +1,119 @@
+"""Source that is written in the admin: its fields, and what the type checker says of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy as _
+
+from durable_monty.admin.asked import purpose, signature
+from durable_monty.exceptions import DurableMontyError, FunctionError, HostFault
+from durable_monty.functions import FUNCTION_REGISTRY, resolve_functions
+from durable_monty.operations.limits import usual_limits
+from durable_monty.sandbox import SYNTAX, Complaint, check_types
+from durable_monty.stubs import stubs_of
+
+logger = logging.getLogger("durable_monty")
+
+_SHOWN = 20
+
+
+class SourceField(forms.CharField):
+    """Browsers send line ends as CR LF; the source has LF."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            label=_("Source"),
+            strip=False,
+            widget=AdminTextareaWidget(
+                attrs={"rows": 20, "spellcheck": "false", "data-dm-editor": ""}
+            ),
+            help_text=_(
+                "Python, with await at the top level. The last expression is the output. The Tab "
+                "key indents; press Escape first to leave the field with it."
+            ),
+            **options,
+        )
+
+    def to_python(self, value: Any) -> str:
+        return unix_lines(str(super().to_python(value)))
+
+
+class FunctionsField(forms.MultipleChoiceField):
+    def __init__(self, names: Iterable[str] = (), **options: Any) -> None:
+        super().__init__(
+            label=_("Functions"),
+            required=False,
+            widget=forms.CheckboxSelectMultiple,
+            help_text=_("What the workflow may call."),
+            choices=[(name, _described(name)) for name in sorted(names)],
+            **options,
+        )
+
+
+class SourceForm(forms.Form):
+    """With `source` and `functions`. What the type checker says can be overruled, with `anyway`;
+    what is no Python cannot."""
+
+    anyway = forms.BooleanField(
+        label=_("Take it all the same"),
+        required=False,
+        widget=forms.HiddenInput,
+        help_text=_("The type checker can be wrong; the workflow fails where it is right."),
+    )
+
+    def check_source(self, source: str, functions: Iterable[str], inputs: Iterable[str]) -> None:
+        """Adds an error to `source` for each complaint."""
+        try:
+            complaints = _complaints(source, functions, inputs)
+        except FunctionError as exc:
+            self.add_error("functions", str(exc))
+            return
+        if complaints and all(complaint.rule != SYNTAX for complaint in complaints):
+            self.fields["anyway"].widget = forms.CheckboxInput()
+            if self.cleaned_data.get("anyway"):
+                return
+        for complaint in complaints[:_SHOWN]:
+            self.add_error("source", _sentence(complaint))
+
+    def refuse(self, exc: DurableMontyError, field: str | None) -> None:
+        """What an operation refused, at the field, if the form has it."""
+        self.add_error(field if field in self.fields else None, str(exc))
+
+
+def offered() -> set[str]:
+    """The functions that workflows of the admin may call."""
+    return {entry.name for entry in FUNCTION_REGISTRY.values() if entry.admin}
+
+
+def unix_lines(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _complaints(source: str, functions: Iterable[str], inputs: Iterable[str]) -> list[Complaint]:
+    stubs = stubs_of(resolve_functions(functions), inputs)
+    try:
+        return check_types(source, stubs, usual_limits())
+    except HostFault as exc:
+        # It helps, no more: the execution would fail with the same.
+        logger.warning("source was not type-checked", extra={"why": str(exc)})
+        return []
+
+
+def _sentence(complaint: Complaint) -> str:
+    return gettext("Line %(line)d, column %(column)d: %(message)s.") % {
+        "line": complaint.line,
+        "column": complaint.column,
+        "message": complaint.message.rstrip("."),
+    }
+
+
+def _described(name: str) -> SafeString:
+    about = purpose(name).partition("\n\n")[0]
+    return format_html("<code>{}</code> {}", signature(name) or name, about)

@@ -1,0 +1,105 @@
+"""Trying again what failed: at once, or in a fork where it has already ended the execution."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from durable_monty.exceptions import (
+    CallNotFound,
+    CallNotWaiting,
+    ExecutionNotFound,
+    NothingToRetry,
+)
+from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
+from durable_monty.models.call import CallQuerySet
+from durable_monty.models.clock import database_now
+from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.fork import Edits, fork_execution
+from durable_monty.operations.stop import locked
+from durable_monty.operations.transactions import write
+from durable_monty.operations.withdraw import DEADLINE_PASSED
+from durable_monty.sandbox import CANCELLED
+
+# Failed calls that are looked at, the last ones.
+_LOOKED_AT = 100
+
+
+def retry_execution(execution_id: uuid.UUID, *, key: str | None = None, using: str) -> Execution:
+    """Its calls that wait for a retry are tried now; one that failed because of a call is forked
+    from the turn before, with that call open again. Gives the execution that goes on.
+
+    Raises `ExecutionNotFound`, `NothingToRetry`, and as `fork_execution` does.
+    """
+    execution = Execution.objects.using(using).filter(pk=execution_id).first()
+    if execution is None:
+        raise ExecutionNotFound(execution_id)
+    if not execution.is_finished:
+        with write(using):
+            execution = locked(execution_id, ExecutionStatus.WAITING, using)
+            calls = Call.objects.using(using).filter(execution=execution)
+            if not _hurry(calls, using):
+                why = "no call of it that waits for a retry"
+                raise NothingToRetry(execution_id, execution.status, why)
+        return execution
+    turn, call_ids = _culprits(execution, using)
+    edits = Edits(answers=dict.fromkeys(call_ids))
+    return fork_execution(execution_id, turn - 1, edits, key=key, using=using)
+
+
+def retry_call(execution_id: uuid.UUID, call_id: int, *, using: str) -> None:
+    """A call that waits for its next attempt is tried now. Raises `ExecutionNotFound`,
+    `CallNotFound`, `CallNotWaiting`."""
+    calls = Call.objects.using(using).filter(execution_id=execution_id, call_id=call_id)
+    with write(using):
+        execution = Execution.objects.using(using).filter(pk=execution_id)
+        if execution.select_for_update().first() is None:
+            raise ExecutionNotFound(execution_id)
+        call = calls.first()
+        if call is None:
+            raise CallNotFound(execution_id, call_id)
+        if not _hurry(calls, using):
+            raise CallNotWaiting(execution_id, call_id, call.status)
+
+
+def _hurry(calls: CallQuerySet, using: str) -> int:
+    now = database_now(using)
+    waiting = calls.open().functions().filter(status=CallStatus.PENDING, due_at__gt=now)
+    found = list(waiting.order_by("pk").select_for_update())
+    for call in found:
+        call.due_at = now
+        call.start_by = after(now, timeouts_of(call.function).schedule_to_start)
+        call.note_deadline()
+        call.save(using=using, update_fields=["due_at", "start_by", "deadline_at"])
+    return len(found)
+
+
+def _culprits(execution: Execution, using: str) -> tuple[int, Sequence[int]]:
+    """The turn in which a failed call ended the execution, and the calls that failed in it.
+
+    It is the call whose error is the execution's; if none is (the workflow raised another one),
+    those whose failure was delivered in the last turn.
+    """
+    failed = list(
+        Call.objects.using(using)
+        .filter(execution=execution, status=CallStatus.FAILED, delivered_turn__isnull=False)
+        .exclude(error_type=CANCELLED)
+        .exclude(error_message=DEADLINE_PASSED)
+        .order_by("-delivered_turn", "call_id")
+        .only("call_id", "delivered_turn", "error_type", "error_message")[:_LOOKED_AT]
+    )
+    turns = [call.delivered_turn for call in failed if _is_error_of(call, execution)]
+    turns += [call.delivered_turn for call in failed if call.delivered_turn == execution.turn]
+    if execution.status != ExecutionStatus.FAILED or not turns or turns[0] is None:
+        why = "no failed call that ended it"
+        raise NothingToRetry(execution.pk, execution.status, why)
+    turn = turns[0]
+    return turn, [call.call_id for call in failed if call.delivered_turn == turn]
+
+
+def _is_error_of(call: Call, execution: Execution) -> bool:
+    # The sandbox raises what it does not know as RuntimeError("Type: message").
+    return (execution.error_type, execution.error_message) in (
+        (call.error_type, call.error_message),
+        ("RuntimeError", f"{call.error_type}: {call.error_message}"),
+    )

@@ -1,0 +1,129 @@
+"""Executions as JSON, with their journal. The shape stands in the README."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from durable_monty.models import Attempt, Call, Execution
+
+FORMAT = "durable_monty.executions/1"
+
+_CHUNK = 500
+_TIMES = ("created_at", "started_at", "finished_at")
+_EXECUTION = (
+    "id",
+    "name",
+    "key",
+    "status",
+    "reason",
+    "seed",
+    "log",
+    "turn",
+    "deadline",
+    "forked_turn",
+    *_TIMES,
+)
+_CALL = (
+    "call_id",
+    "kind",
+    "function",
+    "turn",
+    "status",
+    "delivered_turn",
+    "after_load",
+    "executor",
+    "attempt",
+    "reason",
+    *_TIMES,
+)
+_ATTEMPT = ("number", "outcome", "started_at", "ended_at")
+
+
+def export_json(execution_ids: Collection[uuid.UUID], using: str) -> Iterator[str]:
+    """One JSON document in pieces: no more than some hundred calls are in memory."""
+    yield f'{{"format": "{FORMAT}", "executions": ['
+    executions = Execution.objects.using(using).filter(pk__in=execution_ids).order_by("pk")
+    separator = ""
+    for execution in executions.select_related("program").iterator(chunk_size=20):
+        yield separator
+        yield from _execution(execution, using)
+        separator = ","
+    yield "]}\n"
+
+
+def _execution(execution: Execution, using: str) -> Iterator[str]:
+    program = execution.program
+    head = {
+        **_columns(execution, _EXECUTION),
+        "forked_from": execution.forked_from_id,
+        "error": _error(execution),
+        "inputs": _value(execution.inputs),
+        "output": _value(execution.output),
+        "program": {
+            "sha256": program.sha256,
+            "source": program.source,
+            "functions": program.functions,
+        },
+    }
+    yield f'{_text(head)[:-1]}, "calls": ['
+    calls = (
+        Call.objects.using(using)
+        .filter(execution=execution)
+        .select_related("completed_by")
+        .prefetch_related("attempts")
+        .order_by("call_id")
+    )
+    separator = ""
+    for call in calls.iterator(chunk_size=_CHUNK):
+        yield f"{separator}{_text(_call(call))}"
+        separator = ","
+    yield "]}"
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {
+        **_columns(call, _CALL),
+        "position": [call.position_start, call.position_end],
+        "args": _value(call.args),
+        "kwargs": _value(call.kwargs),
+        "result": _value(call.result),
+        "error": _error(call),
+        "completed_by": None if call.completed_by is None else call.completed_by.get_username(),
+        "attempts": [
+            {**_columns(attempt, _ATTEMPT), "error": _error(attempt)}
+            for attempt in call.attempts.all()
+        ],
+    }
+
+
+def _columns(row: Any, names: Collection[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _error(row: Execution | Call | Attempt) -> dict[str, str] | None:
+    if not row.error_type and not row.error_message:
+        return None
+    return {
+        "type": row.error_type,
+        "message": row.error_message,
+        "traceback": row.error_traceback,
+    }
+
+
+def _value(text: str | None) -> Any:
+    """The codec's JSON, with its tags; text that is none, as it is."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, cls=DjangoJSONEncoder)

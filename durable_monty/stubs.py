@@ -1,0 +1,72 @@
+"""Declarations of what a workflow finds as its globals, for the type checker of the sandbox."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from durable_monty.functions import FUNCTION_REGISTRY
+
+_HEAD = """from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+"""
+_BUILTIN = (bool, int, float, str, bytes, list, dict, tuple, set, frozenset)
+_KNOWN = (*_BUILTIN, date, datetime, time, timedelta, Decimal)
+
+
+def stubs_of(functions: Mapping[str, str], inputs: Iterable[str]) -> str:
+    """`functions`: name in the source -> name in the registry. What the sandbox cannot know
+    (your classes, what has no annotation) is Any."""
+    lines = [f"{name}: Any" for name in inputs if not keyword.iskeyword(name)]
+    lines += [_function(name, target) for name, target in functions.items()]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _function(name: str, target: str) -> str:
+    anything = f"async def {name}(*args: Any, **kwargs: Any) -> Any: ..."
+    registered = FUNCTION_REGISTRY.get(target)
+    if registered is None:
+        return anything
+    try:
+        signature = inspect.signature(registered.func, eval_str=True)
+    except Exception:  # noqa: BLE001  (annotations as text can be any code)
+        return anything
+    parameters = [
+        parameter.replace(
+            annotation=_type(parameter.annotation),
+            default=parameter.empty if parameter.default is parameter.empty else _Default(),
+        )
+        for parameter in signature.parameters.values()
+    ]
+    declared = signature.replace(
+        parameters=parameters, return_annotation=_type(signature.return_annotation)
+    )
+    return f"async def {name}{declared}: ..."
+
+
+class _Default:
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _type(annotation: Any) -> str:
+    if annotation is None or annotation is type(None):
+        return "None"
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, args))}]"
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_type, args))
+    if origin in _BUILTIN and args:
+        inner = ("..." if arg is Ellipsis else _type(arg) for arg in args)
+        return f"{origin.__name__}[{', '.join(inner)}]"
+    if origin is None and annotation in _KNOWN:
+        return str(annotation.__name__)
+    return "Any"
