@@ -267,7 +267,13 @@ class Engine:
 
     def _commit_finished(self) -> int:
         self._wait_for_turns()
-        batch = [self._finished.popleft() for _ in range(len(self._finished))]
+        batch: list[tuple[Held, Advanced | None]] = []
+        for _ in range(len(self._finished)):
+            held, outcome = self._finished.popleft()
+            if self._is_held(held):
+                batch.append((held, outcome))
+            else:
+                self._drop(held)
         batch.sort(key=lambda ended: ended[0].execution.pk)  # the oldest first, as far as possible
         if done := [(held, outcome) for held, outcome in batch if outcome is not None]:
             self._commit(done)
@@ -276,6 +282,10 @@ class Engine:
             self._drop(held)
             self._advance(held.execution)
         return len(batch)
+
+    def _is_held(self, held: Held) -> bool:
+        """Not if its lease ran out, another worker went on, and this one has claimed it anew."""
+        return self._held.get(held.execution.pk) is held
 
     def _wait_for_turns(self) -> None:
         """For the first turn to end, and a little for others."""
@@ -324,7 +334,8 @@ class Engine:
                     leases.hold(call.claimed, using=self.using)
 
     def _drop(self, held: Held) -> None:
-        self._held.pop(held.execution.pk, None)
+        if self._is_held(held):
+            del self._held[held.execution.pk]
         with self._lock:
             for call in held.calls:
                 call.is_withdrawn = call.claimed is None

@@ -119,6 +119,9 @@ def _known(key: str, origin: Execution, turn: int, using: str) -> Execution | No
 def _check_turn(origin: Execution, turn: int) -> None:
     if not 0 <= turn <= origin.turn:
         raise TurnNotForkable(origin.pk, turn, f"it has run {origin.turn} turns")
+    if origin.claim is not None and turn == origin.turn:
+        # Its calls of this turn may be young, and have no rows yet.
+        raise TurnNotForkable(origin.pk, turn, "a worker is busy with it, try again in a moment")
     if origin.status == ExecutionStatus.COMPLETED and turn == origin.turn:
         raise TurnNotForkable(origin.pk, turn, "it ended in that turn")
 

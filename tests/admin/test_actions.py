@@ -321,7 +321,7 @@ def test_queries(asked, operator, django_assert_num_queries):
 
     with django_assert_num_queries(8):
         operator.get(url_of(executions[0], "cancel"))
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(10):
         do_all(operator, "cancel", executions, confirmed=False)
 
 

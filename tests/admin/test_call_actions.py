@@ -237,7 +237,7 @@ def test_queries(asked, clerk, django_assert_num_queries):
     calls = [asked() for _ in range(5)]
     clerk.get(list_url(Call))
 
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(9):
         answer_all(clerk, calls, confirmed=False)
 
 

@@ -12,7 +12,7 @@ from tests.support import run
 
 # Of each list: session and user (2), permissions (2), count, rows with the database's time. Then
 # the workers that are alive, what the executions wait for, names and errors for the filters.
-QUERIES = {Execution: 9, Call: 7, Snapshot: 6, WorkerProcess: 6, Program: 6}
+QUERIES = {Execution: 9, Call: 8, Snapshot: 6, WorkerProcess: 6, Program: 6}
 
 
 @pytest.fixture

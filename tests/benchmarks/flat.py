@@ -135,7 +135,7 @@ def _fall_asleep(engine, count):
             cursor.execute(_copying(model), [key])
         cursor.execute("DROP TABLE ids")
         Execution.objects.filter(pk=handle).delete()
-        cursor.execute("ANALYZE")
+        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
 
 
 def _copying(model):

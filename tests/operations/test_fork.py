@@ -5,6 +5,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 
 from durable_monty import OrchestratorService, codec
+from durable_monty.engine.sessions import Sessions
 from durable_monty.exceptions import (
     CallNotWaiting,
     ExecutionNotFound,
@@ -17,7 +18,7 @@ from durable_monty.exceptions import (
 )
 from durable_monty.models import Call, Execution
 from tests.doctor import doctor, hire
-from tests.support import SEVEN_CALLS, run, seven_calls_output, work
+from tests.support import SEVEN_CALLS, claim, run, seven_calls_output, work
 
 pytestmark = pytest.mark.django_db
 
@@ -160,6 +161,16 @@ def test_other_source_that_does_something_else_is_refused(service, summed):
     assert Execution.objects.get() == summed
 
 
+def test_turn_that_is_being_run_is_not_forked(service, summed):
+    execution = run(SUM, ["approve", "add"])
+    service.complete_call(execution.pk, 0, True)
+    claim(execution.pk)
+
+    with pytest.raises(TurnNotForkable, match="a worker is busy with it, try again in a moment"):
+        service.fork_execution(execution.pk, execution.turn)
+    assert service.fork_execution(execution.pk, 0)
+
+
 def test_from_turn_0_it_starts_again(service, summed):
     fork = service.restart_execution(summed.pk)
 
@@ -171,7 +182,9 @@ def test_from_turn_0_it_starts_again(service, summed):
     assert service.get_pending_calls(fork)[0]["function_name"] == "approve"
 
 
-def test_turns_after_a_load_are_replayed_so(service):
+def test_turns_after_a_load_are_replayed_so(service, monkeypatch):
+    # As in another process, which has no live interpreter.
+    monkeypatch.setattr(Sessions, "take", lambda self, execution_id, turn: None)
     execution = run(SEVEN_CALLS, ["add", "double"], {"x": 2})
     assert Call.objects.filter(execution=execution, after_load=True).exists()
 
