@@ -26,8 +26,8 @@ def turns_of(execution_id: uuid.UUID, upto: int, using: str, after: int = 0) -> 
     calls: dict[int, dict[int, CallRequest]] = defaultdict(dict)
     answers: dict[int, dict[int, Settled]] = defaultdict(dict)
     loads: set[int] = set()
-    rows = Call.objects.using(using).filter(execution_id=execution_id).order_by("call_id")
-    for call in rows.iterator():
+    rows = Call.objects.using(using).filter(execution_id=execution_id, turn__lte=upto)
+    for call in rows.order_by("call_id").iterator():
         if after < call.turn <= upto:
             calls[call.turn][call.call_id] = _request(call)
         if call.delivered_turn is None or call.kind == CallKind.CLOCK:

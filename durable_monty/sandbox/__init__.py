@@ -15,7 +15,7 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.replay import replay
+from durable_monty.sandbox.replay import replay, retrace
 from durable_monty.sandbox.snapshots import Packed, pack, unpack
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "Workflow",
     "pack",
     "replay",
+    "retrace",
     "unpack",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 
 from pydantic_monty import FunctionSnapshot
@@ -39,18 +39,14 @@ def replay(
     recorded turns printed; they are printed again, and discarded. Raises `ReplayMismatch` if the
     source does anything else than was recorded, `SnapshotUnusable`, or `HostFault`.
     """
-    # Consumed memory differs a little between a loaded and a live run.
-    generous = replace(limits, memory=2 * limits.memory, log_bytes=limits.log_bytes + printed)
-    interpreter = _Replay(workflow, generous, clock)
+    limits_now = replace(limits, log_bytes=limits.log_bytes + printed)
+    interpreter = _Replay(workflow, _generous(limits_now), clock)
     try:
         if dump is not None:
             interpreter.load(dump)
         for recorded in journal:
             if recorded.after_load and dump is None:
-                saved = interpreter.dump()
-                interpreter.close()
-                interpreter = _Replay(workflow, generous, clock)
-                interpreter.load(saved)
+                interpreter = interpreter.reloaded()
             dump = None
             interpreter.replay_turn(recorded)
     except BaseException:
@@ -60,6 +56,35 @@ def replay(
     return interpreter
 
 
+def retrace(
+    workflow: Workflow,
+    journal: Sequence[RecordedTurn],
+    limits: Limits,
+    clock: Clock,
+    *,
+    may_end: bool,
+) -> Generator[Turn, None, None]:
+    """The turns of a journal from its beginning, as they run again, to look at.
+
+    `limits` are those of the whole run; `may_end`: whether the last turn may end the workflow.
+    Raises as `replay` does. The sandbox is held until the generator ends or is closed.
+    """
+    interpreter = _Replay(workflow, _generous(limits), clock)
+    try:
+        for recorded in journal:
+            if recorded.after_load:
+                interpreter = interpreter.reloaded()
+            is_last = recorded is journal[-1]
+            yield interpreter.replay_turn(recorded, may_end=may_end and is_last)
+    finally:
+        interpreter.close()
+
+
+def _generous(limits: Limits) -> Limits:
+    """Consumed memory differs a little between a loaded and a live run."""
+    return replace(limits, memory=2 * limits.memory)
+
+
 class _Replay(Interpreter):
     """Answers the clock from the journal and compares each call with it, until `go_live`."""
 
@@ -67,16 +92,31 @@ class _Replay(Interpreter):
         super().__init__(workflow, limits, clock)
         self._recorded: RecordedTurn | None = None
 
-    def replay_turn(self, recorded: RecordedTurn) -> None:
+    def reloaded(self) -> _Replay:
+        """Another that goes on from here; this one is closed."""
+        saved = self.dump()
+        self.close()
+        fresh = _Replay(self.workflow, self.limits, self.clock)
+        try:
+            fresh.load(saved)
+        except BaseException:
+            fresh.close()
+            raise
+        return fresh
+
+    def replay_turn(self, recorded: RecordedTurn, *, may_end: bool = False) -> Turn:
+        """`may_end`: whether the workflow may come to its end in it."""
         self._recorded = recorded
         turn = self.resume(recorded.answers) if recorded.turn > 1 else self.start()
-        self._compare_outcome(recorded, turn)
+        if not (may_end and _is_end(turn)):
+            self._compare_outcome(recorded, turn)
         missing = recorded.calls.keys() - {call.call_id for call in turn.calls}
         if missing:
             call_id = min(missing)
             raise ReplayMismatch(
                 recorded.turn, call_id, _describe(recorded.calls[call_id]), "no such call"
             )
+        return turn
 
     def go_live(self, limits: Limits) -> None:
         """From here on the workflow does new things, within its usual limits."""
@@ -129,6 +169,16 @@ class _Replay(Interpreter):
             case Completed():
                 came_to = "the end of the workflow"
         raise ReplayMismatch(recorded.turn, None, "a suspension", came_to)
+
+
+def _is_end(turn: Turn) -> bool:
+    match turn.outcome:
+        case Completed():
+            return True
+        case Failed(limit=limit):
+            return not limit
+        case Suspended():
+            return False
 
 
 def _identity(call: CallRequest) -> tuple[str, str, str, str]:
