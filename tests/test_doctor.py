@@ -128,7 +128,7 @@ def test_retry(register):
     due = "2026-01-31T14:03:03Z (in 1 min)"
     assert report.code == 0
     assert report.lines == [
-        f"Waiting since {STAMP} (just now) for a call: flaky (a retry at {due}).",
+        f"Waiting since {STAMP} (just now) for a call: flaky (attempt 2 of 5, retries at {due}).",
         f"Call 0, flaky(): a retry is due at {due} (attempt 2 of 5; the last one: OSError: down). "
         "A worker takes it as soon as one is free.",
         NOTHING,

@@ -12,7 +12,12 @@ from datetime import datetime
 from django.db.models import Count
 from django.utils.translation import gettext as _, ngettext
 
-from durable_monty.functions import DEFAULT_EXECUTOR, MANUAL_EXECUTOR
+from durable_monty.functions import (
+    DEFAULT_EXECUTOR,
+    FUNCTION_REGISTRY,
+    MANUAL_EXECUTOR,
+    default_retry,
+)
 from durable_monty.models import (
     Call,
     CallKind,
@@ -103,11 +108,12 @@ def open_calls_of(
 
 
 def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> str:
-    """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`."""
+    """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`,
+    `attempt 3 of 5, retries at 2:31 p.m.`"""
     if call.kind == CallKind.TIMER and call.due_at is not None:
         return _("a sleep until %(time)s") % {"time": telling.at(call.due_at, now)}
     if call.status == CallStatus.PENDING and call.due_at is not None and call.due_at > now:
-        return _("a retry at %(time)s") % {"time": telling.at(call.due_at, now)}
+        return _retry(call, telling.at(call.due_at, now))
     held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
     if not held or call.worker is None:
         return _waited_for(call.function, call.kind, call.executor, fleet)
@@ -115,6 +121,18 @@ def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> s
         return _("the queue of %(worker)s") % {"worker": call.worker}
     facts = {"worker": call.worker, "number": call.attempt}
     return _("attempt %(number)d on %(worker)s") % facts
+
+
+def max_attempts(function: str) -> int:
+    entry = FUNCTION_REGISTRY.get(function)
+    return (default_retry() if entry is None else entry.retry_policy).max_attempts
+
+
+def _retry(call: Call, time: str) -> str:
+    facts = {"number": call.failures + 1, "most": max_attempts(call.function), "time": time}
+    if facts["number"] > facts["most"]:  # this process does not have the function
+        return _("attempt %(number)d, retries at %(time)s") % facts
+    return _("attempt %(number)d of %(most)d, retries at %(time)s") % facts
 
 
 def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: datetime) -> str:

@@ -1,0 +1,129 @@
+"""What the page of one execution shows besides its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.contrib.admin.utils import unquote
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.views.decorators.http import require_safe
+
+from durable_monty.admin.base import Page, ReadOnlyAdmin, page_of
+from durable_monty.admin.calls_table import CallsTable, Links, calls_table
+from durable_monty.admin.highlight import LineMap
+from durable_monty.admin.source import (
+    Mark,
+    Source,
+    calls_by_line,
+    error_line,
+    source_of,
+    span_of,
+)
+from durable_monty.admin.turns import TurnsMixin
+from durable_monty.models import Call, Execution, Program
+from durable_monty.reads.history import acts_on
+from durable_monty.reads.timeline import Place, calls_page, places
+from durable_monty.reads.waiting import sentence
+
+_LIVE = "admin/durable_monty/execution/live.html"
+
+
+class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
+    """Adds `<execution>/live/`: what of its page may change while it runs."""
+
+    def get_urls(self) -> list[URLPattern]:
+        live = self.admin_site.admin_view(self.live_view)
+        name = "durable_monty_execution_live"
+        return [path("<path:object_id>/live/", live, name=name), *super().get_urls()]
+
+    @method_decorator(require_safe)
+    def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The page itself, of which only the middle is rendered."""
+        response = self.changeform_view(request, unquote(object_id))
+        if isinstance(response, TemplateResponse):
+            response.template_name = _LIVE
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        execution: Execution = context["original"]
+        page = page_of(execution)
+        context["title"] = gettext("Execution")
+        context["sentence"] = sentence(execution, page.fleet, page.now, page.using)
+        context["now"] = page.now
+        context["fields_before_calls"] = 2 if execution.error_traceback else 1
+        context["is_live"] = not execution.is_finished
+        context["live_url"] = self._live_url(request, execution)
+        sees_calls = self.may_view(Call, request)
+        found = places(execution, page.using) if sees_calls else ()
+        lines = LineMap(execution.program.source)
+        if sees_calls:
+            context["calls"] = self._calls_table(request, execution, found, lines, page)
+        if self.may_view(Program, request):
+            context["source"] = self._source(execution, found, lines)
+        if execution.turn:
+            context["turns_url"] = reverse(
+                "admin:durable_monty_execution_turns",
+                args=[execution.pk],
+                current_app=self.admin_site.name,
+            )
+        context["acts"] = [
+            (act, self.link_to(act.call) if act.call is not None else "")
+            for act in acts_on(execution, page.using, with_calls=sees_calls)
+        ]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _live_url(self, request: HttpRequest, execution: Execution) -> str:
+        url = reverse(
+            "admin:durable_monty_execution_live",
+            args=[execution.pk],
+            current_app=self.admin_site.name,
+        )
+        query = request.GET.urlencode()
+        return f"{url}?{query}" if query else url
+
+    def _calls_table(
+        self,
+        request: HttpRequest,
+        execution: Execution,
+        found: tuple[Place, ...],
+        lines: LineMap,
+        page: Page,
+    ) -> CallsTable:
+        line = _number(request, "line")
+        span = None if line is None else lines.bytes_of(line)
+        within = None if span is None else (span.start, span.end)
+        calls = calls_page(
+            execution, found, _number(request, "calls"), page.now, page.using, within=within
+        )
+        links = Links(self._url_of_call, lambda turn: self.url_of_turn(execution, turn))
+        shown = None if span is None else line
+        return calls_table(calls, found, page, links, line=shown)
+
+    def _source(self, execution: Execution, found: tuple[Place, ...], lines: LineMap) -> Source:
+        url_of_line = cast("Callable[[int], str]", "?line={}#calls".format)
+        beside = calls_by_line(found, lines, self._url_of_call, url_of_line)
+        return source_of(execution.program.source, lines, _mark(execution), beside)
+
+    def _url_of_call(self, pk: int) -> str:
+        return self.url_of(Call(pk=pk))
+
+
+def _mark(execution: Execution) -> Mark | None:
+    span = span_of(execution.position_start, execution.position_end)
+    if span is not None:
+        return Mark(gettext("paused here"), span)
+    if execution.error_traceback:
+        return Mark(gettext("raised here"), error_line=error_line(execution.error_traceback))
+    return None
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    text = request.GET.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else None
