@@ -17,6 +17,7 @@ from durable_monty import operations
 from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
+from durable_monty.admin.call_page import CallPageMixin
 from durable_monty.admin.filters import PERSON, ExecutionFilter, FunctionFilter, WaitingFilter
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
 from durable_monty.admin.forms import AnswerForm, Outcome, form_for
@@ -33,8 +34,8 @@ _DETAILS = (
     "attempt",
     "job_id",
     "idempotency_key",
-    "turn",
-    "delivered_turn",
+    "made_in",
+    "delivered_in",
     "started",
     "due",
 )
@@ -44,7 +45,7 @@ _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 
 
 @admin.register(Call)
-class CallAdmin(ReadOnlyAdmin):
+class CallAdmin(CallPageMixin, ReadOnlyAdmin):
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
     list_filter = [WaitingFilter, FunctionFilter, "status", "kind", ExecutionFilter]
@@ -196,6 +197,7 @@ class CallAdmin(ReadOnlyAdmin):
                 },
             ),
             *self._answer_sections(request, obj),
+            (_("What it did"), {"fields": self.what_it_did(request)}),
             *([(_("Attempts"), {"fields": ["attempts"]})] if has_attempts(obj) else []),
             (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]}),
         ]

@@ -95,7 +95,7 @@ def short_arguments(text: str) -> str:
         return text
     if not isinstance(values, list):
         return text
-    return ", ".join(json.dumps(value, ensure_ascii=False) for value in values)
+    return cut(", ".join(json.dumps(value, ensure_ascii=False) for value in values))
 
 
 def cut(text: str, limit: int = _LONGEST) -> str:

@@ -204,7 +204,7 @@ def _without_overlap(labels: Iterable[_Label]) -> list[_Label]:
     placed: list[_Label] = []
     for label in labels:
         left, right = label.left, label.left + label.width
-        if all(right < other.left or left > other.left + other.width for other in placed):
+        if all(right <= other.left or left >= other.left + other.width for other in placed):
             placed.append(label)
     return placed
 

@@ -162,7 +162,7 @@ class TurnsMixin(ReadOnlyAdmin):
         return Exchange(
             self.link_to(call),
             badge(call.status, call.get_status_display()),
-            readable(found.result) if found.result is not None else found.error,
+            cut(found.error if found.result is None else readable(found.result)),
             link(f"{self.url_of_turn(execution, call.turn)}#dm-steps", call.turn),
             lines.line_of(call.position_start),
         )
@@ -171,7 +171,7 @@ class TurnsMixin(ReadOnlyAdmin):
         call, later = found.call, found.call.delivered_turn
         arguments = short_arguments(found.args)
         if found.kwargs != "{}":
-            arguments += f"\n{readable(found.kwargs)}"
+            arguments = cut(f"{arguments}\n{readable(found.kwargs)}".lstrip())
         return Exchange(
             self.link_to(call),
             badge(call.status, call.get_status_display()),

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Max
-from django.db.models.functions import Substr
+from django.db.models import Count, Max, Sum
+from django.db.models.functions import Length, Substr
 from django.utils.translation import gettext as _
 
 from durable_monty import conf
@@ -25,9 +25,10 @@ logger = logging.getLogger("durable_monty")
 _SHOWN = 100
 _VALUE = 2_000
 _VALUES = ("args", "kwargs", "result", "error_message")
-# What a page may cost: a replay of so many calls, in so many seconds.
-_MAX_CALLS = 2_000
-_MAX_SECONDS = 5.0
+# What a page may cost: a replay of so many calls, with so much text, in so many seconds.
+_MAX_CALLS = 5_000
+_MAX_CHARACTERS = 32 * 1024 * 1024
+_MAX_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,8 @@ def committed_at(execution: Execution, turn: int, using: str) -> datetime | None
 
 def stand_after(execution: Execution, turn: int, using: str) -> Stand:
     """Runs the journal again up to this turn. Whatever goes wrong in it is told, not raised."""
-    calls = Call.objects.using(using).filter(execution=execution, turn__lte=turn)
-    if calls.order_by()[: _MAX_CALLS + 1].count() > _MAX_CALLS:
-        return Stand(
-            why_not=_("more than %(count)d calls would have to be replayed for it")
-            % {"count": _MAX_CALLS}
-        )
+    if why_not := _too_much(execution, turn, using):
+        return Stand(why_not=why_not)
     try:
         last = _run_again(execution, turn, using)
     except DurableMontyError as exc:
@@ -100,6 +97,19 @@ def stand_after(execution: Execution, turn: int, using: str) -> Stand:
         )
     position = last.outcome.position if isinstance(last.outcome, Suspended) else None
     return Stand(position, last.log)
+
+
+def _too_much(execution: Execution, turn: int, using: str) -> str:
+    calls = Call.objects.using(using).filter(execution=execution, turn__lte=turn)
+    size = calls.aggregate(
+        calls=Count("pk"), asked=Sum(Length("args")), answered=Sum(Length("result"))
+    )
+    if size["calls"] > _MAX_CALLS:
+        text = _("more than %(count)d calls would have to be replayed for it")
+        return text % {"count": _MAX_CALLS}
+    if (size["asked"] or 0) + (size["answered"] or 0) > _MAX_CHARACTERS:
+        return _("the values of its calls are too large to be replayed for a page")
+    return ""
 
 
 def _run_again(execution: Execution, turn: int, using: str) -> Turn | None:

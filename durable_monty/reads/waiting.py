@@ -128,13 +128,6 @@ def max_attempts(function: str) -> int:
     return (default_retry() if entry is None else entry.retry_policy).max_attempts
 
 
-def _retry(call: Call, time: str) -> str:
-    facts = {"number": call.failures + 1, "most": max_attempts(call.function), "time": time}
-    if facts["number"] > facts["most"]:  # this process does not have the function
-        return _("attempt %(number)d, retries at %(time)s") % facts
-    return _("attempt %(number)d of %(most)d, retries at %(time)s") % facts
-
-
 def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: datetime) -> str:
     """What a row of a list says an execution waits for; empty, if for nothing.
 
@@ -301,3 +294,11 @@ def _waited_for(function: str, kind: str, executor: str, fleet: Fleet) -> str:
 
 def _error(execution: Execution) -> str:
     return f"{execution.error_type}: {execution.error_message}"
+
+
+def _retry(call: Call, time: str) -> str:
+    number, most = call.failures + 1, max_attempts(call.function)
+    facts = {"number": number, "most": most, "time": time}
+    if number > most:  # this process does not have the function
+        return _("attempt %(number)d, retries at %(time)s") % facts
+    return _("attempt %(number)d of %(most)d, retries at %(time)s") % facts
