@@ -79,8 +79,14 @@ def _is_over(call: Call, attempts: Sequence[Attempt]) -> bool:
 def _first_wait(call: Call) -> PhaseKind:
     if call.executor == MANUAL_EXECUTOR:
         return PhaseKind.PERSON
-    return PhaseKind.SLEEP if call.kind == CallKind.TIMER else PhaseKind.QUEUED
+    return _WAITS[CallKind(call.kind)]
 
+
+_WAITS = {
+    CallKind.FUNCTION: PhaseKind.QUEUED,
+    CallKind.TIMER: PhaseKind.SLEEP,
+    CallKind.CLOCK: PhaseKind.RUNNING,
+}
 
 _OUTCOMES = {
     **{status.value: status.label for status in CallStatus},

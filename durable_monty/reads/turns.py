@@ -108,7 +108,7 @@ def _too_much(execution: Execution, turn: int, using: str) -> str:
         text = _("more than %(count)d calls would have to be replayed for it")
         return text % {"count": _MAX_CALLS}
     if (size["asked"] or 0) + (size["answered"] or 0) > _MAX_CHARACTERS:
-        return _("the values of its calls are too large to be replayed for a page")
+        return _("the values of its calls are too large to be replayed")
     return ""
 
 

@@ -155,7 +155,7 @@ def test_a_call_that_was_withdrawn(asked, rows, service, move_clock):
 
 def test_a_clock_reading_takes_no_time(db, rows):
     run("import datetime\nstr(datetime.datetime.now())")
-    assert rows() == [("in the queue 0 ms: Completed", ["queued dm-was-completed"])]
+    assert rows() == [("ran 0 ms: Completed", ["running dm-was-completed"])]
 
 
 def test_a_long_wait_is_folded_and_says_how_long(double, viewer, service, move_clock):
@@ -182,7 +182,9 @@ def test_all_numbers_of_the_drawing_are_integers(double, admin_client, move_cloc
         url = url_of(double.call.execution)
         page = admin_client.get(url, headers={"accept-language": "de"}).content.decode()
 
-    for svg in re.findall(r'<svg class="dm-(?:axis|ground|bars|sample)".*?</svg>', page, re.S):
+    for svg in re.findall(
+        r'<svg class="dm-(?:axis|ground|bars|sample)".*?</svg>', page, re.DOTALL
+    ):
         for name, value in re.findall(r' (x|y|width|height|viewBox|d)="(.*?)"', svg):
             assert re.fullmatch(r"[MHVz\d %]+", value), (name, value)
 
