@@ -15,6 +15,10 @@ approved
 """
 
 
+# Milliseconds: the shortest time between two polls, and far more than the longest.
+SOON, LATER = 2_000, 120_000
+
+
 @pytest.fixture
 def review(live_server):
     return run(REVIEW, ["approve", "double"], {"package": "package-1.zip"}, name="review")
@@ -33,6 +37,7 @@ def viewing(page, live_server, django_user_model):
     page.get_by_label("Password").fill("secret")
     page.get_by_role("button", name="Log in").click()
     page.get_by_text("Site administration").wait_for()
+    page.clock.install()  # its timers run when a test says so
     return page
 
 
@@ -49,6 +54,18 @@ def note(url, urls):
         urls.append(url)
 
 
+def poll(viewing):
+    """Waits until an update has been shown."""
+    before = viewing.locator("#dm-live").evaluate("e => (e.dataset.seen = e.textContent)")
+    assert before
+    with viewing.expect_response(re.compile("/live/")):
+        viewing.clock.run_for(SOON)
+    viewing.wait_for_function(
+        "document.getElementById('dm-live').textContent !="
+        " document.getElementById('dm-live').dataset.seen"
+    )
+
+
 def page_of(execution):
     return f"/admin/durable_monty/execution/{execution.pk}/change/"
 
@@ -63,32 +80,29 @@ def test_the_page_follows_the_execution_and_stops_with_it(viewing, expect, revie
 
     service.complete_call(review.pk, 0, True)
     work()
+    viewing.clock.run_for(SOON)
 
-    expect(sentence).to_contain_text("Completed", timeout=15_000)
+    expect(sentence).to_contain_text("Completed")
     expect(viewing.locator("table.dm-calls tbody tr")).to_have_count(4)
     expect(viewing.locator(".dm-line-here")).to_have_count(0)
     expect(viewing.locator(".field-log_block")).to_contain_text("approved")
     expect(viewing.get_by_role("button", name="Pause updates")).to_have_count(0)
-    asked = len(polls)
-    assert asked
-    viewing.wait_for_timeout(2_500)  # the shortest time between two polls, and more
-    assert len(polls) == asked
+    assert len(polls) == 1
+    viewing.clock.run_for(LATER)
+    assert len(polls) == 1
 
 
 def test_focus_and_what_is_open_outlive_an_update(viewing, expect, review, service, polls):
     viewing.goto(page_of(review))
     link = viewing.get_by_role("link", name="approve", exact=True)
     link.focus()
-    with viewing.expect_response(re.compile("/live/")):
-        pass
-    viewing.wait_for_function("document.querySelectorAll('table.dm-calls').length === 1")
+    poll(viewing)
     expect(link).to_be_focused()
 
     engine = viewing.locator("summary", has_text="Engine")
     engine.click()
     expect(engine).to_be_focused()
-    with viewing.expect_response(re.compile("/live/")):
-        pass
+    poll(viewing)
     expect(viewing.locator("details")).to_have_attribute("open", "")
     expect(engine).to_be_focused()
 
@@ -98,18 +112,20 @@ def test_updates_can_be_paused(viewing, expect, review, service, polls):
     viewing.get_by_role("button", name="Pause updates").click()
     service.complete_call(review.pk, 0, True)
     work()
-    viewing.wait_for_timeout(2_500)
-    expect(viewing.locator("#dm-live .dm-sentence")).to_contain_text("approve (a person)")
+    viewing.clock.run_for(LATER)
+    assert polls == []
 
     viewing.get_by_role("button", name="Go on updating").click()
+    viewing.clock.run_for(SOON)
     expect(viewing.locator("#dm-live .dm-sentence")).to_contain_text("Completed")
 
 
 def test_who_is_logged_out_is_told(viewing, expect, review):
     viewing.goto(page_of(review))
     viewing.context.clear_cookies()
+    viewing.clock.run_for(SOON)
 
-    expect(viewing.get_by_text("No longer live: reload the page.")).to_be_visible(timeout=15_000)
+    expect(viewing.get_by_text("No longer live: reload the page.")).to_be_visible()
 
 
 def test_a_hidden_page_asks_for_nothing(viewing, expect, review, polls):
@@ -118,7 +134,7 @@ def test_a_hidden_page_asks_for_nothing(viewing, expect, review, polls):
         "Object.defineProperty(document, 'visibilityState', {value: 'hidden', writable: true});"
         "document.dispatchEvent(new Event('visibilitychange'))"
     )
-    viewing.wait_for_timeout(2_500)
+    viewing.clock.run_for(LATER)
     assert polls == []
 
     with viewing.expect_response(re.compile("/live/")):
@@ -126,6 +142,7 @@ def test_a_hidden_page_asks_for_nothing(viewing, expect, review, polls):
             "document.visibilityState = 'visible';"
             "document.dispatchEvent(new Event('visibilitychange'))"
         )
+        viewing.clock.run_for(1)
 
 
 def test_turns_by_keyboard(viewing, expect, review, service):
