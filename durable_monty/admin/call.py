@@ -231,7 +231,8 @@ class CallAdmin(CallPageMixin, ReadOnlyAdmin):
         context["answerable"] = self.has_change_permission(request, call)
         context["title"] = gettext("Answer a call") if context["answerable"] else gettext("Call")
         if call.is_open:
-            context["waits_for"] = self.waits_for(call)
+            # A sentence ends with it, and a time may end in "p.m.".
+            context["waits_for"] = self.waits_for(call).removesuffix(".")
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("call"))

@@ -18,7 +18,9 @@ from durable_monty.admin.source import Mark, source_of
 from durable_monty.models import Call, Execution, Program
 from durable_monty.reads.timeline import timed_call
 
+# Lines of the source before and after the call, and phases that are told in words.
 _AROUND = 2
+_TOLD = 30
 
 
 class CallPageMixin(ReadOnlyAdmin):
@@ -36,9 +38,14 @@ class CallPageMixin(ReadOnlyAdmin):
         words = format_html_join(
             "",
             "<li>{}: {}</li>",
-            ((moment(phase.start, page.now), phase.describe()) for phase in phases),
+            ((moment(phase.start, page.now), phase.describe()) for phase in phases[-_TOLD:]),
         )
-        return format_html('{}<ol class="dm-phases">{}</ol>', timeline_of(phases, page), words)
+        return format_html(
+            '{}<ol class="dm-phases" start="{}">{}</ol>',
+            timeline_of(phases, page),
+            max(1, len(phases) - _TOLD + 1),
+            words,
+        )
 
     @admin.display(description=_("called from"))
     def called_from(self, call: Call) -> SafeString:

@@ -12,12 +12,7 @@ from datetime import datetime
 from django.db.models import Count
 from django.utils.translation import gettext as _, ngettext
 
-from durable_monty.functions import (
-    DEFAULT_EXECUTOR,
-    FUNCTION_REGISTRY,
-    MANUAL_EXECUTOR,
-    default_retry,
-)
+from durable_monty.functions import DEFAULT_EXECUTOR, MANUAL_EXECUTOR
 from durable_monty.models import (
     Call,
     CallKind,
@@ -27,6 +22,7 @@ from durable_monty.models import (
     WorkerProcess,
 )
 from durable_monty.models.execution import ACTIVE
+from durable_monty.reads.retries import next_attempt
 from durable_monty.reads.times import SHORT, Telling, span
 
 # More open calls than these are counted, not named; so many of an execution are looked at.
@@ -113,7 +109,7 @@ def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> s
     if call.kind == CallKind.TIMER and call.due_at is not None:
         return _("a sleep until %(time)s") % {"time": telling.at(call.due_at, now)}
     if call.status == CallStatus.PENDING and call.due_at is not None and call.due_at > now:
-        return _retry(call, telling.at(call.due_at, now))
+        return next_attempt(call, telling.at(call.due_at, now))
     held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
     if not held or call.worker is None:
         return _waited_for(call.function, call.kind, call.executor, fleet)
@@ -121,11 +117,6 @@ def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> s
         return _("the queue of %(worker)s") % {"worker": call.worker}
     facts = {"worker": call.worker, "number": call.attempt}
     return _("attempt %(number)d on %(worker)s") % facts
-
-
-def max_attempts(function: str) -> int:
-    entry = FUNCTION_REGISTRY.get(function)
-    return (default_retry() if entry is None else entry.retry_policy).max_attempts
 
 
 def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: datetime) -> str:
@@ -294,11 +285,3 @@ def _waited_for(function: str, kind: str, executor: str, fleet: Fleet) -> str:
 
 def _error(execution: Execution) -> str:
     return f"{execution.error_type}: {execution.error_message}"
-
-
-def _retry(call: Call, time: str) -> str:
-    number, most = call.failures + 1, max_attempts(call.function)
-    facts = {"number": number, "most": most, "time": time}
-    if number > most:  # this process does not have the function
-        return _("attempt %(number)d, retries at %(time)s") % facts
-    return _("attempt %(number)d of %(most)d, retries at %(time)s") % facts
