@@ -29,7 +29,7 @@ _WAITING = (8, 8)
 _NARROWEST = 4
 _UNSUCCESSFUL = {outcome.value for outcome in AttemptOutcome}
 # Units that a character of a label takes, where the table is narrow.
-_CHARACTER = 15
+_CHARACTER = 13
 
 
 @dataclass(frozen=True)

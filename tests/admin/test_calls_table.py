@@ -151,11 +151,11 @@ def test_an_answer_by_a_script(asked, viewer, service):
     assert "- approve #0 failed by hand the script said so" in page
 
 
-def test_the_reason_of_a_pause(asked, viewer, service):
+def test_the_reason_of_a_cancellation(asked, viewer, service):
     call = asked()
-    service.pause_execution(call.execution_id, reason="The bank is closed.")
+    service.cancel_execution(call.execution_id, reason="The bank is closed.")
 
-    assert "Reason: The bank is closed." in text_of(viewer.get(url_of(call.execution)))
+    assert "The bank is closed." in text_of(viewer.get(url_of(call.execution)))
 
 
 def _content_type():
