@@ -145,7 +145,8 @@ def test_running(register, move_clock):
     report = doctor(execution_id)
     assert report.code == 0
     assert report.lines == [
-        f"Waiting since {STAMP} (4.0 s ago) for a call: slow (attempt 1 on {worker}).",
+        f"Waiting since {STAMP} (4.0 s ago) for a call: slow (attempt 1 on {worker}, "
+        "50% done, half).",
         f"Call 0, slow(): attempt 1 runs since {STAMP} (4.0 s ago) on {worker}, 50% done (half); "
         "the next heartbeat must come before 2026-01-31T14:02:37Z (in 30 s). It times out at "
         "2026-01-31T14:02:37Z (in 30 s).",

@@ -23,6 +23,7 @@ from durable_monty.admin.formats import badge, block, json_block, moment, name_a
 from durable_monty.admin.forms import AnswerForm, Outcome, form_for
 from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
 from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.reads.attempts import progress_of
 from durable_monty.reads.times import ago, span
 from durable_monty.reads.waiting import fleet, whom
 
@@ -232,7 +233,8 @@ class CallAdmin(CallPageMixin, ReadOnlyAdmin):
         context["title"] = gettext("Answer a call") if context["answerable"] else gettext("Call")
         if call.is_open:
             # A sentence ends with it, and a time may end in "p.m.".
-            context["waits_for"] = self.waits_for(call).removesuffix(".")
+            told = [self.waits_for(call), progress_of(call)]
+            context["waits_for"] = ", ".join(filter(None, told)).removesuffix(".")
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("call"))

@@ -16,6 +16,7 @@ from durable_monty.admin.scale import scale_of
 from durable_monty.admin.source import status_counts
 from durable_monty.admin.timeline import Timeline, legend
 from durable_monty.models import Call, CallStatus
+from durable_monty.reads.attempts import progress_of
 from durable_monty.reads.phases import Phase
 from durable_monty.reads.timeline import CallsPage, Place, TimedCall
 from durable_monty.reads.times import exact, span
@@ -29,6 +30,7 @@ class CallRow:
     arguments: str
     state: SafeString
     detail: str
+    error: str
     bars: SafeString
     took: SafeString | str
     turns: SafeString
@@ -97,17 +99,20 @@ def _row(timed: TimedCall, drawing: Timeline, page: Page, links: Links) -> CallR
         link=link(links.call(call.pk), call.function),
         arguments=short_arguments(timed.arguments),
         state=badge(call.status, call.get_status_display()),
-        detail=whom(call, page.fleet, page.now) if call.is_open else _outcome(call),
+        detail=_detail(call, page),
+        error=timed.error,
         bars=drawing.row(timed.phases),
         took=_took(call, page),
         turns=_turns(call, links),
     )
 
 
-def _outcome(call: Call) -> str:
-    if call.status == CallStatus.FAILED:
-        return call.error_type
-    return gettext("by hand") if call.completed_by_id is not None else ""
+def _detail(call: Call, page: Page) -> str:
+    """Whom it waits for, and how far that is; or who answered it."""
+    if not call.is_open:
+        return gettext("by hand") if call.completed_by_id is not None else ""
+    waits_for, progress = whom(call, page.fleet, page.now), progress_of(call)
+    return f"{waits_for}, {progress}" if progress else waits_for
 
 
 def _took(call: Call, page: Page) -> SafeString:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Attempt, Call, CallKind, CallStatus
-from durable_monty.reads.retries import max_attempts
+from durable_monty.reads.attempts import max_attempts
 from durable_monty.reads.times import stamp
 from durable_monty.reads.waiting import Fleet
 

@@ -20,6 +20,7 @@ _ELSEWHERE = 20
 _ATTEMPTS = 1_000
 _FAILED = 3
 _ARGUMENTS = 120
+_ERROR = 200
 _HEAVY = ("args", "kwargs", "result", "error_message", "error_traceback", "reason")
 
 
@@ -35,10 +36,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class TimedCall:
-    """`arguments`: the beginning of the positional ones, as JSON text."""
+    """`arguments`: the beginning of the positional ones, as JSON text; `error`: that of its last
+    attempt."""
 
     call: Call
     arguments: str
+    error: str
     phases: tuple[Phase, ...]
 
 
@@ -133,7 +136,10 @@ def _light(calls: CallQuerySet) -> CallQuerySet:
     return (
         calls.select_related("worker")
         .defer(*_HEAVY, "worker__functions_json")
-        .annotate(beginning=Substr("args", 1, _ARGUMENTS + 1))
+        .annotate(
+            beginning=Substr("args", 1, _ARGUMENTS + 1),
+            beginning_of_error=Substr("error_message", 1, _ERROR + 1),
+        )
     )
 
 
@@ -142,7 +148,12 @@ def _attempts(calls: Sequence[Call], using: str) -> dict[int, list[Attempt]]:
     tried = [call.pk for call in calls if call.failures or call.losses or call.attempt > 1]
     if not tried:
         return {}
-    attempts = Attempt.objects.using(using).filter(call__in=tried).order_by("-number")
+    attempts = (
+        Attempt.objects.using(using)
+        .filter(call__in=tried)
+        .order_by("-number")
+        .annotate(beginning_of_error=Substr("error_message", 1, _ERROR + 1))
+    )
     found: dict[int, list[Attempt]] = defaultdict(list)
     for attempt in attempts.defer("error_message", "error_traceback")[:_ATTEMPTS]:
         found[attempt.call_id].insert(0, attempt)
@@ -150,7 +161,22 @@ def _attempts(calls: Sequence[Call], using: str) -> dict[int, list[Attempt]]:
 
 
 def _timed(call: Call, attempts: dict[int, list[Attempt]], now: datetime) -> TimedCall:
-    text: str = vars(call).get("beginning", "")
-    if len(text) > _ARGUMENTS:
-        text = f"{text[: _ARGUMENTS - 1]}…"
-    return TimedCall(call, text, phases_of(call, attempts.get(call.pk, []), now))
+    tried = attempts.get(call.pk, [])
+    arguments = _short(vars(call).get("beginning", ""), _ARGUMENTS)
+    return TimedCall(call, arguments, _error(call, tried), phases_of(call, tried, now))
+
+
+def _error(call: Call, attempts: Sequence[Attempt]) -> str:
+    failed: Call | Attempt
+    if call.status == CallStatus.FAILED:
+        failed = call
+    elif call.is_open and attempts:
+        failed = attempts[-1]
+    else:
+        return ""
+    message = _short(vars(failed).get("beginning_of_error", ""), _ERROR)
+    return f"{failed.error_type}: {message}".strip(": ")
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -22,7 +22,7 @@ from durable_monty.models import (
     WorkerProcess,
 )
 from durable_monty.models.execution import ACTIVE
-from durable_monty.reads.retries import next_attempt
+from durable_monty.reads.attempts import next_attempt, progress_of
 from durable_monty.reads.times import SHORT, Telling, span
 
 # More open calls than these are counted, not named; so many of an execution are looked at.
@@ -244,7 +244,7 @@ def _waiting_sentence(
     if not first:
         return _("Waiting, but none of its calls is open.")
     count = calls.count() if len(first) == _READ else len(first)
-    alike = Counter(f"{call.function} ({whom(call, fleet, now, telling)})" for call in first)
+    alike = Counter(f"{call.function} ({_doing(call, fleet, now, telling)})" for call in first)
     named = alike.most_common(_NAMED)
     waits = [text if number == 1 else f"{number} {text}" for text, number in named]
     if unnamed := count - sum(number for _text, number in named):
@@ -256,6 +256,12 @@ def _waiting_sentence(
     )
     since = telling.at(first[0].created_at, now)
     return text % {"time": since, "count": count, "calls": ", ".join(waits)}
+
+
+def _doing(call: Call, fleet: Fleet, now: datetime, telling: Telling) -> str:
+    text = whom(call, fleet, now, telling)
+    progress = progress_of(call)
+    return f"{text}, {progress}" if progress else text
 
 
 def _without_workers(fleet: Fleet) -> str:

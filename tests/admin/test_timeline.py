@@ -5,7 +5,7 @@ import pytest
 from django.utils import translation
 
 from durable_monty import Retry, operations
-from durable_monty.models import Attempt, Call, Execution
+from durable_monty.models import Attempt, Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
 from durable_monty.operations import Answer
 from tests.admin.pages import text_of, url_of
@@ -106,6 +106,46 @@ def test_attempts_and_the_waits_between_them(double, rows, move_clock):
     label, classes = rows()[0]
     assert label == f"{failed}1 h 30 min; attempt 2 ran 2 min: Completed"
     assert classes[-1] == "running dm-was-completed"
+
+
+def test_why_it_is_tried_again(double, viewer, move_clock):
+    double.start()
+    double.fail(retry_in=3600)
+
+    page = text_of(viewer.get(url_of(double.call.execution)))
+
+    assert re.search(r"Pending attempt 2, retries at [^(]* OSError: down", page)
+
+
+def test_why_it_failed(asked, viewer, service):
+    call = asked()
+    service.fail_call(call.execution_id, 0, f"no {'money ' * 50}")
+
+    (row,) = viewer.get(url_of(call.execution)).context["calls"].rows
+
+    assert row.error.startswith("RuntimeError: no money money")
+    assert row.error.endswith("…")
+    assert len(row.error) == len("RuntimeError: ") + 200
+
+
+def test_how_far_it_is(double, viewer, clerk):
+    double.start()
+    worker = operations.register_worker("local", ["double"], using="default")
+    Call.objects.update(worker=worker)
+    doing = f"attempt 1 on {WorkerProcess.objects.get()}, 42% done, frame 12"
+    operations.beat_call(double.claim, 0.429, "frame 12", using="default")
+    execution = double.call.execution
+
+    response = viewer.get(url_of(execution))
+
+    assert response.context["sentence"].endswith(f" for a call: double ({doing}).")
+    (row,) = response.context["calls"].rows
+    assert row.detail == doing
+    assert f"Waits for {doing}." in text_of(clerk.get(url_of(double.call)))
+
+    # Of an attempt that is over it says nothing.
+    double.fail(retry_in=3600)
+    assert "42%" not in viewer.get(url_of(execution)).context["sentence"]
 
 
 def test_the_last_attempt_is_drawn_once(db, rows, register, move_clock):
