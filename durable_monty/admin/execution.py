@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
-from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
@@ -16,8 +15,7 @@ from durable_monty.admin.base import Page, ReadOnlyAdmin, id_range, page_of
 from durable_monty.admin.execution_page import ExecutionPageMixin
 from durable_monty.admin.filters import CreatedFilter, NameFilter
 from durable_monty.admin.formats import LONG, badge, block, json_block, moment, name_and_id
-from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
-from durable_monty.reads.timeline import failed_last
+from durable_monty.models import Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.times import span
 from durable_monty.reads.waiting import column, fleet, open_calls_of
 
@@ -81,7 +79,7 @@ class ExecutionAdmin(ExecutionPageMixin, ReadOnlyAdmin):
         overview = ["state", "took", "created", "started", "finished", "id"]
         overview += [name for name in ("key", "reason") if getattr(obj, name)]
         sections: list[Any] = [(None, {"fields": overview})]
-        if error := self._error_fields(request, obj):
+        if error := self.error_fields(request, obj):
             sections.append((_("Error"), {"fields": error}))
         data = ["inputs_block"]
         if obj.status == ExecutionStatus.COMPLETED:
@@ -98,13 +96,6 @@ class ExecutionAdmin(ExecutionPageMixin, ReadOnlyAdmin):
             (_("Engine"), {"fields": engine, "classes": ["collapse"]}),
         ]
         return sections
-
-    def _error_fields(self, request: HttpRequest, execution: Execution) -> list[str]:
-        """The error's type and message stand in the sentence."""
-        fields = ["traceback_block"] if execution.error_traceback else []
-        if execution.status == ExecutionStatus.FAILED and self.may_view(Call, request):
-            fields.append("function_tracebacks")
-        return fields
 
     @admin.display(description=_("name and id"))
     def named(self, execution: Execution) -> SafeString:
@@ -160,16 +151,6 @@ class ExecutionAdmin(ExecutionPageMixin, ReadOnlyAdmin):
     @admin.display(description=_("log"))
     def log_block(self, execution: Execution) -> SafeString:
         return block(execution.log, LONG)
-
-    @admin.display(description=_("traceback of the function"))
-    def function_tracebacks(self, execution: Execution) -> SafeString | str:
-        """Of the calls that failed last."""
-        calls = failed_last(execution, page_of(execution).using)
-        return format_html_join(
-            "",
-            '<p class="dm-caption">{}</p>{}',
-            ((self.link_to(call), block(call.error_traceback)) for call in calls),
-        ) or gettext("none: no function failed, the workflow raised it itself")
 
     @admin.display(description=_("snapshot"))
     def snapshot_facts(self, execution: Execution) -> SafeString | str:

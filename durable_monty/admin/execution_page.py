@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from django.contrib.admin.utils import unquote
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from durable_monty.admin.base import Page, ReadOnlyAdmin, page_of
 from durable_monty.admin.calls_table import CallsTable, Links, calls_table
+from durable_monty.admin.formats import block
 from durable_monty.admin.highlight import LineMap
 from durable_monty.admin.source import (
     Mark,
@@ -25,9 +28,9 @@ from durable_monty.admin.source import (
     span_of,
 )
 from durable_monty.admin.turns import TurnsMixin
-from durable_monty.models import Call, Execution, Program
+from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads.history import acts_on
-from durable_monty.reads.timeline import Place, calls_page, places
+from durable_monty.reads.timeline import Place, calls_page, failed_last, places
 from durable_monty.reads.waiting import sentence
 
 _LIVE = "admin/durable_monty/execution/live.html"
@@ -44,10 +47,27 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
     @method_decorator(require_safe)
     def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The page itself, of which only the middle is rendered."""
-        response = self.changeform_view(request, unquote(object_id))
+        response = self.changeform_view(request, object_id)
         if isinstance(response, TemplateResponse):
             response.template_name = _LIVE
         return response
+
+    def error_fields(self, request: HttpRequest, execution: Execution) -> list[str]:
+        """The error's type and message stand in the sentence."""
+        fields = ["traceback_block"] if execution.error_traceback else []
+        if execution.status == ExecutionStatus.FAILED and self.may_view(Call, request):
+            fields.append("function_tracebacks")
+        return fields
+
+    @admin.display(description=_("traceback of the function"))
+    def function_tracebacks(self, execution: Execution) -> SafeString | str:
+        """Of the calls that failed last."""
+        calls = failed_last(execution, page_of(execution).using)
+        return format_html_join(
+            "",
+            '<p class="dm-caption">{}</p>{}',
+            ((self.link_to(call), block(call.error_traceback)) for call in calls),
+        ) or gettext("none: no function failed, the workflow raised it itself")
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -57,7 +77,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
         context["title"] = gettext("Execution")
         context["sentence"] = sentence(execution, page.fleet, page.now, page.using)
         context["now"] = page.now
-        context["fields_before_calls"] = 2 if execution.error_traceback else 1
+        context["fields_before_calls"] = 2 if self.error_fields(request, execution) else 1
         context["is_live"] = not execution.is_finished
         context["live_url"] = self._live_url(request, execution)
         sees_calls = self.may_view(Call, request)

@@ -200,6 +200,16 @@ def test_failed_by_itself(db, viewer):
     assert "It made no calls." in page
 
 
+def test_failed_without_a_traceback(db, viewer, durable_settings):
+    durable_settings(MAX_LOG_BYTES=10)
+    execution = run("await double(1)\nprint('x' * 100)", ["double"])
+
+    page = text_of(viewer.get(url_of(execution)))
+
+    assert "printed more than DURABLE_MONTY['MAX_LOG_BYTES'] allows." in page
+    assert page.index("Error Traceback of the function: none") < page.index("List of calls")
+
+
 def test_not_started(service, viewer):
     service.start_execution("await approve('it')", ["approve"])
 
