@@ -37,10 +37,21 @@ class CallRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Pager:
+    """URLs of other pages; empty where there is none."""
+
+    first: str
+    previous: str
+    next: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallsTable:
     """`line`: the only line of the source whose calls are shown; `counts` are those of all."""
 
     page: CallsPage
+    pager: Pager
     rows: tuple[CallRow, ...]
     elsewhere: tuple[CallRow, ...]
     axis: SafeString
@@ -63,6 +74,7 @@ def calls_table(
     drawing = _drawing([timed.phases for timed in calls.calls], page)
     return CallsTable(
         calls,
+        _pager(calls, line),
         tuple(_row(timed, drawing, page, links) for timed in calls.calls),
         tuple(_row(timed, drawing, page, links) for timed in calls.elsewhere),
         drawing.axis(),
@@ -70,6 +82,17 @@ def calls_table(
         tuple(badge(status.value, _count(status, n)) for status, n in status_counts(places)),
         line,
     )
+
+
+def _pager(calls: CallsPage, line: int | None) -> Pager:
+    of_line = "" if line is None else f"&line={line}"
+
+    def url(number: int) -> str:
+        if number == calls.number or not 1 <= number <= calls.pages:
+            return ""
+        return f"?calls={number}{of_line}#calls"
+
+    return Pager(url(1), url(calls.number - 1), url(calls.number + 1), url(calls.pages))
 
 
 def timeline_of(phases: Sequence[Phase], page: Page) -> SafeString:

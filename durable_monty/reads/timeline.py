@@ -47,7 +47,7 @@ class TimedCall:
 
 @dataclass(frozen=True, slots=True)
 class CallsPage:
-    """`elsewhere`: the first open calls that are on no page of this number."""
+    """`elsewhere`: the first open calls that this page does not have."""
 
     number: int
     pages: int
@@ -62,14 +62,6 @@ class CallsPage:
     @property
     def last(self) -> int:
         return self.first + len(self.calls) - 1
-
-    @property
-    def previous(self) -> int:
-        return self.number - 1
-
-    @property
-    def next(self) -> int:
-        return self.number + 1
 
 
 def places(execution: Execution, using: str) -> tuple[Place, ...]:

@@ -3,7 +3,7 @@ import re
 import pytest
 from django.contrib.auth.models import Permission
 
-from durable_monty.models import Call, Execution
+from durable_monty.models import Execution
 from tests.support import run, work
 
 REVIEW = """
@@ -171,15 +171,29 @@ def test_turns_by_keyboard(viewing, expect, review, service):
     expect(viewing.get_by_role("heading", name="Turn 2 of 5")).to_be_visible()
 
 
-def test_the_paused_line_of_a_long_source_is_in_sight(viewing, expect, live_server):
-    source = "\n".join(f"line_{number} = {number}" for number in range(300)) + "\nawait approve(1)"
+def test_the_paused_line_of_a_long_source_is_in_sight(viewing, expect, live_server, service):
+    filler = "\n" * 200
+    source = f"{filler}await approve(1){filler}await approve(2){filler}"
     execution = run(source, ["approve"])
     viewing.goto(page_of(execution))
 
     here = viewing.locator(".dm-line-here")
-    pane = viewing.locator("ol.dm-source")
-    expect(here).to_contain_text("paused here")
-    top, height = pane.evaluate("e => [e.scrollTop, e.clientHeight]")
-    offset = here.evaluate("e => e.offsetTop")
-    assert top < offset < top + height
-    assert Call.objects.get().is_open
+    expect(here).to_contain_text("await approve(1)")
+    assert is_in_sight(here)
+
+    service.complete_call(execution.pk, 0, True)
+    work()
+    viewing.clock.run_for(SOON)
+    expect(here).to_contain_text("await approve(2)")
+    assert is_in_sight(here)
+
+
+def is_in_sight(line):
+    """Within the pane of the source."""
+    return line.evaluate(
+        """line => {
+            const pane = line.closest("ol");
+            const top = line.offsetTop - pane.scrollTop;
+            return top >= 0 && top < pane.clientHeight;
+        }"""
+    )

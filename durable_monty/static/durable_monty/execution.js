@@ -5,7 +5,7 @@
   const SHORTEST = 2000;
   const LONGEST = 30000;
 
-  const scroller = document.getElementById("dm-source-scroll");
+  let marked = "";
   showMarked();
   document.getElementById("dm-steps")?.addEventListener("keydown", stepByKey);
 
@@ -53,6 +53,7 @@
         const page = new DOMParser().parseFromString(await response.text(), "text/html");
         const fresh = page.getElementById("dm-live");
         const changed = update(fresh);
+        showMarked();
         if (!fresh.dataset.dmLive) {
           stopped = true;
           state.hidden = true;
@@ -131,9 +132,13 @@
     if (heir) heir.focus({ preventScroll: true });
   }
 
+  // The source is scrolled to where it is paused, unless somebody is reading in it.
   function showMarked() {
-    const line = scroller?.querySelector(".dm-line-here");
-    if (line) scroller.scrollTop = line.offsetTop - scroller.clientHeight / 3;
+    const pane = document.getElementById("dm-source-scroll");
+    const line = pane?.querySelector(".dm-line-here");
+    if (!line || line.dataset.line === marked || pane.matches(":hover, :focus-within")) return;
+    marked = line.dataset.line;
+    pane.scrollTop = line.offsetTop - pane.clientHeight / 3;
   }
 
   function stepByKey(event) {
