@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
@@ -77,9 +76,4 @@ class CallPageMixin(ReadOnlyAdmin):
     def _turn(self, call: Call, turn: int) -> SafeString | str:
         if Execution not in self.admin_site._registry:
             return str(turn)
-        url = reverse(
-            "admin:durable_monty_execution_turn",
-            args=[call.execution_id, turn],
-            current_app=self.admin_site.name,
-        )
-        return link(url, turn)
+        return link(self.url_of(call.execution, "turn", turn), turn)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -19,14 +18,7 @@ from durable_monty.admin.base import Page, ReadOnlyAdmin, page_of
 from durable_monty.admin.calls_table import CallsTable, Links, calls_table
 from durable_monty.admin.formats import block
 from durable_monty.admin.highlight import LineMap
-from durable_monty.admin.source import (
-    Mark,
-    Source,
-    calls_by_line,
-    error_line,
-    source_of,
-    span_of,
-)
+from durable_monty.admin.source import Source, calls_by_line, mark_of, source_of
 from durable_monty.admin.turns import TurnsMixin
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads.history import acts_on
@@ -88,11 +80,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
         if self.may_view(Program, request):
             context["source"] = self._source(execution, found, lines)
         if execution.turn:
-            context["turns_url"] = reverse(
-                "admin:durable_monty_execution_turns",
-                args=[execution.pk],
-                current_app=self.admin_site.name,
-            )
+            context["turns_url"] = self.url_of(execution, "turns")
         context["acts"] = [
             (act, self.link_to(act.call) if act.call is not None else "")
             for act in acts_on(execution, page.using, with_calls=sees_calls)
@@ -100,11 +88,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _live_url(self, request: HttpRequest, execution: Execution) -> str:
-        url = reverse(
-            "admin:durable_monty_execution_live",
-            args=[execution.pk],
-            current_app=self.admin_site.name,
-        )
+        url = self.url_of(execution, "live")
         query = request.GET.urlencode()
         return f"{url}?{query}" if query else url
 
@@ -127,21 +111,15 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
         return calls_table(calls, found, page, links, line=shown)
 
     def _source(self, execution: Execution, found: tuple[Place, ...], lines: LineMap) -> Source:
-        url_of_line = cast("Callable[[int], str]", "?line={}#calls".format)
-        beside = calls_by_line(found, lines, self._url_of_call, url_of_line)
-        return source_of(execution.program.source, lines, _mark(execution), beside)
+        beside = calls_by_line(found, lines, self._url_of_call, _url_of_line)
+        return source_of(execution.program.source, lines, mark_of(execution), beside)
 
     def _url_of_call(self, pk: int) -> str:
         return self.url_of(Call(pk=pk))
 
 
-def _mark(execution: Execution) -> Mark | None:
-    span = span_of(execution.position_start, execution.position_end)
-    if span is not None:
-        return Mark(gettext("paused here"), span)
-    if execution.error_traceback:
-        return Mark(gettext("raised here"), error_line=error_line(execution.error_traceback))
-    return None
+def _url_of_line(line: int) -> str:
+    return f"?line={line}#calls"
 
 
 def _number(request: HttpRequest, name: str) -> int | None:

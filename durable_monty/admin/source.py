@@ -13,10 +13,11 @@ from django.utils.translation import gettext, ngettext
 
 from durable_monty.admin.formats import badge
 from durable_monty.admin.highlight import LineMap, Span, highlight
-from durable_monty.models import CallStatus
+from durable_monty.models import CallStatus, Execution
 from durable_monty.reads.timeline import Place
 
-_TRACEBACK_LINE = re.compile(r'File "workflow", line (\d+)')
+# Of few digits: the message of an error can hold the like, and int() refuses very many.
+_TRACEBACK_LINE = re.compile(r'^ *File "workflow", line (\d{1,7})\b', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,13 @@ def source_of(
     return Source(shown, here, len(lines) - len(shown))
 
 
-def span_of(start: int | None, end: int | None) -> Span | None:
-    return None if start is None or end is None else Span(start, end)
-
-
-def error_line(traceback: str) -> int | None:
-    """The line of the workflow that a sandbox's traceback ends on."""
-    numbers = _TRACEBACK_LINE.findall(traceback)
-    return int(numbers[-1]) if numbers else None
+def mark_of(execution: Execution) -> Mark | None:
+    """Where it is paused, or has raised."""
+    start, end = execution.position_start, execution.position_end
+    if start is not None and end is not None:
+        return Mark(gettext("paused here"), Span(start, end))
+    lines = _TRACEBACK_LINE.findall(execution.error_traceback)
+    return Mark(gettext("raised here"), error_line=int(lines[-1])) if lines else None
 
 
 def calls_by_line(

@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.forms import Script
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from durable_monty.admin.base import Page, ReadOnlyAdmin, page_of
 from durable_monty.admin.formats import badge, cut, link, readable, short_arguments
 from durable_monty.admin.highlight import LineMap, Span
-from durable_monty.admin.source import Mark, Source, error_line, source_of, span_of
+from durable_monty.admin.source import Mark, Source, mark_of, source_of
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads import turns
 from durable_monty.reads.turns import Stand, TurnCall, TurnCalls
@@ -67,11 +67,7 @@ class TurnsMixin(ReadOnlyAdmin):
         ]
 
     def url_of_turn(self, execution: Execution, turn: int) -> str:
-        return reverse(
-            "admin:durable_monty_execution_turn",
-            args=[execution.pk, turn],
-            current_app=self.admin_site.name,
-        )
+        return self.url_of(execution, "turn", turn)
 
     @method_decorator(require_safe)
     def latest_turn_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -99,11 +95,7 @@ class TurnsMixin(ReadOnlyAdmin):
             "title": gettext("Turn %(turn)d of %(last)d") % {"turn": turn, "last": execution.turn},
             "subtitle": str(execution),
             "execution_url": self.url_of(execution),
-            "turns_url": reverse(
-                "admin:durable_monty_execution_turns",
-                args=[execution.pk],
-                current_app=self.admin_site.name,
-            ),
+            "turns_url": self.url_of(execution, "turns"),
             "step": self._step(execution, turn),
             "state": self._turn_state(execution, turn),
             "at": turns.committed_at(execution, turn, page.using),
@@ -198,17 +190,9 @@ class TurnsMixin(ReadOnlyAdmin):
 
 def _mark(execution: Execution, turn: int, stand: Stand) -> Mark | None:
     if stand.position is not None:
-        span: Span | None = Span(stand.position.start, stand.position.end)
-    elif turn == execution.turn:
-        # It is on the row too, where a replay cannot tell.
-        span = span_of(execution.position_start, execution.position_end)
-    else:
-        span = None
-    if span is not None:
-        return Mark(gettext("paused here"), span)
-    if turn == execution.turn and execution.error_traceback:
-        return Mark(gettext("raised here"), error_line=error_line(execution.error_traceback))
-    return None
+        return Mark(gettext("paused here"), Span(stand.position.start, stand.position.end))
+    # Of the last turn the row itself knows, where a replay cannot tell.
+    return mark_of(execution) if turn == execution.turn else None
 
 
 def _counted(count: int) -> str:

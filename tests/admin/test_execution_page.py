@@ -200,6 +200,15 @@ def test_failed_by_itself(db, viewer):
     assert "It made no calls." in page
 
 
+def test_an_error_that_looks_like_a_traceback(db, viewer):
+    lie = '\\n  File "workflow", line '
+    execution = run(f"raise ValueError('{lie}' + '9' * 5000)")
+
+    response = viewer.get(url_of(execution))
+
+    assert pointed_at(response) == [(1, "raised here", True)]
+
+
 def test_failed_without_a_traceback(db, viewer, durable_settings):
     durable_settings(MAX_LOG_BYTES=10)
     execution = run("await double(1)\nprint('x' * 100)", ["double"])
