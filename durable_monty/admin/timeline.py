@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -29,7 +30,8 @@ _WAITING = (8, 8)
 _NARROWEST = 4
 _UNSUCCESSFUL = {outcome.value for outcome in AttemptOutcome}
 # Units that a character of a label takes, where the table is narrow.
-_CHARACTER = 13
+_CHARACTER = 16
+_BETWEEN_LABELS = 4
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,14 @@ class Timeline:
 
     def _labels(self) -> Iterator[_Label]:
         """The most important first."""
-        for fold in self.scale.folds:
-            yield _Label(fold.x + fold.width // 2, span(fold.length), "dm-folded")
+        end = WIDTH
         if self.is_live:
-            yield _Label(WIDTH, gettext("now"))
+            now = _Label(WIDTH, gettext("now"))
+            end = now.left - _BETWEEN_LABELS
+            yield now
+        for fold in sorted(self.scale.folds, key=attrgetter("length"), reverse=True):
+            x = min(fold.x + fold.width // 2, end)
+            yield _Label(x, span(fold.length), "dm-folded")
         for piece in self.scale.pieces:
             if not piece.is_fold:
                 yield _Label(piece.x, self._clock(piece.start))
@@ -203,8 +209,11 @@ def _classes(phase: Phase) -> str:
 def _without_overlap(labels: Iterable[_Label]) -> list[_Label]:
     placed: list[_Label] = []
     for label in labels:
-        left, right = label.left, label.left + label.width
-        if all(right <= other.left or left >= other.left + other.width for other in placed):
+        left, right = label.left, label.left + label.width + _BETWEEN_LABELS
+        if all(
+            right <= other.left or left >= other.left + other.width + _BETWEEN_LABELS
+            for other in placed
+        ):
             placed.append(label)
     return placed
 
