@@ -59,7 +59,7 @@ def test_it_is_only_read(asked, viewer):
 
 def test_it_costs_no_more_than_the_page(asked, viewer, django_assert_num_queries):
     execution = asked().execution
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         viewer.get(live_url(execution))
 
 
