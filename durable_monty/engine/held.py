@@ -116,7 +116,7 @@ class Held:
         )
         if holds or outcome.is_last or self.interpreter is None:
             return outcome  # one that is not last without interpreter: of a turn that was undone
-        return replace(outcome, **saved(self.interpreter, self.execution, outcome.turn))
+        return replace(outcome, **saved(self.interpreter, outcome))
 
     def committed(self, changes: Mapping[str, object]) -> None:
         """Goes on from there."""

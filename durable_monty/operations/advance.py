@@ -39,6 +39,9 @@ from durable_monty.sandbox import (
 
 logger = logging.getLogger("durable_monty")
 
+# What waits for a person or sleeps is dumped. Else a worker that vanishes costs a replay of a few
+# turns, which is less than to write each of them down.
+_EVERY = 8
 # A dump grows with the calls that are waited for (20 bytes each, compressed), and a wide gather
 # that is answered one by one would write it again for each: so only every second turn from so
 # many calls on, every third from twice as many...
@@ -167,7 +170,7 @@ def _run(step: Step) -> Outcome:
         return Faulted(step.execution, f"{type(exc).__name__}: {exc}", counts=False)
 
 
-def _turn(step: Step) -> Advanced:
+def _turn(step: Step) -> Advanced | Parked:
     execution = step.execution
     clock = TurnClock(step.now, step.read_at, execution.clock_at)
     with open_interpreter(step, clock) as interpreter:
@@ -181,6 +184,8 @@ def _turn(step: Step) -> Advanced:
             turns.append(interpreter.resume(answers))
         for turn in turns:
             calls += [NewCall.of(execution.pk, execution.turn + 1, call) for call in turn.calls]
+        if not turns and not calls:
+            return Parked(execution)
         outcome = Advanced(
             execution,
             turns,
@@ -190,18 +195,15 @@ def _turn(step: Step) -> Advanced:
             clock_at=clock.read_last,
             is_clean=not execution.turn,
         )
-        return (
-            outcome
-            if outcome.is_last
-            else replace(outcome, **saved(interpreter, execution, outcome.turn))
-        )
+        return outcome if outcome.is_last else replace(outcome, **saved(interpreter, outcome))
 
 
-def saved(interpreter: Interpreter, execution: Execution, turn: int) -> dict[str, Any]:
+def saved(interpreter: Interpreter, outcome: Advanced) -> dict[str, Any]:
     """The `packed` and `dictionary` of an outcome; nothing, where a replay costs less than to
     write it."""
-    program = execution.program
-    if turn % (1 + len(interpreter.pending) // _WIDE):
+    execution, program = outcome.execution, outcome.execution.program
+    every = 1 if any(call.waits_long for call in outcome.calls) else _EVERY
+    if outcome.turn % max(every, 1 + len(interpreter.pending) // _WIDE):
         return {}
     try:
         dump = interpreter.dump()

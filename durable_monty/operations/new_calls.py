@@ -75,6 +75,11 @@ class NewCall:
         return self.request.kwargs
 
     @property
+    def waits_long(self) -> bool:
+        """For a person, or until a sleep is over."""
+        return self.request.kind == "timer" or self.executor == MANUAL_EXECUTOR
+
+    @property
     def idempotency_key(self) -> str:
         return f"{self.execution_id}:{self.call_id}"
 

@@ -18,7 +18,7 @@ from durable_monty.executors.django_q.channels import Channel
 # A worker that ends its tasks within so many seconds may have so many more waiting for it.
 _QUICK = 0.1
 _AHEAD = 4
-# If they end within so many seconds, a task may be of so many calls.
+# While functions end within so many seconds, a task may be of so many calls.
 _VERY_QUICK = 0.02
 _AT_ONCE = 16
 
@@ -29,7 +29,8 @@ class Seat(ctypes.Structure):
     _fields_ = (
         ("taken", ctypes.c_longlong),  # how many tasks it took
         ("busy_since", ctypes.c_double),  # 0: it waits for a task
-        ("last_took", ctypes.c_double),  # seconds
+        ("last_took", ctypes.c_double),  # seconds, with what the database took
+        ("function_took", ctypes.c_double),  # seconds, of its last call
         ("call", ctypes.c_longlong),  # the primary key of the call that it runs; 0: none
         ("token", ctypes.c_char * 32),
     )
@@ -49,6 +50,7 @@ class Seat(ctypes.Structure):
         self.call = 0
         self.busy_since = 0
         self.last_took = math.inf
+        self.function_took = math.inf
 
     def is_quick(self, now: float) -> bool:
         running = now - self.busy_since if self.busy_since else 0
@@ -124,7 +126,7 @@ class TaskChannel(Channel):
 
     def calls_at_once(self) -> int:
         """How many calls a task may be of."""
-        slowest = max(seat.last_took for seat in self._board.seats)
+        slowest = max(seat.function_took for seat in self._board.seats)
         return _AT_ONCE if slowest < _VERY_QUICK else 1
 
     def _waiting(self, now: float) -> int:

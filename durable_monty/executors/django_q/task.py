@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -127,6 +128,20 @@ class Invocation:
     overran: bool = False
 
     def __call__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        began = time.monotonic()
+        try:
+            return self._within_its_time(name, function, args, kwargs)
+        finally:
+            if place is not None:
+                place.seat.function_took = time.monotonic() - began
+
+    def _within_its_time(
         self,
         name: str,
         function: Callable[..., Any],
