@@ -128,7 +128,7 @@ def test_retry(register):
     due = "2026-01-31T14:03:03Z (in 1 min)"
     assert report.code == 0
     assert report.lines == [
-        f"Waiting since {STAMP} (just now) for a call: flaky (a retry at {due}).",
+        f"Waiting since {STAMP} (just now) for a call: flaky (attempt 2 of 5, retries at {due}).",
         f"Call 0, flaky(): a retry is due at {due} (attempt 2 of 5; the last one: OSError: down). "
         "A worker takes it as soon as one is free.",
         NOTHING,
@@ -145,7 +145,8 @@ def test_running(register, move_clock):
     report = doctor(execution_id)
     assert report.code == 0
     assert report.lines == [
-        f"Waiting since {STAMP} (4.0 s ago) for a call: slow (attempt 1 on {worker}).",
+        f"Waiting since {STAMP} (4.0 s ago) for a call: slow (attempt 1 on {worker}, "
+        "50% done, half).",
         f"Call 0, slow(): attempt 1 runs since {STAMP} (4.0 s ago) on {worker}, 50% done (half); "
         "the next heartbeat must come before 2026-01-31T14:02:37Z (in 30 s). It times out at "
         "2026-01-31T14:02:37Z (in 30 s).",

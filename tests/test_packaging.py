@@ -91,11 +91,11 @@ def test_metadata(metadata):
     assert set(metadata.get_all("Provides-Extra")) == {*PROJECT["optional-dependencies"]}
 
 
-def test_installing_it_brings_three_packages(metadata):
+def test_installing_it_brings_four_packages(metadata):
     """The example's, the tests' and the linters' needs are groups of the checkout."""
     required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert sorted(line.partition("<")[0].partition(">")[0] for line in required) == [
-        "django", "django-q2", "pydantic-monty",
+        "django", "django-q2", "pydantic-monty", "pygments",
     ]  # fmt: skip
     assert all(">=" in line and "<" in line for line in required)
 

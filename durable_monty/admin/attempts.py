@@ -6,8 +6,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from durable_monty.admin.formats import cut, moment
-from durable_monty.models import Call
+from durable_monty.admin.formats import block, cut, moment
+from durable_monty.models import Attempt, Call
 
 _LATEST = 50
 _MESSAGE = 1_000
@@ -30,7 +30,7 @@ def attempts_table(call: Call, now: datetime) -> SafeString:
                 attempt.get_outcome_display(),
                 moment(attempt.started_at, now),
                 attempt.worker or "-",
-                cut(f"{attempt.error_type}: {attempt.error_message}".strip(": "), _MESSAGE),
+                _error(attempt),
             )
             for attempt in attempts
         ),
@@ -38,7 +38,17 @@ def attempts_table(call: Call, now: datetime) -> SafeString:
     heads = [gettext("number"), gettext("outcome"), gettext("started"), gettext("worker")]
     heads.append(gettext("error"))
     return format_html(
-        "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>",
+        '<table class="dm-attempts"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>',
         format_html_join("", '<th scope="col">{}</th>', ((head,) for head in heads)),
         rows,
+    )
+
+
+def _error(attempt: Attempt) -> SafeString | str:
+    """With the traceback of the function, for who opens it."""
+    text = cut(f"{attempt.error_type}: {attempt.error_message}".strip(": "), _MESSAGE)
+    if not attempt.error_traceback:
+        return text
+    return format_html(
+        "<details><summary>{}</summary>{}</details>", text, block(attempt.error_traceback)
     )

@@ -107,9 +107,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     def link_to(self, row: Model, text: object = None) -> SafeString:
         return link(self.url_of(row), row if text is None else text)
 
-    def url_of(self, row: Model) -> str:
-        name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
-        return reverse(name, args=[row.pk], current_app=self.admin_site.name)
+    def url_of(self, row: Model, view: str = "change", *args: object) -> str:
+        name = f"admin:{row._meta.app_label}_{row._meta.model_name}_{view}"
+        return reverse(name, args=[row.pk, *args], current_app=self.admin_site.name)
 
 
 def id_range(term: str) -> tuple[uuid.UUID, uuid.UUID] | None:

@@ -17,6 +17,7 @@ from durable_monty.admin.asked import arguments, purpose, signature
 from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, id_range, page_of
 from durable_monty.admin.call_actions import CallActions, answer, retry
+from durable_monty.admin.call_page import CallPageMixin
 from durable_monty.admin.downloads import Downloads
 from durable_monty.admin.filters import (
     WAITING,
@@ -29,6 +30,7 @@ from durable_monty.admin.formats import badge, block, json_block, moment, name_a
 from durable_monty.admin.forms import answer_fields
 from durable_monty.admin.inbox import AgeFilter, WorkflowFilter
 from durable_monty.models import Call, CallStatus
+from durable_monty.reads.attempts import progress_of
 from durable_monty.reads.times import span
 from durable_monty.reads.waiting import fleet, whom
 
@@ -39,8 +41,8 @@ _DETAILS = (
     "attempt",
     "job_id",
     "idempotency_key",
-    "turn",
-    "delivered_turn",
+    "made_in",
+    "delivered_in",
     "started",
     "due",
 )
@@ -50,7 +52,10 @@ _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 
 
 @admin.register(Call)
-class CallAdmin(Answering, CallActions, Downloads):
+class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
+    class Media:
+        """Those of all its bases."""
+
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
     actions = [answer, retry]
@@ -130,6 +135,7 @@ class CallAdmin(Answering, CallActions, Downloads):
                 },
             ),
             *self._answer_sections(request, obj),
+            (_("What it did"), {"fields": self.what_it_did(request)}),
             *([(_("Attempts"), {"fields": ["attempts"]})] if has_attempts(obj) else []),
             (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]}),
         ]
@@ -164,7 +170,9 @@ class CallAdmin(Answering, CallActions, Downloads):
         context["answerable"] = self.has_change_permission(request, call)
         context["title"] = gettext("Answer a call") if context["answerable"] else gettext("Call")
         if call.is_open:
-            context["waits_for"] = self.waits_for(call)
+            # A sentence ends with it, and a time may end in "p.m.".
+            told = [self.waits_for(call), progress_of(call)]
+            context["waits_for"] = ", ".join(filter(None, told)).removesuffix(".")
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("call"))

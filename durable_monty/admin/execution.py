@@ -1,20 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.db.models.functions import Substr
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import Page, id_range, page_of
 from durable_monty.admin.downloads import Downloads
 from durable_monty.admin.execution_actions import ACTIONS
+from durable_monty.admin.execution_page import ExecutionPageMixin
 from durable_monty.admin.export import ExportPage, export
 from durable_monty.admin.filters import (
     AttentionFilter,
@@ -26,32 +26,20 @@ from durable_monty.admin.filters import (
 from durable_monty.admin.fork import ForkPage
 from durable_monty.admin.formats import LONG, badge, block, cut, json_block, moment, name_and_id
 from durable_monty.admin.start import StartPage
-from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
+from durable_monty.models import Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.lists import matching
 from durable_monty.reads.times import span
-from durable_monty.reads.waiting import column, fleet, open_calls_of, sentence, whom
+from durable_monty.reads.waiting import column, fleet, open_calls_of
 
-# Calls in the table of an execution's page; the list of calls has them all.
-_CALLS = 100
 # Characters of an error that the list shows.
 _MESSAGE = 120
 
 
-@dataclass(frozen=True, slots=True)
-class CallRow:
-    """A call in the table of its execution's page."""
-
-    number: int
-    link: SafeString
-    arguments: str
-    state: SafeString
-    waits_for: str
-    asked: SafeString | str
-    took: str
-
-
 @admin.register(Execution)
-class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
+class ExecutionAdmin(ExecutionPageMixin, ExportPage, ForkPage, StartPage, Downloads):
+    class Media:
+        """Those of all its bases."""
+
     list_display = ["named", "state", "waits_for", "created", "took"]
     list_display_links = ["named"]
     actions = [*ACTIONS, export]
@@ -90,7 +78,7 @@ class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
         "log_block",
         "origin",
         "forks",
-        "source_block",
+        "function_tracebacks",
         "snapshot_facts",
         "due",
     ]
@@ -125,39 +113,27 @@ class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
     def get_fieldsets(self, request: HttpRequest, obj: Execution | None = None) -> Any:
         if obj is None:
             return []
-        overview: list[Any] = [("state", "took"), ("created", "started", "finished"), "id"]
-        if obj.key is not None:
-            overview.append("key")
+        overview: list[Any] = ["state", "took", "created", "started", "finished", "id"]
+        overview += [name for name in ("key", "reason") if getattr(obj, name)]
         overview += self.lineage(obj)
+        sections: list[Any] = [(None, {"fields": overview})]
+        if error := self.error_fields(request, obj):
+            sections.append((_("Error"), {"fields": error}))
         data = ["inputs_block"]
         if obj.status == ExecutionStatus.COMPLETED:
             data.append("output_block")
-        if obj.error_type:
-            data += ["error_type", "error_message"]
-        if obj.error_traceback:
-            data.append("traceback_block")
         if obj.log:
             data.append("log_block")
         engine = ["turn", "call_count", "wakeups", "faults", "due", "worker", "seed"]
         if self.may_view(Snapshot, request):
             engine.append("snapshot_facts")
-        sections: list[Any] = [(None, {"fields": overview}), (_("Values"), {"fields": data})]
         if self.may_view(Program, request):
-            sections.append((_("Workflow source"), {"fields": ["source_block", "program_link"]}))
-        sections.append((_("Engine"), {"fields": engine, "classes": ["collapse"]}))
+            engine.append("program_link")
+        sections += [
+            (_("Values"), {"fields": data}),
+            (_("Engine"), {"fields": engine, "classes": ["collapse"]}),
+        ]
         return sections
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        execution: Execution = context["original"]
-        page = page_of(execution)
-        context["title"] = gettext("Execution")
-        context["sentence"] = sentence(execution, page.fleet, page.now, page.using)
-        if self.may_view(Call, request):
-            context["calls"] = self._call_rows(execution, page)
-            context["calls_left_out"] = max(0, execution.call_count - _CALLS)
-        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("name and id"))
     def named(self, execution: Execution) -> SafeString:
@@ -216,38 +192,13 @@ class ExecutionAdmin(ExportPage, ForkPage, StartPage, Downloads):
     def log_block(self, execution: Execution) -> SafeString | str:
         return self.with_download(execution, "log.txt", block(execution.log, LONG), LONG)
 
-    @admin.display(description=_("source"))
-    def source_block(self, execution: Execution) -> SafeString:
-        return block(execution.program.source, LONG)
-
     @admin.display(description=_("snapshot"))
     def snapshot_facts(self, execution: Execution) -> SafeString | str:
         snapshot = Snapshot.objects.filter(pk=execution.pk).defer("data").first()
-        return gettext("none") if snapshot is None else self.link_to(snapshot)
-
-    def _call_rows(self, execution: Execution, page: Page) -> list[CallRow]:
-        """The latest calls, in their order."""
-        latest = (
-            Call.objects.using(page.using)
-            .filter(execution=execution)
-            .select_related("worker")
-            .defer("args", "kwargs", "result", "error_message", "error_traceback", "reason")
-            .annotate(beginning=Substr("args", 1, 81))
-            .order_by("-call_id")[:_CALLS]
-        )
-        return [
-            CallRow(
-                number=call.call_id,
-                link=self.link_to(call, call.function),
-                arguments=_short(vars(call)["beginning"]),
-                state=badge(call.status, call.get_status_display()),
-                waits_for=whom(call, page.fleet, page.now) if call.is_open else "",
-                asked=moment(call.created_at, page.now),
-                took=span(call.finished_at - call.created_at) if call.finished_at else "",
-            )
-            for call in reversed(latest)
-        ]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
+        if snapshot is None:
+            return gettext("none")
+        text = gettext("after turn %(turn)d, %(size)s") % {
+            "turn": snapshot.turn,
+            "size": filesizeformat(snapshot.size),
+        }
+        return self.link_to(snapshot, text)

@@ -87,6 +87,17 @@ def readable(text: str) -> str:
         return text
 
 
+def short_arguments(text: str) -> str:
+    """`"clip-7", 480` of a JSON list; as it is, if it is none or was cut."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(values, list):
+        return text
+    return cut(", ".join(json.dumps(value, ensure_ascii=False) for value in values))
+
+
 def cut(text: str, limit: int = LONGEST) -> str:
     """`text`, which says so where it was cut; fit for any page, whatever its characters."""
     return codec.clean_text(text, limit)

@@ -17,7 +17,7 @@ from django.db import (
     connections,
     transaction,
 )
-from django.db.models import Q
+from django.db.models import F, Q
 
 from durable_monty import conf
 from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
@@ -183,7 +183,10 @@ def _release_written(
         and row.claim == outcome.execution.claim
         and row.turn > outcome.execution.turn
     ]
-    Execution.objects.using(using).filter(pk__in=ahead).update(claim=None, due_at=now)
+    # A fault, so that whoever claims them knows: calls of the last turn may be missing.
+    Execution.objects.using(using).filter(pk__in=ahead).update(
+        claim=None, due_at=now, faults=F("faults") + 1
+    )
 
 
 def _deliver(advanced: Iterable[Advanced], using: str) -> None:

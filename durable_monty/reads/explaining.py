@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durable_monty.functions import FUNCTION_REGISTRY, MANUAL_EXECUTOR, default_retry
+from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Attempt, Call, CallKind, CallStatus
+from durable_monty.reads.attempts import max_attempts
 from durable_monty.reads.times import stamp
 from durable_monty.reads.waiting import Fleet
 
@@ -69,16 +70,11 @@ def _pending(
     else:
         text = f"due since {stamp(due_at, now)}"
     if call.failures:
-        text += f" (attempt {call.failures + 1} of {_attempts(call)}"
+        text += f" (attempt {call.failures + 1} of {max_attempts(call.function)}"
         if last is not None:
             text += f"; the last one: {last.error_type}: {last.error_message}"
         text += ")"
     return f"{text}. {_takers(call, fleet)}"
-
-
-def _attempts(call: Call) -> int:
-    entry = FUNCTION_REGISTRY.get(call.function)
-    return (default_retry() if entry is None else entry.retry_policy).max_attempts
 
 
 def _takers(call: Call, fleet: Fleet) -> str:

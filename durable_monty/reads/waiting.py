@@ -22,6 +22,7 @@ from durable_monty.models import (
     WorkerProcess,
 )
 from durable_monty.models.execution import ACTIVE
+from durable_monty.reads.attempts import next_attempt, progress_of
 from durable_monty.reads.times import SHORT, Telling, span
 
 # More open calls than these are counted, not named; so many of an execution are looked at.
@@ -103,11 +104,12 @@ def open_calls_of(
 
 
 def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> str:
-    """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`."""
+    """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`,
+    `attempt 3 of 5, retries at 2:31 p.m.`"""
     if call.kind == CallKind.TIMER and call.due_at is not None:
         return _("a sleep until %(time)s") % {"time": telling.at(call.due_at, now)}
     if call.status == CallStatus.PENDING and call.due_at is not None and call.due_at > now:
-        return _("a retry at %(time)s") % {"time": telling.at(call.due_at, now)}
+        return next_attempt(call, telling.at(call.due_at, now))
     held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
     if not held or call.worker is None:
         return _waited_for(call.function, call.kind, call.executor, fleet)
@@ -242,7 +244,7 @@ def _waiting_sentence(
     if not first:
         return _("Waiting, but none of its calls is open.")
     count = calls.count() if len(first) == _READ else len(first)
-    alike = Counter(f"{call.function} ({whom(call, fleet, now, telling)})" for call in first)
+    alike = Counter(f"{call.function} ({_doing(call, fleet, now, telling)})" for call in first)
     named = alike.most_common(_NAMED)
     waits = [text if number == 1 else f"{number} {text}" for text, number in named]
     if unnamed := count - sum(number for _text, number in named):
@@ -254,6 +256,12 @@ def _waiting_sentence(
     )
     since = telling.at(first[0].created_at, now)
     return text % {"time": since, "count": count, "calls": ", ".join(waits)}
+
+
+def _doing(call: Call, fleet: Fleet, now: datetime, telling: Telling) -> str:
+    text = whom(call, fleet, now, telling)
+    progress = progress_of(call)
+    return f"{text}, {progress}" if progress else text
 
 
 def _without_workers(fleet: Fleet) -> str:

@@ -115,11 +115,8 @@ def test_the_load_of_workers_and_queues(asked, viewer, index):
 
     page = text_of(index(viewer))
 
-    assert (
-        "Queue by function Function Queued Running To retry Due since double 2 1 0 just now"
-        in page
-    )
-    assert re.search(r"Alive just now 2 local", page)
+    assert "Queue by function Function Queued Running To retry Due since double 2 1 0" in page
+    assert re.search(r"Alive (just now|[\d.]+ s ago) 2 local", page)
 
 
 def test_no_figures_of_what_the_user_may_not_see(asked, staff, index):
@@ -238,9 +235,10 @@ def test_durations_and_failures(viewer, index, move_clock):
 
     page = text_of(response)
     assert "p50 p95 report & co 5 1 3.0 s 1 min other 0 1 - -" in page
-    assert (
-        "Failures by error Error Failed Workflows Last NameError 1 report & co just now "
-        "ZeroDivisionError 1 other just now" in page
+    assert re.search(
+        "Failures by error Error Failed Workflows Last NameError 1 report & co .*? "
+        "ZeroDivisionError 1 other",
+        page,
     )
     for link in (
         f"{list_url(Execution)}?name=report%20%26%20co",

@@ -50,6 +50,13 @@ def pages(admin_client):
             list_url(Execution, "?" + urlencode({"name": EVIL, "q": EVIL})),
             list_url(Call, "?" + urlencode({"function": EVIL, "execution": EVIL, "q": EVIL})),
         ]
+        for execution in Execution.objects.all():
+            urls.append(url_of(execution, "live"))
+            turns = range(1, execution.turn + 1)
+            urls += [
+                reverse("admin:durable_monty_execution_turn", args=[execution.pk, turn])
+                for turn in turns
+            ]
         return [admin_client.get(url) for url in urls]
 
     return read
@@ -61,6 +68,7 @@ def check(responses):
         page = response.content.decode()
         assert "<script>alert" not in page
         assert "<img src=x" not in page
+        assert "alert(1)>" not in page
 
 
 def test_open(evil_rows, pages):
@@ -120,6 +128,16 @@ def test_rows_that_are_not_what_the_codec_writes(evil_rows, pages):
     check(pages())
 
     Call.objects.update(args='["\\ud800"]', kwargs="{}")
+    check(pages())
+
+
+def test_a_turn_that_printed_and_failed(asked, evil_function, pages, service):
+    source = f"print(x)\ny = await evil(x, b=x)\nprint(y)\nraise ValueError(y) # {EVIL}"
+    call = asked(source, ["evil"], inputs={"x": EVIL})
+    service.complete_call(call.execution_id, 0, EVIL)
+    service.process_execution(call.execution_id)
+    assert Execution.objects.get().status == "failed"
+
     check(pages())
 
 

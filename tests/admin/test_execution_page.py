@@ -1,12 +1,22 @@
 import uuid
+from dataclasses import replace
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from durable_monty import Retry
 from durable_monty.models import Call, Execution, Program, Snapshot, WorkerProcess
 from durable_monty.models.clock import database_now
-from durable_monty.operations import claim_executions, register_worker
+from durable_monty.operations import (
+    Answer,
+    claim_calls,
+    claim_executions,
+    register_worker,
+    settle_attempt,
+    start_attempts,
+)
+from durable_monty.reads.times import time_of_day
 from tests.admin.pages import text_of, url_of
 from tests.support import run
 
@@ -14,6 +24,12 @@ GATHER = """
 import asyncio
 await asyncio.gather(approve("it"), double(1), double(2), asyncio.sleep(3600))
 """
+
+
+def pointed_at(response):
+    """(number, why, whether for an error) of the lines of the source that are pointed at."""
+    lines = response.context["source"].lines
+    return [(line.number, line.here, line.is_error) for line in lines if line.here]
 
 
 @pytest.fixture
@@ -88,6 +104,22 @@ def test_the_worker_that_has_a_call(asked, sentence):
     assert sentence().endswith("for a call: double (a worker).")
 
 
+def test_a_call_that_is_tried_again(asked, sentence, register):
+    register("flaky", None, retry=Retry(max_attempts=5))
+    asked("await flaky()", ["flaky"])
+    (claim,) = claim_calls(["flaky"], ["default"], 1, using="default")
+    start_attempts([claim], using="default")
+    answer = replace(Answer.of_error("OSError", "down"), retry_in=600)
+    settle_attempt(claim, answer, using="default")
+    due_at = Call.objects.get().due_at
+    time = time_of_day(due_at, database_now("default"))
+
+    assert sentence().endswith(f" for a call: flaky (attempt 2 of 5, retries at {time}).")
+    # This process may know another policy, or not even the function.
+    Call.objects.update(failures=5)
+    assert sentence().endswith(f" for a call: flaky (attempt 6, retries at {time}).")
+
+
 def test_many_calls_are_counted(asked, sentence):
     functions = ["add", "approve", "double", "echo", "note"]
     calls = ", ".join(f"{name}(1)" for name in functions for _ in range(12))
@@ -141,8 +173,7 @@ def test_completed(db, sentence, viewer, move_clock):
     page = text_of(viewer.get(url_of(execution)))
     for part in ('Inputs: { "x": 21 }', "Output: [ 21, 42 ]", "Log: half way", "await double(x)"):
         assert part in page
-    assert "0 double [21] Completed just" not in page
-    assert "0 double [21] Completed 2 min ago" in page
+    assert "0 double 21 Completed " in page
 
 
 def test_failed(db, sentence, viewer):
@@ -150,10 +181,65 @@ def test_failed(db, sentence, viewer):
 
     assert sentence().startswith("Failed just now, after ")
     assert sentence().endswith(": OutOfStock: none left")
-    page = text_of(viewer.get(url_of(execution)))
-    assert "Traceback (most recent call last)" in page
+    response = viewer.get(url_of(execution))
+    page = text_of(response)
+    assert "Traceback of the function: fail #0 Traceback (most recent call last)" in page
+    assert pointed_at(response) == [(1, "raised here", True)]
     call = text_of(viewer.get(url_of(Call.objects.get())))
     assert "raise" in call  # the function's own traceback
+
+
+def test_failed_by_itself(db, viewer):
+    execution = run("x = 1\nraise ValueError('no')")
+
+    response = viewer.get(url_of(execution))
+
+    page = text_of(response)
+    assert pointed_at(response) == [(2, "raised here", True)]
+    assert "none: no function failed, the workflow raised it itself" in page
+    assert "It made no calls." in page
+
+
+def test_an_error_that_looks_like_a_traceback(db, viewer):
+    lie = '\\n  File "workflow", line '
+    execution = run(f"raise ValueError('{lie}' + '9' * 5000)")
+
+    response = viewer.get(url_of(execution))
+
+    assert pointed_at(response) == [(1, "raised here", True)]
+
+
+def test_failed_without_a_traceback(db, viewer, durable_settings):
+    durable_settings(MAX_LOG_BYTES=10)
+    execution = run("await double(1)\nprint('x' * 100)", ["double"])
+
+    page = text_of(viewer.get(url_of(execution)))
+
+    assert "printed more than DURABLE_MONTY['MAX_LOG_BYTES'] allows." in page
+    assert page.index("Error Traceback of the function: none") < page.index("List of calls")
+
+
+def test_not_started(service, viewer):
+    service.start_execution("await approve('it')", ["approve"])
+
+    page = text_of(viewer.get(url_of(Execution.objects.get())))
+
+    assert "It has made no calls yet: its first turn has not run. “manage.py runworker”" in page
+    assert "Look at its turn" not in page
+    assert "Nobody has intervened." in page
+
+
+def test_where_it_is_paused(asked, viewer):
+    """Positions are bytes; a line of three bytes a character comes before."""
+    call = asked("text = '€' * 3\nanswer = [\n    await approve(text),\n]")
+
+    response = viewer.get(url_of(call.execution))
+
+    assert pointed_at(response) == [(3, "paused here", False)]
+    assert '<mark class="dm-here"><span class="dm-k">await</span> approve(text)</mark>,' in (
+        response.content.decode()
+    )
+    assert 'href="#line-3">Go to line 3</a>' in response.content.decode()
 
 
 def test_cancelled(service, sentence):
@@ -195,10 +281,10 @@ def test_long_values_and_long_journals_are_cut(asked, viewer):
     Execution.objects.update(call_count=151)
 
     page = text_of(viewer.get(url_of(call.execution)))
-    assert "the latest 100 of 151" in page
-    assert "number 51," in page
-    assert "number 50," not in page
-    assert "y" * 90 not in page
+    assert "101 to 151 of 151" in page
+    assert "number 100," in page
+    assert "number 99," not in page
+    assert "y" * 110 not in page
     page = text_of(viewer.get(url_of(call)))
     assert "… [cut, 30,002 characters]" in page
     assert "x" * 20_001 not in page
@@ -206,7 +292,8 @@ def test_long_values_and_long_journals_are_cut(asked, viewer):
 
 def test_queries_do_not_grow(asked, viewer, service):
     # Session, user and permissions (4), the row, the database's time, workers, its open calls by
-    # function, the open calls, the table of calls, the snapshot, its forks.
+    # function, the snapshot, the open calls, calls by place, the table of calls, what people did
+    # to it and to its calls, and its forks.
     one = asked("await approve(1)").execution
     many = asked(
         "import asyncio\nawait asyncio.gather(*[approve(n) for n in range(40)])"
@@ -216,14 +303,14 @@ def test_queries_do_not_grow(asked, viewer, service):
     for execution in (one, many):
         with CaptureQueriesContext(connection) as queries:
             viewer.get(url_of(execution))
-        assert len(queries) == 12, [query["sql"] for query in queries]
+        assert len(queries) == 15, [query["sql"] for query in queries]
 
 
 def test_queries_of_the_other_pages(asked, clerk):
     call = asked()
     worker = WorkerProcess.objects.get(pk=register_worker("local", ["double"], using="default"))
     for row, count in [
-        (call, 7),
+        (call, 8),
         (Snapshot.objects.get(), 6),
         (Program.objects.get(), 6),
         (worker, 6),

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from durable_monty import operations
@@ -48,6 +49,14 @@ def addresses():
         yield from map(url_of, kinds.values())
     yield from (list_url(Execution, f"?attention={name}") for name in ("stuck", "person"))
     yield from (list_url(Call, "?waiting=person"), list_url(Execution, "?q=nothing"))
+
+
+def forms(states):
+    """Of the pages from which something is done, which a permission to view does not open."""
+    yield reverse("admin:durable_monty_execution_add")
+    yield url_of(Execution.objects.get(pk=states["completed"]), "fork") + "?turn=1"
+    for action in ("cancel", "terminate", "pause"):
+        yield url_of(Execution.objects.get(pk=states["waiting"]), action)
 
 
 def log_in(page, user, origin):

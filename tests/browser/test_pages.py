@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from tests.browser.conftest import missing
-from tests.browser.pages import DASHBOARD, addresses, fill, log_in
+from tests.browser.pages import DASHBOARD, addresses, fill, forms, log_in
 
 SCHEMES = ["light", "dark"]
 # Django's own search box, whose label is a picture.
@@ -28,27 +28,30 @@ def user_with(stored, django_user_model):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_pages_load_under_a_strict_policy(page, live_server, user_with, scheme):
+def test_pages_load_under_a_strict_policy(page, live_server, stored, user_with, scheme):
     page.emulate_media(color_scheme=scheme)
     log_in(page, user_with(), live_server.url)
 
-    for address in addresses():
+    for address in (*addresses(), *forms(stored)):
         response = page.goto(address)
         assert response.status == 200, address
         assert "default-src 'self'" in response.headers["content-security-policy"]
 
 
-def test_who_may_only_view_is_offered_no_change(page, live_server, user_with):
-    log_in(page, user_with(codename__startswith="view_"), live_server.url)
+def test_who_may_only_view_is_offered_no_change(page, client, live_server, stored, user_with):
+    viewer = user_with(codename__startswith="view_")
+    log_in(page, viewer, live_server.url)
 
     for address in addresses():
         assert page.goto(address).status == 200, address
         offered = page.locator("#content form[method=post] :is(button, input:not([type=hidden]))")
         assert [each.get_attribute("name") for each in offered.all()] == [], address
+    client.force_login(viewer)
+    assert {client.get(address).status_code for address in forms(stored)} == {403}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_pages_are_accessible(playwright, browser, live_server, user_with, scheme):
+def test_pages_are_accessible(browser, live_server, stored, user_with, scheme):
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
@@ -59,7 +62,7 @@ def test_pages_are_accessible(playwright, browser, live_server, user_with, schem
     log_in(page, user_with(), live_server.url)
 
     found = []
-    for address in addresses():
+    for address in (*addresses(), *forms(stored)):
         page.goto(address)
         results = Axe().run(page, {"include": [["#content"]]})
         found += [

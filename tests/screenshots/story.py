@@ -132,6 +132,7 @@ def tell() -> None:
     for number in range(2001, 2006):
         _refund(number, chance)
     _answered(2010, "a loyal customer")
+    _forked(2011)
     _stopped()
     OrchestratorService().start_execution(CHECKOUT, _CHECKOUT, {"number": 1090}, name="checkout")
     _run_one(worker)
@@ -160,6 +161,17 @@ def _answered(number: int, why: str) -> None:
     inputs = {"number": number, "reason": _REASONS[0]}
     execution = run(REFUND, _REFUND, inputs, name="refund", key=f"refund {number}")
     OrchestratorService().complete_call(execution.pk, 2, True, reason=why)
+    work()
+
+
+def _forked(number: int) -> None:
+    """Refused at first; then somebody thought better of it."""
+    inputs = {"number": number, "reason": _REASONS[2]}
+    service = OrchestratorService()
+    execution = run(REFUND, _REFUND, inputs, name="refund", key=f"refund {number}")
+    service.complete_call(execution.pk, 2, False, reason="no complaints so far")
+    work()
+    service.fork_execution(execution.pk, 2, answers={2: True})
     work()
 
 

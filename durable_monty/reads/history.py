@@ -1,0 +1,59 @@
+"""What people did to an execution, as far as it is on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from durable_monty.models import Call, CallStatus, Execution
+
+_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """`who` is empty where no user is on record: a script, or one who was deleted."""
+
+    at: datetime
+    who: str
+    what: str
+    reason: str = ""
+    call: Call | None = None
+
+
+def acts_on(execution: Execution, using: str, *, with_calls: bool) -> tuple[Act, ...]:
+    """The latest, newest first; `with_calls`: also the calls that were answered by hand."""
+    acts = [*_entries(execution), *(_answers(execution, using) if with_calls else ())]
+    return tuple(sorted(acts, key=lambda act: act.at, reverse=True)[:_SHOWN])
+
+
+def _entries(execution: Execution) -> list[Act]:
+    entries = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(Execution), object_id=str(execution.pk)
+    )
+    latest = entries.select_related("user").order_by("-action_time")[:_SHOWN]
+    return [
+        Act(entry.action_time, str(entry.user), entry.get_change_message()) for entry in latest
+    ]
+
+
+def _answers(execution: Execution, using: str) -> list[Act]:
+    by_hand = Q(completed_by__isnull=False) | ~Q(reason="")
+    calls = Call.objects.using(using).filter(by_hand, execution=execution)
+    latest = calls.select_related("completed_by").order_by("-finished_at")
+    wanted = ("call_id", "function", "status", "finished_at", "reason", "completed_by")
+    return [
+        Act(
+            call.finished_at or call.created_at,
+            "" if call.completed_by is None else str(call.completed_by),
+            _("failed by hand") if call.status == CallStatus.FAILED else _("completed by hand"),
+            call.reason,
+            call,
+        )
+        for call in latest.only(*wanted)[:_SHOWN]
+    ]
