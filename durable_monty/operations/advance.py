@@ -238,7 +238,7 @@ def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
         return Interpreter(workflow, limits, clock)
     dump = None
     if step.snapshot is not None:
-        dump = _dump_of(step.snapshot, execution.program.dictionary)
+        dump = dump_of(step.snapshot, execution.program.dictionary)
     return replay(
         workflow,
         step.journal or (),
@@ -263,8 +263,8 @@ def limits_of(execution: Execution, printed: int = 0) -> Limits:
     )
 
 
-def _dump_of(snapshot: Snapshot, stored: bytes | memoryview | None) -> bytes:
-    """Raises `SnapshotUnusable`."""
+def dump_of(snapshot: Snapshot, stored: bytes | memoryview | None) -> bytes:
+    """`stored`: its program's dictionary. Raises `SnapshotUnusable`."""
     dictionary = bytes(stored) if snapshot.dictionary and stored is not None else None
     if digest_of(dictionary) != snapshot.dictionary:
         raise SnapshotUnusable("the dictionary that it needs is gone")

@@ -12,8 +12,8 @@ from django.db.models import Count, F, Max, Q, QuerySet
 from durable_monty.exceptions import SnapshotUnusable
 from durable_monty.models import Attempt, CallKind, CallStatus, Snapshot
 from durable_monty.models.execution import FINISHED
+from durable_monty.operations.advance import dump_of
 from durable_monty.reads.findings import Check, Finding, Scope
-from durable_monty.sandbox import unpack
 
 _RESTORE = (
     "Its journal and its row do not belong together, as after a partial restore, and replay will "
@@ -120,12 +120,12 @@ def snapshots_of_finished(scope: Scope) -> Iterator[Finding]:
 
 
 def snapshots_unreadable(scope: Scope) -> Iterator[Finding]:
-    snapshots = _snapshots(scope).order_by("-pk")
+    stored = F("execution__program__dictionary")
+    snapshots = _snapshots(scope).annotate(stored=stored).order_by("-pk")
     sample = snapshots if scope.limit is None else snapshots[: scope.limit]
     for snapshot in sample.iterator(chunk_size=100):
         try:
-            _data, digest = unpack(bytes(snapshot.data), snapshot.size)
-            snapshot.verify(digest)
+            dump_of(snapshot, snapshot.stored)
         except SnapshotUnusable as exc:
             yield Finding(
                 "snapshot-unreadable",

@@ -17,6 +17,8 @@ TABLES = ("durable_monty_execution", "durable_monty_call", "durable_monty_snapsh
 def plans(db, viewer):
     """What the database does to read and to count a list: each step that reads a large table,
     with the index that it uses."""
+    if connection.vendor == "mysql":
+        pytest.skip("it reads the plans of PostgreSQL and SQLite")
     fill(400, 300)
 
     def steps(model, query):

@@ -58,23 +58,28 @@ class Disturbances:
             clock.set(0.0)
 
     def _victim(self):
-        """A worker and its processes. One that has died is begun again before this is called."""
+        """A worker, one of its processes, and what that is: each role as often as the others,
+        however many processes it has. A worker that died is begun again before this is called."""
         found = [(worker, pids) for worker in self.workers if (pids := sorted(worker.pids))]
-        return self.rng.choice(found)
+        worker, pids = self.rng.choice(found)
+        by_role = {}
+        for pid in pids:
+            by_role.setdefault(worker.role(pid), []).append(pid)
+        role = self.rng.choice(sorted(by_role))
+        return worker, self.rng.choice(by_role[role]), role
 
     def _kill(self):
         """kill -9 of any process of a worker."""
-        worker, pids = self._victim()
-        pid = self.rng.choice(pids)
-        self.counts[f"kill -9 {worker.role(pid)}"] += 1
+        worker, pid, role = self._victim()
+        self.counts[f"kill -9 {role}"] += 1
         _signal([pid], worker.process.pid, signal.SIGKILL)
 
     def _freeze(self):
         """SIGSTOP of one process, or of all of a worker, for longer than a lease."""
-        worker, pids = self._victim()
+        worker, pid, role = self._victim()
         whole = self.rng.random() < 0.5
-        chosen = pids if whole else [self.rng.choice(pids)]
-        self.counts["SIGSTOP worker tree" if whole else f"SIGSTOP {worker.role(chosen[0])}"] += 1
+        chosen = worker.pids if whole else [pid]
+        self.counts[f"SIGSTOP {'worker tree' if whole else role}"] += 1
         _signal(chosen, worker.process.pid, signal.SIGSTOP)
         # Not by the loop that calls this: it may wait for a lock that they hold.
         thaw = Timer(
