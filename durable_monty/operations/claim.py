@@ -33,8 +33,10 @@ def claim_executions(
 ) -> list[Execution]:
     """Claims due executions, longest due first; `only`: that one, unless it is claimed."""
     executions = Execution.objects.using(using)
-    if only is None and not executions.due(database_now(using)).exists():
-        return []  # found without a write transaction, of which SQLite has one at a time
+    if only is None:
+        due = executions.due(database_now(using)).order_by("due_at")  # by the index, in any case
+        if not due.values_list("pk")[:1]:
+            return []  # found without a write transaction, of which SQLite has one at a time
     with write(using):
         now = database_now(using)
         if only is None:

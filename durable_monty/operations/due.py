@@ -27,23 +27,26 @@ def what_is_due(functions: Sequence[str], executors: Sequence[str], *, using: st
     call, execution = (
         connection.ops.quote_name(model._meta.db_table) for model in (Call, Execution)
     )
+    # Not EXISTS: without statistics PostgreSQL reads the table for it, as if half of it were due.
     asked = [
-        f"SELECT 1 FROM {call} WHERE executor = %s AND function = %s AND due_at <= %s",  # noqa: S608
-        f"SELECT 1 FROM {call} WHERE deadline_at <= %s",  # noqa: S608
-        f"SELECT 1 FROM {execution} WHERE deadline <= %s",  # noqa: S608
-        f"SELECT 1 FROM {execution} WHERE grace_until <= %s",  # noqa: S608
+        f"SELECT MIN(due_at) FROM {call} "  # noqa: S608
+        "WHERE executor = %s AND function = %s AND due_at <= %s",
+        f"SELECT MIN(deadline_at) FROM {call} WHERE deadline_at <= %s",  # noqa: S608
+        f"SELECT MIN(deadline) FROM {execution} WHERE deadline <= %s",  # noqa: S608
+        f"SELECT MIN(grace_until) FROM {execution} WHERE grace_until <= %s",  # noqa: S608
     ]
     now = connection.ops.adapt_datetimefield_value(database_now(using))
     values = [ENGINE, SLEEP, *[now] * 4]
     if functions and executors:
         asked.append(
-            f"SELECT 1 FROM {call} WHERE executor IN ({_marks(executors)}) "  # noqa: S608
+            f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({_marks(executors)}) "  # noqa: S608
             f"AND function IN ({_marks(functions)}) AND due_at <= %s"
         )
         values += [*executors, *functions, now]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(f'EXISTS({query})' for query in asked)}", values)
-        timers, deadlines, passed, ended, *calls = map(bool, cursor.fetchone())
+        cursor.execute(f"SELECT {', '.join(f'({query})' for query in asked)}", values)
+        earliest = [value is not None for value in cursor.fetchone()]
+    timers, deadlines, passed, ended, *calls = earliest
     return Due(timers, deadlines, passed or ended, any(calls))
 
 
