@@ -26,7 +26,7 @@ class Settings:
     BATCH_SIZE: int = 64
     LEASE: float = 60.0
     DRAIN_TIMEOUT: float = 30.0
-    SANDBOX_PROCESSES: int = 64
+    SANDBOX_PROCESSES: int = 128
 
     # Executions
     CANCEL_GRACE: float = 30.0

@@ -83,7 +83,7 @@ class Listener:
             )
             return
         while not self._stopped.is_set():
-            for _notification in connection.connection.notifies(timeout=0.5, stop_after=1):
+            for _notification in connection.connection.notifies(timeout=0.1, stop_after=1):
                 self._wake()
 
     def _watch(self, connection: Any) -> None:

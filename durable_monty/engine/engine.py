@@ -28,9 +28,10 @@ from durable_monty.executors.lease import leases
 from durable_monty.models import Execution
 from durable_monty.operations.advance import host_is_to_blame, steps_of
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.commit import Changes, commit
+from durable_monty.operations.commit import commit
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Outcome, Parked
+from durable_monty.operations.plain import Changes
 from durable_monty.sandbox import Interpreter, Settled
 
 logger = logging.getLogger("durable_monty")
@@ -39,7 +40,7 @@ logger = logging.getLogger("durable_monty")
 YOUTH, _YOUTH_ALL = 0.1, 1.0
 # An answer waits so long for the next of its execution, and at most so long for all of them, so
 # that one turn takes them all...
-_GATHER, _GATHER_ALL = 0.005, 0.25
+_GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and finished turns for others, so that one commit does.
 _GROUP = 0.001
 _PATIENCE = 0.25
@@ -202,6 +203,7 @@ class Engine:
             if held.is_parking or call.is_withdrawn:
                 return False
             call.started_at = self._estimate()
+            held.queued -= 1
             return True
 
     def _answer(self, held: Held, call: NewCall, answer: Answer) -> None:
@@ -251,7 +253,8 @@ class Engine:
                 if held.is_busy:
                     continue
                 age, silence = now - held.young_since, now - held.answered_at
-                if held.answers and (silence > _GATHER or age > _GATHER_ALL):
+                is_silent = silence > _GATHER and not held.queued
+                if held.answers and (is_silent or age > _GATHER_ALL):
                     pass
                 elif self.is_draining or silence > YOUTH or age > _YOUTH_ALL:
                     held.is_parking = True

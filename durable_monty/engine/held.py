@@ -32,6 +32,7 @@ class Held:
     answers: dict[int, Settled] = field(default_factory=dict)
     young: dict[int, NewCall] = field(default_factory=dict)
     late: list[tuple[NewCall, Answer]] = field(default_factory=list)
+    queued: int = 0  # young calls that no thread has begun yet
     is_busy: bool = True
     is_parking: bool = False
     is_clean: bool = False
@@ -128,7 +129,7 @@ class Held:
     def start_young(self) -> list[NewCall]:
         self.young = {call.call_id: call for call in self.calls if call.answer is None}
         self.young_since = self.answered_at = time.monotonic()
-        self.is_busy = False
+        self.is_busy, self.queued = False, len(self.young)
         return list(self.young.values())
 
 

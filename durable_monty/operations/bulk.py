@@ -20,6 +20,9 @@ from durable_monty.models import CallStatus, ExecutionStatus, clock
 
 Row = Sequence[Any]
 
+# Of executions. IS TRUE keeps the index of statuses out of it: a million may be waiting.
+ACTIVE = f"(status IN ('{ExecutionStatus.SCHEDULED}', '{ExecutionStatus.WAITING}')) IS TRUE"
+
 
 def insert(
     model: type[models.Model],
@@ -34,13 +37,20 @@ def insert(
     connection = connections[using]
     fixed = constants or {}
     table = connection.ops.quote_name(model._meta.db_table)
-    names = ", ".join(_names(model, (*columns, *fixed), connection))
+    names = ", ".join(names_of(model, (*columns, *fixed), connection))
     values = tuple(fixed.values())
     with connection.cursor() as cursor:
         if hasattr(cursor.cursor, "copy"):  # psycopg 3
             with cursor.cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row((*row, *values))
+        elif connection.vendor == "sqlite":
+            # Not executemany: it gives way to other threads at each row.
+            wanted = ", ".join([*(_item(i) for i in range(len(columns))), *["%s"] * len(fixed)])
+            cursor.execute(
+                f"INSERT INTO {table} ({names}) SELECT {wanted} FROM json_each(%s)",  # noqa: S608
+                [*_adapted(values, connection), _json_of(rows, connection)],
+            )
         else:
             marks = ", ".join(["%s"] * (len(columns) + len(fixed)))
             cursor.executemany(
@@ -57,7 +67,7 @@ def update(
         return
     connection = connections[using]
     table = connection.ops.quote_name(model._meta.db_table)
-    key, *names = _names(model, ("pk", *columns), connection)
+    key, *names = names_of(model, ("pk", *columns), connection)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             changes = ", ".join(f"{name} = given.c{i}" for i, name in enumerate(names, 1))
@@ -65,6 +75,13 @@ def update(
             cursor.execute(
                 f"UPDATE {table} SET {changes} FROM {given} WHERE {table}.{key} = given.c0",  # noqa: S608
                 [text],
+            )
+        elif connection.vendor == "sqlite":
+            changes = ", ".join(f"{name} = {_item(i)}" for i, name in enumerate(names, 1))
+            cursor.execute(
+                f"UPDATE {table} SET {changes} FROM json_each(%s) "  # noqa: S608
+                f"WHERE {table}.{key} = {_item(0)}",
+                [_json_of(rows, connection)],
             )
         else:
             changes = ", ".join(f"{name} = %s" for name in names)
@@ -86,28 +103,36 @@ def lock(
     any. `columns` are SQL; a UUID comes as a str where the database has none."""
     connection = connections[using]
     table = connection.ops.quote_name(model._meta.db_table)
-    (key,) = _names(model, ("pk",), connection)
+    (key,) = names_of(model, ("pk",), connection)
     if connection.vendor == "postgresql":
         marks, given = "= ANY(%s)", [list(keys)]
     else:
         marks, given = f"IN ({', '.join(['%s'] * len(keys))})", _adapted(keys, connection)
     locking = " FOR UPDATE" if connection.features.has_select_for_update else ""
     now = clock.NOW[connection.vendor].replace("%", "%%")
+    wanted = [now, key, *columns]
+    source = f"FROM {table} WHERE {key} {marks} AND {where} ORDER BY {key}{locking}"
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {now}, {key}, {', '.join(columns)} FROM {table} "  # noqa: S608
-            f"WHERE {key} {marks} AND {where} ORDER BY {key}{locking}",
-            given,
-        )
-        rows = cursor.fetchall()
-    return (clock.read(rows[0][0]) if rows else None), [row[1:] for row in rows]
+        if connection.vendor == "sqlite":
+            # One row: it gives way to other threads at each.
+            each = ", ".join(f"c{i}" for i in range(len(wanted)))
+            named = ", ".join(f"{column} AS c{i}" for i, column in enumerate(wanted))
+            cursor.execute(
+                f"SELECT json_group_array(json_array({each})) FROM (SELECT {named} {source})",  # noqa: S608
+                given,
+            )
+            rows = json.loads(cursor.fetchone()[0])
+        else:
+            cursor.execute(f"SELECT {', '.join(wanted)} {source}", given)
+            rows = cursor.fetchall()
+    return (clock.read(rows[0][0]) if rows else None), [tuple(row[1:]) for row in rows]
 
 
 def as_uuid(value: uuid.UUID | str) -> uuid.UUID:
     return uuid.UUID(value) if isinstance(value, str) else value
 
 
-def _names(
+def names_of(
     model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper
 ) -> list[str]:
     return [connection.ops.quote_name(_field(model, name).column) for name in columns]
@@ -125,11 +150,25 @@ def _recordset(
 ) -> tuple[str, str]:
     """PostgreSQL's rows out of one parameter: the statement is the same however many they are."""
     keys = [f"c{i}" for i in range(len(columns))]
-    types = [_field(model, name).cast_db_type(connection) for name in columns]
-    pairs = ", ".join(f"{key} {kind}" for key, kind in zip(keys, types, strict=True))
     records = [dict(zip(keys, row, strict=True)) for row in rows]
     text = json.dumps(records, default=str, separators=(",", ":"))
-    return f"json_to_recordset(%s) AS given({pairs})", text
+    return f"json_to_recordset(%s) AS given({record(model, columns, connection)})", text
+
+
+def record(
+    model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper
+) -> str:
+    """Columns c0, c1 ... of the types of these."""
+    types = [_field(model, name).cast_db_type(connection) for name in columns]
+    return ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
+
+
+def _item(index: int) -> str:
+    return f"json_extract(value, '$[{index}]')"
+
+
+def _json_of(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> str:
+    return json.dumps([_adapted(row, connection) for row in rows], separators=(",", ":"))
 
 
 def _adapted(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:

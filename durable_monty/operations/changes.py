@@ -96,8 +96,8 @@ def _progress(outcome: Advanced, now: datetime) -> dict[str, Any]:
         "clock_at": outcome.clock_at,
         "started_at": execution.started_at or now,
     }
-    if log := "".join(turn.log for turn in outcome.turns):
-        changes["log"] = execution.log + codec.clean_text(log, _UNLIMITED)
+    if log := outcome.log:
+        changes["log"] = execution.log + log
     return changes
 
 

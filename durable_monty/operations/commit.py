@@ -20,12 +20,13 @@ from django.db import (
 from django.db.models import F, Q
 
 from durable_monty import conf
-from durable_monty.models import Call, Execution, ExecutionStatus, Program, Snapshot
+from durable_monty.models import Call, Execution, Program, Snapshot
 from durable_monty.operations import bulk
 from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.changes import Locked, changes_of, holding
 from durable_monty.operations.new_calls import Journal, NewCall, Writing
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
+from durable_monty.operations.plain import Changes, commit_plain, is_plain
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED
@@ -36,8 +37,6 @@ logger = logging.getLogger("durable_monty")
 # Seconds between tries to commit while the database is out of reach.
 _WAITS = (0.1, 0.5, 2.0, 5.0)
 
-Changes = dict[uuid.UUID, dict[str, Any]]
-
 
 def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
     """Writes what still holds its claim, whole or not at all, and gives the columns of each
@@ -47,9 +46,25 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
     only the refused one is put off. While the database is out of reach it is tried again; the
     fence makes that safe, as a commit that did happen has given up the claim or moved the turn.
     """
+    written: Changes = {}
+    is_doubtful = False
+    if connections[using].vendor == "postgresql":
+        try:
+            written = commit_plain([each for each in outcomes if is_plain(each)], using=using)
+        except DatabaseError as exc:
+            if transaction.get_connection(using).in_atomic_block:
+                raise
+            logger.warning("commit is tried again", extra={"why": str(exc)})
+            if isinstance(exc, OperationalError | InterfaceError):
+                connections[using].close()
+            is_doubtful = True
+        outcomes = [outcome for outcome in outcomes if outcome.execution.pk not in written]
+    return written | _commit_all(outcomes, using, is_doubtful=is_doubtful)
+
+
+def _commit_all(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool = False) -> Changes:
     if not outcomes:
         return {}
-    is_doubtful = False
     for wait in (*_WAITS, None):
         try:
             return _commit(outcomes, using, is_doubtful=is_doubtful)
@@ -62,16 +77,15 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
             time.sleep(wait)
         except DatabaseError as exc:
             if len(outcomes) > 1:
-                written: Changes = {}
-                for outcome in outcomes:
-                    written |= commit([outcome], using=using)
-                return written
+                each = [_commit_all([outcome], using) for outcome in outcomes]
+                return {pk: changes for written in each for pk, changes in written.items()}
             logger.exception(
                 "commit was refused", extra={"execution": str(outcomes[0].execution.pk)}
             )
             if isinstance(outcomes[0], Faulted):
                 raise
-            return commit([Faulted(outcomes[0].execution, f"commit refused: {exc}")], using=using)
+            fault = Faulted(outcomes[0].execution, f"commit refused: {exc}")
+            return _commit_all([fault], using)
     return {}
 
 
@@ -99,7 +113,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
                 Journal(Writing(now, now + lease, uuid.uuid4(), execution.worker_id, using)),
             )
             if outcome.holds and _asks_nothing(row, execution):
-                calls = [call for call in outcome.calls if _is_old(call, outcome)]
+                calls = outcome.written
                 changed = _new(holding(outcome, now, lease), execution)
                 journal.add(calls, refusal=None, is_last=False)
             else:
@@ -127,7 +141,7 @@ def _lock(
         Execution,
         ("claim", "turn", "wakeups", "status", "pause_requested", "grace_until IS NOT NULL"),
         [outcome.execution.pk for outcome in outcomes],
-        f"status IN ('{ExecutionStatus.SCHEDULED}', '{ExecutionStatus.WAITING}')",
+        bulk.ACTIVE,
         using=using,
     )
     locked = {}
@@ -160,11 +174,6 @@ def _asks_nothing(row: Locked, execution: Execution) -> bool:
 def _new(changes: dict[str, Any], execution: Execution) -> dict[str, Any]:
     """Of an execution that was held, all else is as it was when that began."""
     return {name: value for name, value in changes.items() if getattr(execution, name) != value}
-
-
-def _is_old(call: NewCall, outcome: Advanced) -> bool:
-    """Young are only the calls of the last turn: replay makes them anew."""
-    return call.answer is not None or call.turn < outcome.turn
 
 
 def _is_undelivered(call: NewCall, *, refused: bool) -> bool:

@@ -107,7 +107,7 @@ _MADE = (
     "progress",
     "progress_message",
 )
-_ANSWERED = (
+ANSWERED = (
     *_MADE,
     "result",
     "delivered_turn",
@@ -139,7 +139,7 @@ _SAME: dict[str, Any] = {
     "job_id": "",
     "reason": "",
 }
-_SAME_OF_ANSWERED = _SAME | {
+SAME_OF_ANSWERED = _SAME | {
     "status": CallStatus.COMPLETED,
     "error_type": "",
     "error_message": "",
@@ -172,27 +172,16 @@ class Journal:
     ) -> None:
         for call in calls:
             if call.answer is not None:
-                self.answered.append(self._answered(call, call.answer))
+                self.answered.append(answered_row(call, self.writing.worker_id, self.writing.now))
             else:
                 self.others.append(self._unanswered(call, refusal, is_last))
 
     def write(self) -> None:
         using = self.writing.using
-        bulk.insert(Call, _ANSWERED, self.answered, constants=_SAME_OF_ANSWERED, using=using)
+        bulk.insert(Call, ANSWERED, self.answered, constants=SAME_OF_ANSWERED, using=using)
         bulk.insert(Call, _OTHERS, self.others, constants=_SAME, using=using)
         if self.running:
             self._find_rows()
-
-    def _answered(self, call: NewCall, answer: Answer) -> tuple[Any, ...]:
-        return (
-            *_made(call, self.writing.now),
-            answer.result,
-            call.delivered_turn,
-            0 if call.started_at is None else call.attempt,
-            None if call.started_at is None else self.writing.worker_id,
-            call.started_at,
-            call.finished_at or self.writing.now,
-        )
 
     def _unanswered(
         self, call: NewCall, refusal: tuple[str, str] | None, is_last: bool
@@ -242,7 +231,22 @@ class Journal:
             call.claimed = ClaimedCall(pks[call.execution_id, call.call_id], self.writing.token)
 
 
-def _made(call: NewCall, now: datetime) -> tuple[Any, ...]:
+def answered_row(
+    call: NewCall, worker_id: int | None, now: datetime | None = None
+) -> tuple[Any, ...]:
+    """In the order of `ANSWERED`. `now` for what has no times of its own, the clock's readings."""
+    return (
+        *_made(call, now),
+        None if call.answer is None else call.answer.result,
+        call.delivered_turn,
+        0 if call.started_at is None else call.attempt,
+        None if call.started_at is None else worker_id,
+        call.started_at,
+        call.finished_at or now,
+    )
+
+
+def _made(call: NewCall, now: datetime | None) -> tuple[Any, ...]:
     request = call.request
     return (
         call.execution_id,

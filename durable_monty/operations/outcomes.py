@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from durable_monty import codec
 from durable_monty.models import Execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.sandbox import Completed, Failed, Packed, Position, Suspended, Turn
@@ -46,6 +47,18 @@ class Advanced:
     @property
     def is_last(self) -> bool:
         return self.ending is not None
+
+    @property
+    def written(self) -> list[NewCall]:
+        """The calls to be written. Young may only be the last turn's: replay makes them anew."""
+        if not self.holds:
+            return list(self.calls)
+        return [call for call in self.calls if call.answer is not None or call.turn < self.turn]
+
+    @property
+    def log(self) -> str:
+        """What these turns printed."""
+        return codec.clean_text("".join(turn.log for turn in self.turns), 2**31)
 
     @property
     def position(self) -> Position:

@@ -1,0 +1,167 @@
+"""The usual commit, of executions that nobody wants anything of, as one statement on PostgreSQL.
+
+Each statement is a way to the server and back, and the worker's other threads run meanwhile: what
+`commit` does in seven of them took three times as long. It is fenced as that is; what it does not
+write is left to it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, TypeGuard
+
+from django.db import connections
+
+from durable_monty import conf
+from durable_monty.models import Call, Execution, ExecutionStatus, clock
+from durable_monty.operations import bulk
+from durable_monty.operations.new_calls import ANSWERED, SAME_OF_ANSWERED, answered_row
+from durable_monty.operations.outcomes import Advanced, Outcome
+from durable_monty.sandbox import Completed
+
+Changes = dict[uuid.UUID, dict[str, Any]]
+
+
+def is_plain(outcome: Outcome) -> TypeGuard[Advanced]:
+    """Whether it only adds answered calls to the journal, and goes on or is completed."""
+    return (
+        isinstance(outcome, Advanced)
+        and (outcome.holds or (isinstance(outcome.ending, Completed) and outcome.is_clean))
+        and not outcome.delivered
+        and outcome.loaded_turn is None
+        and all(call.answer is not None for call in outcome.written)
+    )
+
+
+def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
+    """The changes of those that were written; the others' rows ask for something, or are not
+    ours any more."""
+    if not outcomes:
+        return {}
+    rows = [_row(outcome) for outcome in outcomes]
+    keys = [outcome.execution.pk for outcome in outcomes]
+    calls = [
+        answered_row(call, outcome.execution.worker_id)
+        for outcome in outcomes
+        for call in outcome.written
+    ]
+    lease = conf.current().LEASE
+    values = [
+        clock.offset.total_seconds(),
+        _json(rows),
+        keys,
+        *SAME_OF_ANSWERED.values(),
+        _json(calls),
+        lease / 2,
+        lease,
+    ]
+    with connections[using].cursor() as cursor:
+        cursor.execute(_statement(using), values)
+        times = {pk: (started_at, due_at) for pk, started_at, due_at in cursor.fetchall()}
+    written: Changes = {}
+    for outcome in outcomes:
+        execution = outcome.execution
+        if (found := times.get(execution.pk)) is None:
+            continue
+        changes: dict[str, Any] = {"turn": outcome.turn}
+        if outcome.holds:
+            changes |= {
+                "call_count": execution.call_count + len(outcome.written),
+                "log": execution.log + outcome.log,
+                "clock_at": outcome.clock_at,
+                "status": ExecutionStatus.WAITING,
+                "faults": 0,
+            }
+            changes["started_at"], changes["due_at"] = found
+        else:
+            changes |= {"claim": None, "status": ExecutionStatus.COMPLETED}
+        written[execution.pk] = changes
+    return written
+
+
+def _row(outcome: Advanced) -> tuple[Any, ...]:
+    execution, ending = outcome.execution, outcome.ending
+    output = ending.output if isinstance(ending, Completed) else None
+    return (
+        execution.pk,
+        execution.claim,
+        execution.turn,
+        execution.wakeups,
+        outcome.turn,
+        execution.call_count + len(outcome.written),
+        output,
+        outcome.is_last,
+        outcome.clock_at,
+        outcome.log,
+    )
+
+
+def _json(rows: Sequence[Sequence[Any]]) -> str:
+    return json.dumps(
+        [{f"c{i}": value for i, value in enumerate(row)} for row in rows],
+        default=str,
+        separators=(",", ":"),
+    )
+
+
+@lru_cache(maxsize=8)
+def _statement(using: str) -> str:
+    connection = connections[using]
+    execution, call = (
+        connection.ops.quote_name(model._meta.db_table) for model in (Execution, Call)
+    )
+    given = bulk.record(
+        Execution,
+        ("id", "claim", "turn", "wakeups", "turn", "call_count", "output"),
+        connection,
+    )
+    columns = ", ".join(bulk.names_of(Call, (*ANSWERED, *SAME_OF_ANSWERED), connection))
+    wanted = [f"c{i}" for i in range(len(ANSWERED))]
+    for name in ("created_at", "finished_at"):  # none were noted of clock readings
+        at = ANSWERED.index(name)
+        wanted[at] = f"COALESCE(c{at}, t.now)"
+    wanted += ["%s"] * len(SAME_OF_ANSWERED)
+    return f"""
+WITH t AS (SELECT statement_timestamp() + make_interval(secs => %s) AS now),
+given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s)
+    AS g({given}, c7 boolean, c8 timestamptz, c9 text)
+),
+locked AS MATERIALIZED (
+    SELECT e.id FROM {execution} e JOIN given g ON e.id = g.c0
+    WHERE e.id = ANY(%s) AND e.claim = g.c1 AND e.turn = g.c2 AND e.wakeups = g.c3
+    AND ({bulk.ACTIVE}) AND NOT e.pause_requested AND e.grace_until IS NULL
+    ORDER BY e.id FOR UPDATE OF e
+),
+made AS (
+    INSERT INTO {call} ({columns})
+    SELECT {", ".join(wanted)}
+    FROM t, json_to_recordset(%s) AS c({bulk.record(Call, ANSWERED, connection)})
+    WHERE c0 IN (SELECT id FROM locked)
+)
+UPDATE {execution} e SET
+    turn = c4,
+    call_count = c5,
+    faults = 0,
+    output = c6,
+    status = CASE WHEN c7 THEN '{ExecutionStatus.COMPLETED}' ELSE '{ExecutionStatus.WAITING}' END,
+    clock_at = c8,
+    log = e.log || c9,
+    started_at = COALESCE(e.started_at, t.now),
+    finished_at = CASE WHEN c7 THEN t.now END,
+    claim = CASE WHEN c7 THEN NULL ELSE e.claim END,
+    due_at = CASE
+        WHEN c7 THEN NULL
+        WHEN e.due_at < t.now + make_interval(secs => %s) THEN t.now + make_interval(secs => %s)
+        ELSE e.due_at
+    END,
+    deadline = CASE WHEN c7 THEN NULL ELSE e.deadline END,
+    position_start = CASE WHEN c7 THEN NULL ELSE e.position_start END,
+    position_end = CASE WHEN c7 THEN NULL ELSE e.position_end END
+FROM locked, given, t
+WHERE e.id = locked.id AND locked.id = c0
+RETURNING e.id, e.started_at, e.due_at
+"""  # noqa: S608
