@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class ProgramQuerySet(models.QuerySet["Program"]):
     def ensure(self, source: str, functions: Mapping[str, str]) -> Program:
         """The program of this source and function map, stored once however many run it."""
-        text = json.dumps(functions, sort_keys=True, separators=(",", ":"))
+        sha256, text = identity_of(source, functions)
         program, _created = self.get_or_create(
-            sha256=_digest(source, text), defaults={"source": source, "functions_json": text}
+            sha256=sha256, defaults={"source": source, "functions_json": text}
         )
         return program
 
@@ -55,5 +55,7 @@ class Program(models.Model):
         return functions
 
 
-def _digest(source: str, functions: str) -> str:
-    return hashlib.sha256(f"{functions}\n{source}".encode()).hexdigest()
+def identity_of(source: str, functions: Mapping[str, str]) -> tuple[str, str]:
+    """The hex SHA-256 of a program, and its functions as they are stored."""
+    text = json.dumps(functions, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{text}\n{source}".encode()).hexdigest(), text

@@ -1,28 +1,65 @@
-"""The usual commit, of executions that nobody wants anything of, as one statement on PostgreSQL.
+"""The usual start, claim and commit, each as one statement on PostgreSQL.
 
 Each statement is a way to the server and back, and the worker's other threads run meanwhile: what
-`commit` does in seven of them took three times as long. It is fenced as that is; what it does not
-write is left to it.
+`commit` does in seven of them took three times as long. What these do not do, of executions that
+something is wanted of, or that were lost before, is left to `claim_executions` and `commit`.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeGuard
 
 from django.db import connections
 
 from durable_monty import conf
-from durable_monty.models import Call, Execution, ExecutionStatus, clock
+from durable_monty.models import Call, Execution, ExecutionStatus, Program, clock
+from durable_monty.models.execution import uuid7
+from durable_monty.models.program import identity_of
 from durable_monty.operations import bulk
 from durable_monty.operations.new_calls import ANSWERED, SAME_OF_ANSWERED, answered_row
 from durable_monty.operations.outcomes import Advanced, Outcome
 from durable_monty.sandbox import Completed
 
+_BY_THE_SERVER = ("program_id", "created_at", "due_at")
+
 Changes = dict[uuid.UUID, dict[str, Any]]
+
+
+def start_plain(
+    code: str, functions: Mapping[str, str], inputs: str, name: str, *, using: str
+) -> Execution | None:
+    """Inserts an execution that is due now; None, if its program is not stored yet."""
+    sha256, _text = identity_of(code, functions)
+    execution = Execution(id=uuid7(), name=name, inputs=inputs)
+    execution.seed = str(execution.pk)
+    fields = [
+        field for field in Execution._meta.concrete_fields if field.attname not in _BY_THE_SERVER
+    ]
+    values = [getattr(execution, field.attname) for field in fields]
+    with connections[using].cursor() as cursor:
+        cursor.execute(_start(using), [*values, clock.offset.total_seconds(), sha256])
+        if (row := cursor.fetchone()) is None:
+            return None
+    execution.program_id, execution.created_at = row
+    execution.due_at = execution.created_at
+    execution._state.adding, execution._state.db = False, using
+    return execution
+
+
+def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execution]:
+    """Claims due executions that no worker has lost, longest due first. Their programs are not
+    read."""
+    lease = conf.current().LEASE
+    with connections[using].cursor() as cursor:
+        offset = clock.offset.total_seconds()
+        cursor.execute(_claim(using), [offset, limit, uuid.uuid4(), lease, worker_id])
+        names = [field.attname for field in Execution._meta.concrete_fields]
+        claimed = [Execution.from_db(using, names, row) for row in cursor.fetchall()]
+    return sorted(claimed, key=lambda execution: execution.pk)
 
 
 def is_plain(outcome: Outcome) -> TypeGuard[Advanced]:
@@ -105,6 +142,47 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
         default=str,
         separators=(",", ":"),
     )
+
+
+@lru_cache(maxsize=8)
+def _start(using: str) -> str:
+    connection = connections[using]
+    execution, program = (
+        connection.ops.quote_name(model._meta.db_table) for model in (Execution, Program)
+    )
+    names = [field.attname for field in Execution._meta.concrete_fields]
+    given = [name for name in names if name not in _BY_THE_SERVER]
+    columns = ", ".join(bulk.names_of(Execution, (*given, *_BY_THE_SERVER), connection))
+    return f"""
+INSERT INTO {execution} ({columns})
+SELECT {", ".join(["%s"] * len(given))}, p.id, t.now, t.now
+FROM {program} p, (SELECT statement_timestamp() + make_interval(secs => %s) AS now) t
+WHERE p.sha256 = %s
+RETURNING program_id, created_at
+"""  # noqa: S608
+
+
+@lru_cache(maxsize=8)
+def _claim(using: str) -> str:
+    # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
+    connection = connections[using]
+    table = connection.ops.quote_name(Execution._meta.db_table)
+    names = [field.attname for field in Execution._meta.concrete_fields]
+    columns = ", ".join(f"e.{name}" for name in bulk.names_of(Execution, names, connection))
+    return f"""
+WITH t AS MATERIALIZED (
+    SELECT statement_timestamp() + make_interval(secs => %s) AS now,
+    set_config('synchronous_commit', 'off', true)
+),
+due AS MATERIALIZED (
+    SELECT id FROM {table}, t
+    WHERE due_at <= t.now AND claim IS NULL AND faults = 0
+    ORDER BY due_at LIMIT %s FOR UPDATE OF {table} SKIP LOCKED
+)
+UPDATE {table} e SET claim = %s, due_at = t.now + make_interval(secs => %s), worker_id = %s
+FROM t, due WHERE e.id = due.id
+RETURNING {columns}
+"""  # noqa: S608
 
 
 @lru_cache(maxsize=8)

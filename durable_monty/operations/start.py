@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 
 from durable_monty import codec, conf
 from durable_monty.exceptions import InvalidInputs, InvalidWorkflow, KeyConflict
@@ -12,6 +12,7 @@ from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
+from durable_monty.operations.plain import start_plain
 from durable_monty.wakeups import announce
 
 
@@ -39,6 +40,10 @@ def start_execution(
         check_label("key", key, empty=False)
         if (known := _find(key, using)) is not None:
             return _same(known, key, code, functions, inputs_text)
+    if connections[using].vendor == "postgresql" and key is None and deadline is None:
+        if started := start_plain(code, functions, inputs_text, name, using=using):
+            announce(using)
+            return started
     try:
         # A savepoint: a lost race for the key must not spoil the caller's transaction.
         with transaction.atomic(using):
