@@ -41,7 +41,7 @@ def start_plain(
     ]
     values = [getattr(execution, field.attname) for field in fields]
     with connections[using].cursor() as cursor:
-        cursor.execute(_start(using), [*values, clock.offset.total_seconds(), sha256])
+        cursor.execute(_start(using, _now()), [*values, clock.offset.total_seconds(), sha256])
         if (row := cursor.fetchone()) is None:
             return None
     execution.program_id, execution.created_at = row
@@ -56,7 +56,7 @@ def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execut
     lease = conf.current().LEASE
     with connections[using].cursor() as cursor:
         offset = clock.offset.total_seconds()
-        cursor.execute(_claim(using), [offset, limit, uuid.uuid4(), lease, worker_id])
+        cursor.execute(_claim(using, _now()), [offset, limit, uuid.uuid4(), lease, worker_id])
         names = [field.attname for field in Execution._meta.concrete_fields]
         claimed = [Execution.from_db(using, names, row) for row in cursor.fetchall()]
     return sorted(claimed, key=lambda execution: execution.pk)
@@ -96,7 +96,7 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
         lease,
     ]
     with connections[using].cursor() as cursor:
-        cursor.execute(_statement(using), values)
+        cursor.execute(_statement(using, _now()), values)
         times = {pk: (started_at, due_at) for pk, started_at, due_at in cursor.fetchall()}
     written: Changes = {}
     for outcome in outcomes:
@@ -144,8 +144,12 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
     )
 
 
+def _now() -> str:
+    return clock.NOW["postgresql"]
+
+
 @lru_cache(maxsize=8)
-def _start(using: str) -> str:
+def _start(using: str, now: str) -> str:
     connection = connections[using]
     execution, program = (
         connection.ops.quote_name(model._meta.db_table) for model in (Execution, Program)
@@ -156,14 +160,14 @@ def _start(using: str) -> str:
     return f"""
 INSERT INTO {execution} ({columns})
 SELECT {", ".join(["%s"] * len(given))}, p.id, t.now, t.now
-FROM {program} p, (SELECT statement_timestamp() + make_interval(secs => %s) AS now) t
+FROM {program} p, (SELECT {now} + make_interval(secs => %s) AS now) t
 WHERE p.sha256 = %s
 RETURNING program_id, created_at
 """  # noqa: S608
 
 
 @lru_cache(maxsize=8)
-def _claim(using: str) -> str:
+def _claim(using: str, now: str) -> str:
     # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
     connection = connections[using]
     table = connection.ops.quote_name(Execution._meta.db_table)
@@ -171,7 +175,7 @@ def _claim(using: str) -> str:
     columns = ", ".join(f"e.{name}" for name in bulk.names_of(Execution, names, connection))
     return f"""
 WITH t AS MATERIALIZED (
-    SELECT statement_timestamp() + make_interval(secs => %s) AS now,
+    SELECT {now} + make_interval(secs => %s) AS now,
     set_config('synchronous_commit', 'off', true)
 ),
 due AS MATERIALIZED (
@@ -186,7 +190,7 @@ RETURNING {columns}
 
 
 @lru_cache(maxsize=8)
-def _statement(using: str) -> str:
+def _statement(using: str, now: str) -> str:
     connection = connections[using]
     execution, call = (
         connection.ops.quote_name(model._meta.db_table) for model in (Execution, Call)
@@ -203,7 +207,7 @@ def _statement(using: str) -> str:
         wanted[at] = f"COALESCE(c{at}, t.now)"
     wanted += ["%s"] * len(SAME_OF_ANSWERED)
     return f"""
-WITH t AS (SELECT statement_timestamp() + make_interval(secs => %s) AS now),
+WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
 given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s)
     AS g({given}, c7 boolean, c8 timestamptz, c9 text)

@@ -40,8 +40,9 @@ def start_execution(
         check_label("key", key, empty=False)
         if (known := _find(key, using)) is not None:
             return _same(known, key, code, functions, inputs_text)
-    if connections[using].vendor == "postgresql" and key is None and deadline is None:
-        if started := start_plain(code, functions, inputs_text, name, using=using):
+    if key is None and deadline is None and connections[using].vendor == "postgresql":
+        started = start_plain(code, functions, inputs_text, name, using=using)
+        if started is not None:
             announce(using)
             return started
     try:

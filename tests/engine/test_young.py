@@ -1,16 +1,22 @@
 """Young calls: run before they have a row, by the worker that holds their execution."""
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, OperationalError, connection
+from django.db.models import F
 
 from durable_monty import LocalExecutor, Retry, Worker, current_call, operations
 from durable_monty.engine import engine as module
 from durable_monty.engine.sessions import Sessions, sessions
 from durable_monty.models import Attempt, Call, Execution, Snapshot
 from durable_monty.operations import commit as commit_module
+from durable_monty.operations.outcomes import Advanced
+from durable_monty.operations.plain import claim_plain, commit_plain
+from durable_monty.sandbox import Completed, Turn
 from tests.processes import until
 from tests.support import SEVEN_CALLS, claim, seven_calls_output, work
 
@@ -56,14 +62,14 @@ def is_finished(execution_id):
 
 def transactions_of(monkeypatch):
     """The numbers of turns and rows of each commit."""
-    seen, commit = [], commit_module._commit
+    seen, commit = [], module.commit
 
-    def noted(outcomes, using, **options):
-        changes = commit(outcomes, using, **options)
-        seen.append([(len(outcome.turns), len(outcome.calls)) for outcome in outcomes])
-        return changes
+    def noted(outcomes, **options):
+        if outcomes:
+            seen.append([(len(outcome.turns), len(outcome.calls)) for outcome in outcomes])
+        return commit(outcomes, **options)
 
-    monkeypatch.setattr(commit_module, "_commit", noted)
+    monkeypatch.setattr(module, "commit", noted)
     return seen
 
 
@@ -259,6 +265,7 @@ def test_worker_that_vanishes_with_young_calls(service, register, move_clock):
 def test_lost_acknowledgement_of_a_held_commit(service, worker, monkeypatch):
     """The commit did happen: whoever made it gives the execution up, and goes on from the
     journal."""
+    monkeypatch.setattr(commit_module, "is_plain", lambda outcome: False)
     commit, failures = commit_module._commit, [OperationalError("gone")]
 
     def flaky(outcomes, using, **options):
@@ -278,6 +285,7 @@ def test_lost_acknowledgement_of_a_held_commit(service, worker, monkeypatch):
 
 def test_database_that_stays_away_in_a_commit(service, worker, monkeypatch, move_clock):
     monkeypatch.setattr(commit_module, "_WAITS", ())
+    monkeypatch.setattr(commit_module, "is_plain", lambda outcome: False)
     commit, failures = commit_module._commit, [OperationalError("gone")]
 
     def flaky(outcomes, using, **options):
@@ -293,6 +301,60 @@ def test_database_that_stays_away_in_a_commit(service, worker, monkeypatch, move
     move_clock(61)
     worker.rounds_until(lambda: is_finished(execution_id), "it ends")
     assert service.get_result(execution_id) == 3
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="elsewhere there is no such commit")
+@pytest.mark.parametrize("happened", [True, False])
+@pytest.mark.parametrize("error", [OperationalError, DataError])
+def test_plain_commit_that_fails(  # noqa: PLR0917
+    service, worker, monkeypatch, log, happened, error
+):
+    """The long one takes its place, in doubt whether it happened."""
+    commit_plain, failures = commit_module.commit_plain, [error("gone")]
+
+    def flaky(outcomes, **options):
+        if not outcomes or not failures:
+            return commit_plain(outcomes, **options)
+        if happened:
+            commit_plain(outcomes, **options)
+        raise failures.pop()
+
+    monkeypatch.setattr(commit_module, "commit_plain", flaky)
+    execution_id = service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": 2})
+    worker.rounds_until(lambda: is_finished(execution_id), "it ends")
+    assert not failures
+    assert "commit is tried again" in log.messages
+    assert service.get_result(execution_id) == seven_calls_output(2)
+    assert Execution.objects.get(pk=execution_id).call_count == Call.objects.count() == 7
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="elsewhere there is no such commit")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"claim": uuid.uuid4()},
+        {"turn": F("turn") + 1},
+        {"wakeups": F("wakeups") + 1},
+        {"pause_requested": True},
+        {"grace_until": datetime(2100, 1, 1, tzinfo=UTC)},
+        {"status": "paused", "due_at": None, "claim": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_plain_commit_is_fenced(service, change):
+    """It writes nothing of an execution that something is wanted of."""
+    kept, changed = (service.start_execution("1 + 1", []) for _ in range(2))
+    claimed = claim_plain(10, using="default", worker_id=None)
+    outcomes = []
+    for execution in claimed:
+        turn = Turn((), "printed", Completed("2"))
+        outcomes.append(Advanced(execution, (turn,), is_clean=True))
+    Execution.objects.filter(pk=changed).update(**change)
+    before = Execution.objects.filter(pk=changed).values().get()
+    written = commit_plain(outcomes, using="default")
+    assert [str(pk) for pk in written] == [kept]
+    assert service.get_result(kept) == 2
+    assert Execution.objects.filter(pk=changed).values().get() == before
 
 
 def test_deterministic_failure_of_the_host_runs_no_function_twice(service, worker, register):
