@@ -93,10 +93,10 @@ def test_failed(evil_rows, pages, service, status):
     error = type(EVIL, (Exception,), {})(EVIL)
     service.fail_call(evil_rows.execution_id, 0, error, reason=EVIL)
     service.process_execution(evil_rows.execution_id)
-    Execution.objects.filter(status="waiting").update(due_at=None)
-    finished = Execution.objects.get().finished_at
+    finished = Execution.objects.get().created_at
     Execution.objects.update(
         status=status,
+        due_at=None,
         error_type=EVIL,
         error_message=EVIL,
         error_traceback=EVIL,

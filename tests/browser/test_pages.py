@@ -44,7 +44,9 @@ def test_who_may_only_view_is_offered_no_change(page, client, live_server, store
 
     for address in addresses():
         assert page.goto(address).status == 200, address
-        offered = page.locator("#content form[method=post] :is(button, input:not([type=hidden]))")
+        offered = page.locator(
+            "#content form[method=post] :is(button:not([type=button]), input:not([type=hidden]))"
+        )
         assert [each.get_attribute("name") for each in offered.all()] == [], address
     client.force_login(viewer)
     assert {client.get(address).status_code for address in forms(stored)} == {403}
