@@ -64,6 +64,7 @@ def manage(*arguments, **env):
     )
 
 
+@pytest.mark.django_db
 def test_nothing_is_said_about_the_settings_of_the_tests():
     """Without a database mark: no check may ask the database anything."""
     assert messages(databases=[*connections]) == []

@@ -136,8 +136,9 @@ class Engine:
             # Those that were lost before can wait a little: theirs is the long way.
             if time.monotonic() < self._look_at:
                 return []
-            self._look_at = time.monotonic() + _LOOK
-        return operations.claim_executions(limit, using=self.using, worker_id=self.worker_id)
+        lost = operations.claim_executions(limit, using=self.using, worker_id=self.worker_id)
+        self._look_at = 0.0 if lost else time.monotonic() + _LOOK
+        return lost
 
     def _program(self, pk: int) -> Program:
         """Programs never change, but for the dictionary that they get once."""

@@ -145,7 +145,7 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _now() -> str:
-    return clock.NOW["postgresql"]
+    return f"({clock.NOW['postgresql']})::timestamptz"
 
 
 @lru_cache(maxsize=8)

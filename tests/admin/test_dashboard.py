@@ -271,7 +271,7 @@ def test_sizes(viewer, index, db):
     if connection.vendor == "sqlite":
         assert re.search(r"The whole database - [\d.]+ [KM]B", page)
     else:
-        assert re.search(r"Executions (-|\d+) [\d.]+ KB", page)
+        assert re.search(r"Executions (-|\d+) [\d.]+ [KM]B", page)
 
 
 def test_no_worker_but_work(asked, viewer, index):
