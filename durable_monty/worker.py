@@ -102,7 +102,7 @@ class Worker:
             self.executor.name, functions, using=self.using
         )
         self._beat_at = time.monotonic()
-        self._engine.worker_id = self._worker_id
+        self._engine.worker_id, self._engine.is_draining = self._worker_id, False
         self.executor.wake = self._work_came.set
         self.executor.start(self.using, self._worker_id)
         self._listener = Listener(self.using, self._work_came.set)

@@ -92,6 +92,14 @@ def test_once_is_one_round(service):
     assert service.get_result(execution_id) == 12
 
 
+def test_worker_may_run_again(service):
+    worker = Worker(service, LocalExecutor())
+    for x in range(2):
+        execution_id = service.start_execution("await double(x)", ["double"], {"x": x})
+        assert worker.run(until_complete=True) is True
+        assert service.get_result(execution_id) == 2 * x
+
+
 def test_once_and_until_complete_exclude_each_other(service):
     with pytest.raises(ValueError, match="Choose one"):
         Worker(service, LocalExecutor()).run(once=True, until_complete=True)

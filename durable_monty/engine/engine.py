@@ -19,21 +19,20 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import connections
-
 from durable_monty import conf, operations
+from durable_monty.engine.claims import Claims
 from durable_monty.engine.held import Held
 from durable_monty.engine.sessions import sessions
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.executors.base import Executor
 from durable_monty.executors.lease import leases
-from durable_monty.models import Execution, Program
+from durable_monty.models import Execution
 from durable_monty.operations.advance import host_is_to_blame, steps_of
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.commit import commit
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Outcome, Parked
-from durable_monty.operations.plain import Changes, claim_plain
+from durable_monty.operations.plain import Changes
 from durable_monty.sandbox import Interpreter, Settled
 
 logger = logging.getLogger("durable_monty")
@@ -46,17 +45,16 @@ _GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and finished turns for others, so that one commit does.
 _GROUP = 0.001
 _PATIENCE = 0.25
-_LOOK = 0.05
-_FRESH = 1.0
 
 
 class Engine:
-    """`executor` runs the young calls, if it can. All but `stop` is for one thread."""
+    """`executor` runs the young calls, if it can. Its public methods are for one thread."""
 
     def __init__(self, executor: Executor, using: str) -> None:
         self.executor, self.using = executor, using
         self.worker_id: int | None = None
         self._young_of = executor.serves() if executor.runs_young else ()
+        self._claims = Claims(using)
         self._held: dict[uuid.UUID, Held] = {}
         self._suspects: list[Execution] = []
         self._finished: deque[tuple[Held, Advanced | None]] = deque()
@@ -65,8 +63,6 @@ class Engine:
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._threads: ThreadPoolExecutor | None = None
         self._now, self._read_at = datetime.min, 0.0
-        self._programs: dict[int, Program] = {}
-        self._programs_until = self._look_at = 0.0
         self.is_draining = False
         self.calls_came = False  # set when calls were written that an executor is to claim
 
@@ -117,7 +113,7 @@ class Engine:
             return 0
         if room <= 0 or (self._held and 2 * room < settings.SANDBOX_PROCESSES // 2):
             return 0
-        claimed = self._claim_due(min(room, settings.BATCH_SIZE))
+        claimed = self._claims.take(min(room, settings.BATCH_SIZE), self.worker_id)
         if not claimed:
             return 0
         if any(execution.faults for execution in claimed):
@@ -125,28 +121,6 @@ class Engine:
             return 1
         self._begin(claimed)
         return len(claimed)
-
-    def _claim_due(self, limit: int) -> list[Execution]:
-        if connections[self.using].vendor == "postgresql":
-            claimed = claim_plain(limit, using=self.using, worker_id=self.worker_id)
-            if claimed:
-                for execution in claimed:
-                    execution.program = self._program(execution.program_id)
-                return claimed
-            # Those that were lost before can wait a little: theirs is the long way.
-            if time.monotonic() < self._look_at:
-                return []
-        lost = operations.claim_executions(limit, using=self.using, worker_id=self.worker_id)
-        self._look_at = 0.0 if lost else time.monotonic() + _LOOK
-        return lost
-
-    def _program(self, pk: int) -> Program:
-        """Programs never change, but for the dictionary that they get once."""
-        if time.monotonic() > self._programs_until:
-            self._programs, self._programs_until = {}, time.monotonic() + _FRESH
-        if pk not in self._programs:
-            self._programs[pk] = Program.objects.using(self.using).get(pk=pk)
-        return self._programs[pk]
 
     def _begin(self, claimed: Sequence[Execution]) -> None:
         live = {

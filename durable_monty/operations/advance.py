@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from durable_monty import conf
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
 from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.operations.commit import commit
 from durable_monty.operations.journal import answers_of, settled, turns_of
+from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
 from durable_monty.sandbox import (
@@ -215,8 +215,7 @@ def saved(interpreter: Interpreter, outcome: Advanced) -> dict[str, Any]:
         return {"packed": pack(dump, bytes(program.dictionary))}
     # Used once it is stored: two workers may make different ones.
     functions = tuple(sorted(program.functions.items()))
-    limits = replace(limits_of(execution), calls=conf.current().MAX_CALLS)
-    made = dictionary_of(program.source, functions, execution.inputs, limits)
+    made = dictionary_of(program.source, functions, execution.inputs, usual_limits())
     return {"packed": pack(dump), "dictionary": made}
 
 
@@ -233,7 +232,7 @@ def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
         execution.inputs,
         execution.seed,
     )
-    limits = limits_of(execution, printed)
+    limits = _limits_left(execution, printed)
     if not execution.turn:
         return Interpreter(workflow, limits, clock)
     dump = None
@@ -250,16 +249,13 @@ def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
     )
 
 
-def limits_of(execution: Execution, printed: int = 0) -> Limits:
+def _limits_left(execution: Execution, printed: int) -> Limits:
     """What is left to the execution, which has `printed` so many bytes."""
-    settings = conf.current()
-    return Limits(
-        memory=settings.MAX_MEMORY,
-        turn_seconds=settings.MAX_TURN_SECONDS,
-        calls=max(0, settings.MAX_CALLS - execution.call_count),
-        log_bytes=max(0, settings.MAX_LOG_BYTES - printed),
-        value_bytes=settings.MAX_VALUE_BYTES,
-        processes=settings.SANDBOX_PROCESSES,
+    usual = usual_limits()
+    return replace(
+        usual,
+        calls=max(0, usual.calls - execution.call_count),
+        log_bytes=max(0, usual.log_bytes - printed),
     )
 
 
