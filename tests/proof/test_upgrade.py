@@ -151,13 +151,20 @@ def test_both_versions_at_once(tmp_path, pythons):
         runworker(tmp_path, "--executor=local", python=pythons[OLD]) as old,
         runworker(tmp_path, "--executor=local", python=pythons[NEW]) as new,
     ):
-        later = [start(x) for x in range(40)]
+        later = []
+
+        def both_have_taken_some():
+            later.append(start(len(later)))
+            worked = WorkerProcess.objects.exclude(executions=None)
+            return len(set(versions_of(worked))) == 2
+
+        old.until(both_have_taken_some, "both versions have taken some")
         old.until(lambda: all(map(completed, [*ids, *later])), "all are completed")
         for process in (old, new):
             process.signal(signal.SIGTERM)
             process.ends(0)
     assert [result(execution_id) for execution_id in [*ids, *later]] == [
-        seven_calls_output(x) for x in [*range(40), *range(40)]
+        seven_calls_output(x) for x in [*range(40), *range(len(later))]
     ]
     workers = WorkerProcess.objects.all()
     assert {name.rpartition(".")[0] for name in versions_of(workers)} == {OLD, NEW}
