@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 
 logger = logging.getLogger("durable_monty")
 
@@ -33,15 +33,19 @@ def announce(using: str) -> None:
     """Wakes the workers when the transaction that is under way, if any is, has committed."""
     if connections[using].vendor == "postgresql":
         # Not inside of it: that holds the lock over the commit's fsync (a third of the commits).
-        transaction.on_commit(partial(_notify, using), using=using, robust=True)
+        transaction.on_commit(lambda: _notify(using), using=using)
 
 
 def _notify(using: str) -> None:
     now = time.monotonic()
     if now - _announced.get(using, 0.0) > _COALESCE:
         _announced[using] = now
-        with connections[using].cursor() as cursor:
-            cursor.execute(f"NOTIFY {_CHANNEL}")
+        try:
+            with connections[using].cursor() as cursor:
+                cursor.execute(f"NOTIFY {_CHANNEL}")
+        except Error as exc:
+            # What was committed is committed; workers look by themselves.
+            logger.warning("wake-up not sent", extra={"why": str(exc)})
 
 
 class Listener:

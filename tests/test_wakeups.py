@@ -62,6 +62,21 @@ def test_nothing_is_announced_before_the_commit(listener, service):
     assert listener.wait(30)
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="they are PostgreSQL's")
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_wake_up_that_cannot_be_sent(service, monkeypatch, log, in_transaction):
+    """What was committed before is told to nobody, and stays."""
+    monkeypatch.setattr(wakeups, "_CHANNEL", "no such; syntax")
+    wakeups._announced.clear()
+    if in_transaction:
+        with transaction.atomic():
+            execution_id = service.start_execution("1", [])
+    else:
+        execution_id = service.start_execution("1", [])
+    assert log.messages == ["wake-up not sent"]
+    assert service.poll(execution_id)["status"] == "scheduled"
+
+
 def can_hear(listener):
     with connection.cursor() as cursor:
         cursor.execute(f"NOTIFY {wakeups._CHANNEL}")
