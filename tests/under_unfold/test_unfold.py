@@ -16,6 +16,8 @@ def test_pages_load_and_forms_work_under_unfold(tmp_path):
     env.pop("DATABASE_URL", None)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly",
+         # On Django 6.1, of unfold's own method.
+         "-W", "ignore:Overriding get_action_choices",
          "--ds=tests.under_unfold.settings", "tests/under_unfold/check_pages.py"],
         cwd=ROOT,
         env=env,
