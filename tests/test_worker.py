@@ -143,7 +143,7 @@ def test_stop_ends_the_loop_and_lets_calls_end(service, tmp_path):
 
 
 def test_drain_has_a_deadline(service, tmp_path, durable_settings):
-    durable_settings(DRAIN_TIMEOUT=0.05)
+    durable_settings(DRAIN_TIMEOUT=1)  # a turn takes less, and the call does not end
     service.start_execution(
         "await block_until(gate)", ["block_until"], {"gate": str(tmp_path / "gate")}
     )
