@@ -12,7 +12,7 @@ from datetime import datetime
 from durable_monty.exceptions import CallCancelled, NoCurrentCall
 from durable_monty.models import Call
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.heartbeat import beat_call
+from durable_monty.operations.heartbeat import beat_call, note_progress
 from durable_monty.operations.new_calls import NewCall
 
 # Seconds between looks at the database, however often a function asks.
@@ -40,8 +40,7 @@ class CallContext:
         the first moments of a call, with its row."""
         claimed = self._claimed
         if claimed is None:
-            assert isinstance(self._call, NewCall)  # noqa: S101  (rows that run are claimed)
-            self._call.note_progress(progress, message)
+            note_progress(self._call, progress, message)
             return
         self._is_held = beat_call(claimed, progress, message, using=self._using)
         self._looked_at = time.monotonic()

@@ -52,6 +52,12 @@ class RegisteredFunction:
         return self.retry or default_retry()
 
     @property
+    def needs_its_row(self) -> bool:
+        """Before it runs: any worker watches over time-outs, and what is transactional writes its
+        answer itself."""
+        return self.transactional or self.timeouts != Timeouts()
+
+    @property
     def place(self) -> str:
         return f"{self.func.__module__}.{self.func.__qualname__}"
 

@@ -12,7 +12,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.db import Error, connections, transaction
@@ -57,19 +56,20 @@ class Listener:
         self._stopped = threading.Event()
         vendor = connections[using].vendor
         listen = {"postgresql": self._listen, "sqlite": self._watch}.get(vendor)
-        self._thread = threading.Thread(
-            target=partial(self._run, listen), name="durable_monty-wakeups", daemon=True
-        )
+        self._thread: threading.Thread | None = None
         if listen is not None:
+            self._thread = threading.Thread(
+                target=self._run, args=[listen], name="durable_monty-wakeups", daemon=True
+            )
             self._thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(2 * _PROOF)
 
-    def _run(self, listen: Callable[[Any], None] | None) -> None:
-        while listen is not None and not self._stopped.is_set():
+    def _run(self, listen: Callable[[Any], None]) -> None:
+        while not self._stopped.is_set():
             connection = connections[self._using].copy()
             try:
                 listen(connection)

@@ -150,14 +150,12 @@ class Worker:
         self.executor.check()
         worked = bool(self._record_answers())
         worked |= self._engine.round(threads)
-        is_idle = not worked and self._engine.is_idle
-        if is_idle or time.monotonic() >= self._look_at:
+        if (not worked and self._engine.is_idle) or time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + self.poll_interval
             worked |= self._look_after()
-        if self._engine.calls_came or is_idle:
+        if self._engine.calls_came:
             self._engine.calls_came = False
-            self.executor.calls_came()
-            worked |= bool(self._submit_calls())
+            worked |= bool(self._offer_calls())
         return worked
 
     def _look_after(self) -> bool:
@@ -172,8 +170,12 @@ class Worker:
         if due.executions:
             worked += operations.expire_executions(limit, using=self.using)
         if due.calls:
-            worked += self._submit_calls() + self._check_jobs()
-        return bool(worked)
+            worked += self._offer_calls()
+        return bool(worked + self._check_jobs())
+
+    def _offer_calls(self) -> int:
+        self.executor.calls_came()
+        return self._submit_calls()
 
     def _patience(self) -> float:
         """The longer there was nothing to do, the longer."""

@@ -29,10 +29,10 @@ from durable_monty.executors.lease import leases
 from durable_monty.models import Execution
 from durable_monty.operations.advance import host_is_to_blame, steps_of
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.changes import Changes
 from durable_monty.operations.commit import commit
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Outcome, Parked
-from durable_monty.operations.plain import Changes
 from durable_monty.sandbox import Interpreter, Settled
 
 logger = logging.getLogger("durable_monty")
@@ -317,7 +317,7 @@ class Engine:
             self._start_young(held)
         else:
             del self._held[held.execution.pk]
-            self.calls_came = True
+            self.calls_came |= any(call.answer is None for call in held.calls)
             self._hand_over(held)
             if outcome.is_last or held.interpreter is None:
                 self._close(held)

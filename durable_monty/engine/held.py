@@ -11,7 +11,6 @@ from durable_monty.operations.answer import Answer
 from durable_monty.operations.journal import settled
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced
-from durable_monty.policy import Timeouts
 from durable_monty.sandbox import Interpreter, Settled, Suspended, Turn
 
 
@@ -134,12 +133,5 @@ class Held:
 
 
 def can_be_young(call: NewCall, executors: Collection[str]) -> bool:
-    """What needs a row before it may run: time-outs, which any worker watches over, and functions
-    that write their answer in their own transaction."""
     function = FUNCTION_REGISTRY.get(call.function)
-    return (
-        call.executor in executors
-        and function is not None
-        and not function.transactional
-        and function.timeouts == Timeouts()
-    )
+    return call.executor in executors and function is not None and not function.needs_its_row

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, Q
 
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.operations.answer import Answer
 from durable_monty.policy import Timeouts
@@ -20,6 +20,25 @@ def timeouts_of(function: str) -> Timeouts:
 
 def after(now: datetime, seconds: float | None) -> datetime | None:
     return None if seconds is None else now + timedelta(seconds=seconds)
+
+
+def executor_of(function: str) -> str:
+    """Whose calls of it are; the worker's own, if it is not registered here."""
+    entry = FUNCTION_REGISTRY.get(function)
+    return DEFAULT_EXECUTOR if entry is None else entry.executor
+
+
+def schedule(function: str, executor: str, now: datetime) -> dict[str, datetime | None]:
+    """The times of a call that is made now."""
+    timeouts = timeouts_of(function)
+    start_by = after(now, timeouts.schedule_to_start)
+    close_by = after(now, timeouts.schedule_to_close)
+    return {
+        "due_at": None if executor == MANUAL_EXECUTOR else now,
+        "start_by": start_by,
+        "close_by": close_by,
+        "deadline_at": min((at for at in (start_by, close_by) if at), default=None),
+    }
 
 
 def end_attempt(

@@ -149,10 +149,16 @@ def _recordset(
     connection: BaseDatabaseWrapper,
 ) -> tuple[str, str]:
     """PostgreSQL's rows out of one parameter: the statement is the same however many they are."""
-    keys = [f"c{i}" for i in range(len(columns))]
-    records = [dict(zip(keys, row, strict=True)) for row in rows]
-    text = json.dumps(records, default=str, separators=(",", ":"))
-    return f"json_to_recordset(%s) AS given({record(model, columns, connection)})", text
+    return f"json_to_recordset(%s) AS given({record(model, columns, connection)})", records(rows)
+
+
+def records(rows: Sequence[Row]) -> str:
+    """The parameter: objects of c0, c1 ..."""
+    return json.dumps(
+        [{f"c{i}": value for i, value in enumerate(row)} for row in rows],
+        default=str,
+        separators=(",", ":"),
+    )
 
 
 def record(

@@ -17,6 +17,10 @@ _MAX_BACKOFF = 60.0
 _UNLIMITED = 2**31
 
 
+# Of each execution, the columns that are written.
+Changes = dict[uuid.UUID, dict[str, Any]]
+
+
 class Locked(NamedTuple):
     """What a commit must know of the row as it is now."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Case, F, Q, When
 
@@ -22,7 +23,6 @@ from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
-from durable_monty.policy import Timeouts
 
 # Attempts in a row whose worker vanished: a fourth would take another worker down.
 MAX_LOSSES = 3
@@ -130,8 +130,7 @@ def _goes_alone(call: Call) -> bool:
     function = FUNCTION_REGISTRY.get(call.function)
     return (
         function is None
-        or function.transactional
-        or function.timeouts != Timeouts()
+        or function.needs_its_row
         or call.losses > 0
         or call.started_at is not None
     )
@@ -208,15 +207,7 @@ def _start(call: Call, now: datetime) -> None:
 def give_back(claims: Sequence[ClaimedCall], *, using: str) -> None:
     """As `release_calls`, of calls whose attempts were started in the books only: the function
     was not called."""
-    with write(using):
-        _ours(claims, using).update(
-            claim=None,
-            status=CallStatus.PENDING,
-            due_at=database_now(using),
-            worker=None,
-            attempt=F("attempt") - 1,
-            started_at=None,
-        )
+    _release(claims, using, attempt=F("attempt") - 1, started_at=None)
 
 
 def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
@@ -227,6 +218,10 @@ def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
 
 def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
     """Gives back calls that were claimed and will not be started here."""
+    _release(claims, using)
+
+
+def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
     with write(using):
         _ours(claims, using).update(
             claim=None,
@@ -237,6 +232,7 @@ def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
             attempt_end_by=None,
             heartbeat_by=None,
             deadline_at=F("close_by"),
+            **changes,
         )
 
 

@@ -23,10 +23,10 @@ from durable_monty import conf
 from durable_monty.models import Call, Execution, Program, Snapshot
 from durable_monty.operations import bulk
 from durable_monty.operations.bulk import as_uuid
-from durable_monty.operations.changes import Locked, changes_of, holding
-from durable_monty.operations.new_calls import Journal, NewCall, Writing
+from durable_monty.operations.changes import Changes, Locked, changes_of, holding
+from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
-from durable_monty.operations.plain import Changes, commit_plain, is_plain
+from durable_monty.operations.plain import commit_plain, is_plain
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED
@@ -101,35 +101,30 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         _deliver(advanced, using)
         refusals = _refusals(advanced, locked, using)
         lease = timedelta(seconds=conf.current().LEASE)
+        journal = Journal(now, now + lease, using)
         changes: Changes = {}
-        journals: dict[int | None, Journal] = {}
         for outcome in kept:
             execution, row = outcome.execution, locked[outcome.execution.pk]
             if not isinstance(outcome, Advanced):
                 changes[execution.pk] = changes_of(outcome, row, now) | {"claim": None}
                 continue
-            journal = journals.setdefault(
-                execution.worker_id,
-                Journal(Writing(now, now + lease, uuid.uuid4(), execution.worker_id, using)),
-            )
             if outcome.holds and _asks_nothing(row, execution):
                 calls = outcome.written
                 changed = _new(holding(outcome, now, lease), execution)
-                journal.add(calls, refusal=None, is_last=False)
+                journal.add(calls, execution.worker_id)
             else:
                 calls, refusal = list(outcome.calls), refusals.get(execution.pk)
-                journal.add(calls, refusal=refusal, is_last=outcome.is_last)
+                journal.add(calls, execution.worker_id, refusal, is_last=outcome.is_last)
                 answered = any(_is_undelivered(call, refused=bool(refusal)) for call in calls)
                 changed = changes_of(outcome, row, now, answered=answered) | {"claim": None}
             changed["call_count"] = execution.call_count + len(calls)
             changes[execution.pk] = changed
         finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
         _clear(finished, advanced, now, using)
-        for journal in journals.values():
-            journal.write()
+        journal.write()
         _save_snapshots([outcome for outcome in advanced if not outcome.holds], now, using)
         _save(changes, using)
-        if any(journal.is_due for journal in journals.values()):
+        if journal.is_due:
             announce(using)  # workers elsewhere may run them
     return changes
 

@@ -18,18 +18,13 @@ from durable_monty.exceptions import (
     ReplayMismatch,
     TurnNotForkable,
 )
-from durable_monty.functions import (
-    DEFAULT_EXECUTOR,
-    FUNCTION_REGISTRY,
-    MANUAL_EXECUTOR,
-    resolve_functions,
-)
+from durable_monty.functions import resolve_functions
 from durable_monty.models import Call, CallKind, CallStatus, Execution, ExecutionStatus, Program
 from durable_monty.models.call import ANSWERED
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
 from durable_monty.operations.answer import Answer
-from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.attempts import executor_of, schedule
 from durable_monty.operations.journal import turns_of
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.start import check_label, check_source
@@ -247,11 +242,7 @@ def _ask(copy: Call, now: datetime) -> None:
         (delay,) = codec.decode(copy.args)
         copy.due_at = copy.created_at + timedelta(seconds=delay)
         return
-    function = FUNCTION_REGISTRY.get(copy.function)
-    copy.executor = DEFAULT_EXECUTOR if function is None else function.executor
+    copy.executor = executor_of(copy.function)
     copy.status, copy.created_at = CallStatus.PENDING, now
-    copy.due_at = None if copy.executor == MANUAL_EXECUTOR else now
-    timeouts = timeouts_of(copy.function)
-    copy.start_by = after(now, timeouts.schedule_to_start)
-    copy.close_by = after(now, timeouts.schedule_to_close)
-    copy.note_deadline()
+    for name, at in schedule(copy.function, copy.executor, now).items():
+        setattr(copy, name, at)

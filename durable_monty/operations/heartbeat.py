@@ -5,6 +5,7 @@ from durable_monty.models import Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.transactions import write
 
 
@@ -18,12 +19,16 @@ def beat_call(claimed: ClaimedCall, progress: float | None, message: str, *, usi
         now = database_now(using)
         call.heartbeat_by = after(now, timeouts_of(call.function).heartbeat)
         call.note_deadline()
-        if progress is not None:
-            call.progress = min(1.0, max(0.0, float(progress)))
-        if message:
-            call.progress_message = codec.clean_text(message, 500)
+        note_progress(call, progress, message)
         call.save(
             using=using,
             update_fields=["heartbeat_by", "deadline_at", "progress", "progress_message"],
         )
     return True
+
+
+def note_progress(call: Call | NewCall, progress: float | None, message: str) -> None:
+    if progress is not None:
+        call.progress = min(1.0, max(0.0, float(progress)))
+    if message:
+        call.progress_message = codec.clean_text(message, 500)

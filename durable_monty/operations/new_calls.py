@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from durable_monty import codec
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
+from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call, CallStatus
 from durable_monty.models.call import ENGINE
 from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.attempts import executor_of, schedule
 from durable_monty.sandbox import CallRequest
 
 
@@ -47,16 +46,12 @@ class NewCall:
 
     @classmethod
     def of(cls, execution_id: uuid.UUID, turn: int, request: CallRequest) -> NewCall:
-        call = cls(execution_id, turn, request, _executor(request))
+        is_ours = request.kind != "function"
+        executor = ENGINE if is_ours else executor_of(request.function)
+        call = cls(execution_id, turn, request, executor)
         if request.kind == "clock":
             call.answer, call.delivered_turn = Answer(request.result), turn
         return call
-
-    def note_progress(self, progress: float | None, message: str) -> None:
-        if progress is not None:
-            self.progress = min(1.0, max(0.0, float(progress)))
-        if message:
-            self.progress_message = codec.clean_text(message, 500)
 
     @property
     def call_id(self) -> int:
@@ -82,13 +77,6 @@ class NewCall:
     @property
     def idempotency_key(self) -> str:
         return f"{self.execution_id}:{self.call_id}"
-
-
-def _executor(request: CallRequest) -> str:
-    if request.kind != "function":
-        return ENGINE
-    function = FUNCTION_REGISTRY.get(request.function)
-    return DEFAULT_EXECUTOR if function is None else function.executor
 
 
 # Written as they are:
@@ -146,66 +134,77 @@ SAME_OF_ANSWERED = _SAME | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """What the rows of one transaction have in common."""
+@dataclass(slots=True)
+class Journal:
+    """Collects the new rows of a transaction. `lease_ends`: that of calls which are running."""
 
     now: datetime
     lease_ends: datetime
-    token: uuid.UUID  # the claim of calls that are running
-    worker_id: int | None
     using: str
-
-
-@dataclass(slots=True)
-class Journal:
-    """Collects the new rows of a transaction."""
-
-    writing: Writing
+    token: uuid.UUID = field(default_factory=uuid.uuid4)  # the claim of calls that are running
     answered: list[tuple[Any, ...]] = field(default_factory=list)
     others: list[tuple[Any, ...]] = field(default_factory=list)
     running: list[NewCall] = field(default_factory=list)
     is_due: bool = False  # some of them are to be run by whoever is free
 
     def add(
-        self, calls: Iterable[NewCall], *, refusal: tuple[str, str] | None, is_last: bool
+        self,
+        calls: Iterable[NewCall],
+        worker_id: int | None,
+        refusal: tuple[str, str] | None = None,
+        *,
+        is_last: bool = False,
     ) -> None:
+        """`worker_id`: who runs those that have begun; `refusal`: what those without an answer
+        get."""
         for call in calls:
             if call.answer is not None:
-                self.answered.append(answered_row(call, self.writing.worker_id, self.writing.now))
+                self.answered.append(answered_row(call, worker_id, self.now))
             else:
-                self.others.append(self._unanswered(call, refusal, is_last))
+                state = self._state(call, refusal, is_last=is_last)
+                self.others.append(self._unanswered(call, worker_id, state))
 
     def write(self) -> None:
-        using = self.writing.using
-        bulk.insert(Call, ANSWERED, self.answered, constants=SAME_OF_ANSWERED, using=using)
-        bulk.insert(Call, _OTHERS, self.others, constants=_SAME, using=using)
+        bulk.insert(Call, ANSWERED, self.answered, constants=SAME_OF_ANSWERED, using=self.using)
+        bulk.insert(Call, _OTHERS, self.others, constants=_SAME, using=self.using)
         if self.running:
             self._find_rows()
 
-    def _unanswered(
-        self, call: NewCall, refusal: tuple[str, str] | None, is_last: bool
-    ) -> tuple[Any, ...]:
-        now = self.writing.now
-        state: dict[str, Any] = {"status": CallStatus.PENDING}
+    def _state(
+        self, call: NewCall, refusal: tuple[str, str] | None, *, is_last: bool
+    ) -> dict[str, Any]:
         if is_last:
-            state = {"status": CallStatus.CANCELLED, "finished_at": now}
-        elif refusal is not None:
-            state = {"status": CallStatus.FAILED, "finished_at": now}
-            state["error_type"], state["error_message"] = refusal
-        elif call.started_at is not None:
+            return {"status": CallStatus.CANCELLED, "finished_at": self.now}
+        if refusal is not None:
+            error_type, message = refusal
+            return {
+                "status": CallStatus.FAILED,
+                "finished_at": self.now,
+                "error_type": error_type,
+                "error_message": message,
+            }
+        if call.started_at is not None:
             self.running.append(call)
-            state = {"status": CallStatus.SUBMITTED, "due_at": self.writing.lease_ends}
-            state["claim"] = self.writing.token
-        else:
-            state |= _schedule(call, now)
-            self.is_due |= call.request.kind == "function"
+            return {
+                "status": CallStatus.SUBMITTED,
+                "due_at": self.lease_ends,
+                "claim": self.token,
+            }
+        state: dict[str, Any] = {"status": CallStatus.PENDING}
+        if call.request.delay is not None:
+            return state | {"due_at": self.now + timedelta(seconds=call.request.delay)}
+        self.is_due |= call.request.kind == "function"
+        return state | schedule(call.function, call.executor, self.now)
+
+    def _unanswered(
+        self, call: NewCall, worker_id: int | None, state: dict[str, Any]
+    ) -> tuple[Any, ...]:
         call.is_withdrawn = "finished_at" in state
         started = call.started_at is not None
         return (
-            *_made(call, now),
+            *_made(call, self.now),
             call.attempt if started else 0,
-            self.writing.worker_id if started else None,
+            worker_id if started else None,
             call.started_at,
             state.get("finished_at"),
             state["status"],
@@ -221,14 +220,12 @@ class Journal:
     def _find_rows(self) -> None:
         """The claims by which running calls are answered from now on."""
         ids = {call.execution_id for call in self.running}
-        rows = Call.objects.using(self.writing.using).filter(
-            execution_id__in=ids, claim=self.writing.token
-        )
+        rows = Call.objects.using(self.using).filter(execution_id__in=ids, claim=self.token)
         pks = {
             (row[0], row[1]): row[2] for row in rows.values_list("execution_id", "call_id", "pk")
         }
         for call in self.running:
-            call.claimed = ClaimedCall(pks[call.execution_id, call.call_id], self.writing.token)
+            call.claimed = ClaimedCall(pks[call.execution_id, call.call_id], self.token)
 
 
 def answered_row(
@@ -263,17 +260,3 @@ def _made(call: NewCall, now: datetime | None) -> tuple[Any, ...]:
         call.progress,
         call.progress_message,
     )
-
-
-def _schedule(call: NewCall, now: datetime) -> dict[str, datetime | None]:
-    if call.request.delay is not None:
-        return {"due_at": now + timedelta(seconds=call.request.delay)}
-    timeouts = timeouts_of(call.function)
-    start_by = after(now, timeouts.schedule_to_start)
-    close_by = after(now, timeouts.schedule_to_close)
-    return {
-        "due_at": None if call.executor == MANUAL_EXECUTOR else now,
-        "start_by": start_by,
-        "close_by": close_by,
-        "deadline_at": min((at for at in (start_by, close_by) if at), default=None),
-    }

@@ -7,11 +7,11 @@ something is wanted of, or that were lost before, is left to `claim_executions` 
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from django.db import connections
 
@@ -20,13 +20,12 @@ from durable_monty.models import Call, Execution, ExecutionStatus, Program, cloc
 from durable_monty.models.execution import uuid7
 from durable_monty.models.program import identity_of
 from durable_monty.operations import bulk
+from durable_monty.operations.changes import Changes
 from durable_monty.operations.new_calls import ANSWERED, SAME_OF_ANSWERED, answered_row
 from durable_monty.operations.outcomes import Advanced, Outcome
 from durable_monty.sandbox import Completed
 
 _BY_THE_SERVER = ("program_id", "created_at", "due_at")
-
-Changes = dict[uuid.UUID, dict[str, Any]]
 
 
 def start_plain(
@@ -78,70 +77,78 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     ours any more."""
     if not outcomes:
         return {}
-    rows = [_row(outcome) for outcome in outcomes]
-    keys = [outcome.execution.pk for outcome in outcomes]
-    calls = [
-        answered_row(call, outcome.execution.worker_id)
-        for outcome in outcomes
-        for call in outcome.written
-    ]
+    rows, calls = [], []
+    for outcome in outcomes:
+        written = outcome.written
+        rows.append(_row(outcome, len(written)))
+        calls += [answered_row(call, outcome.execution.worker_id) for call in written]
     lease = conf.current().LEASE
     values = [
         clock.offset.total_seconds(),
-        _json(rows),
-        keys,
+        bulk.records(rows),
+        [outcome.execution.pk for outcome in outcomes],
         *SAME_OF_ANSWERED.values(),
-        _json(calls),
+        bulk.records(calls),
         lease / 2,
         lease,
     ]
     with connections[using].cursor() as cursor:
         cursor.execute(_statement(using, _now()), values)
         times = {pk: (started_at, due_at) for pk, started_at, due_at in cursor.fetchall()}
-    written: Changes = {}
-    for outcome in outcomes:
-        execution = outcome.execution
-        if (found := times.get(execution.pk)) is None:
-            continue
-        changes: dict[str, Any] = {"turn": outcome.turn}
-        if outcome.holds:
-            changes |= {
-                "call_count": execution.call_count + len(outcome.written),
-                "log": execution.log + outcome.log,
-                "clock_at": outcome.clock_at,
-                "status": ExecutionStatus.WAITING,
-                "faults": 0,
-            }
-            changes["started_at"], changes["due_at"] = found
-        else:
-            changes |= {"claim": None, "status": ExecutionStatus.COMPLETED}
-        written[execution.pk] = changes
-    return written
+    return {
+        outcome.execution.pk: _changes(outcome, row, *times[outcome.execution.pk])
+        for outcome, row in zip(outcomes, rows, strict=True)
+        if outcome.execution.pk in times
+    }
 
 
-def _row(outcome: Advanced) -> tuple[Any, ...]:
+class _Row(NamedTuple):
+    """In the order of the statement's c0, c1 ..."""
+
+    pk: uuid.UUID
+    claim: uuid.UUID | None
+    turn_before: int
+    wakeups: int
+    turn: int
+    call_count: int
+    output: str | None
+    is_last: bool
+    clock_at: datetime | None
+    log: str
+
+
+def _row(outcome: Advanced, calls: int) -> _Row:
     execution, ending = outcome.execution, outcome.ending
-    output = ending.output if isinstance(ending, Completed) else None
-    return (
+    return _Row(
         execution.pk,
         execution.claim,
         execution.turn,
         execution.wakeups,
         outcome.turn,
-        execution.call_count + len(outcome.written),
-        output,
+        execution.call_count + calls,
+        ending.output if isinstance(ending, Completed) else None,
         outcome.is_last,
         outcome.clock_at,
         outcome.log,
     )
 
 
-def _json(rows: Sequence[Sequence[Any]]) -> str:
-    return json.dumps(
-        [{f"c{i}": value for i, value in enumerate(row)} for row in rows],
-        default=str,
-        separators=(",", ":"),
-    )
+def _changes(
+    outcome: Advanced, row: _Row, started_at: datetime, due_at: datetime | None
+) -> dict[str, Any]:
+    """What its worker must know to go on with it, or that it is done."""
+    if row.is_last:
+        return {"turn": row.turn, "claim": None, "status": ExecutionStatus.COMPLETED}
+    return {
+        "turn": row.turn,
+        "call_count": row.call_count,
+        "log": outcome.execution.log + row.log,
+        "clock_at": row.clock_at,
+        "status": ExecutionStatus.WAITING,
+        "faults": 0,
+        "started_at": started_at,
+        "due_at": due_at,
+    }
 
 
 def _now() -> str:
