@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from durable_monty.exceptions import CallCancelled, NoCurrentCall
@@ -19,21 +16,41 @@ from durable_monty.operations.new_calls import NewCall
 _LOOK_INTERVAL = 0.5
 
 
-@dataclass(slots=True)
 class CallContext:
-    """The call that is running. `deadline`: when this attempt or the whole call times out, the
-    sooner; None if neither does. `idempotency_key` is the same in every attempt."""
+    """The call that is running."""
 
-    execution_id: str
-    call_id: int
-    function: str
-    attempt: int
-    idempotency_key: str
-    deadline: datetime | None
-    _call: Call | NewCall
-    _using: str
-    _is_held: bool = True
-    _looked_at: float = field(default_factory=time.monotonic)
+    __slots__ = ("_call", "_is_held", "_looked_at", "_using")
+
+    def __init__(self, call: Call | NewCall, using: str) -> None:
+        self._call, self._using = call, using
+        self._is_held, self._looked_at = True, time.monotonic()
+
+    @property
+    def execution_id(self) -> str:
+        return str(self._call.execution_id)
+
+    @property
+    def call_id(self) -> int:
+        return self._call.call_id
+
+    @property
+    def function(self) -> str:
+        return self._call.function
+
+    @property
+    def attempt(self) -> int:
+        return self._call.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same in every attempt."""
+        return self._call.idempotency_key
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this attempt or the whole call times out, the sooner; None if neither does."""
+        deadlines = (self._call.attempt_end_by, self._call.close_by)
+        return min((at for at in deadlines if at is not None), default=None)
 
     def heartbeat(self, progress: float | None = None, message: str = "") -> None:
         """Says that the function is alive; `progress` from 0 to 1. It is written at once, or, in
@@ -82,22 +99,16 @@ def current_call() -> CallContext:
         raise NoCurrentCall from None
 
 
-@contextmanager
-def running(call: Call | NewCall, *, using: str) -> Iterator[None]:
+class running:  # noqa: N801  (a context manager; a generator takes three times as long)
     """Makes `call`, a started attempt, the current one."""
-    deadlines = (call.attempt_end_by, call.close_by)
-    context = CallContext(
-        execution_id=str(call.execution_id),
-        call_id=call.call_id,
-        function=call.function,
-        attempt=call.attempt,
-        idempotency_key=call.idempotency_key,
-        deadline=min((at for at in deadlines if at is not None), default=None),
-        _call=call,
-        _using=using,
-    )
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, call: Call | NewCall, *, using: str) -> None:
+        self._context = CallContext(call, using)
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._context)
+
+    def __exit__(self, *exc_info: object) -> None:
+        _current.reset(self._token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from durable_monty import conf, operations
-from durable_monty.engine import Engine
+from durable_monty.engine import TURN_THREADS, Engine
 from durable_monty.exceptions import CallNotFound, DatabaseNotMigrated, IllegalTransition
 from durable_monty.executors.base import Executor
 from durable_monty.executors.loading import executor_class
@@ -30,8 +31,7 @@ _MAX_ERROR_PAUSE = 5.0
 _STOP_LATENCY = 0.2
 _JOB_INTERVAL = 0.5
 _QUICK = 0.002
-
-_TURN_THREADS = 4  # more gain nothing on two cores: a turn waits for another process
+_LOOK_PAUSE = 0.02
 
 
 class Worker:
@@ -59,7 +59,7 @@ class Worker:
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None
         self._beat_at = 0.0
-        self._look_at = 0.0
+        self._looked_at = -math.inf
         self._pause_for = _QUICK
         self._listener: Listener | None = None
 
@@ -76,7 +76,7 @@ class Worker:
         try:
             self._begin()
             with ThreadPoolExecutor(
-                _TURN_THREADS, thread_name_prefix="durable_monty-turn"
+                TURN_THREADS, thread_name_prefix="durable_monty-turn"
             ) as threads:
                 try:
                     if once:
@@ -105,7 +105,7 @@ class Worker:
         self._engine.worker_id, self._engine.is_draining = self._worker_id, False
         self.executor.wake = self._work_came.set
         self.executor.start(self.using, self._worker_id)
-        self._listener = Listener(self.using, self._work_came.set)
+        self._listener = Listener(self.using, self._look_again)
         logger.info(
             "worker started",
             extra={"worker": self._worker_id, "executor": self.executor.name},
@@ -149,10 +149,16 @@ class Worker:
         self._beat()
         self.executor.check()
         worked = bool(self._record_answers())
+        if worked:
+            self._engine.look_again()
         worked |= self._engine.round(threads)
-        if (not worked and self._engine.is_idle) or time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + self.poll_interval
-            worked |= self._look_after()
+        now = time.monotonic()
+        is_idle = not worked and self._engine.is_idle and now - self._looked_at > _LOOK_PAUSE
+        if is_idle or now - self._looked_at >= self.poll_interval:
+            self._looked_at = now
+            if self._look_after():
+                self._engine.look_again()
+                worked = True
         if self._engine.calls_came:
             self._engine.calls_came = False
             worked |= bool(self._offer_calls())
@@ -184,6 +190,11 @@ class Worker:
         else:
             self._pause_for = min(self.poll_interval, _QUICK)
         return self._pause_for
+
+    def _look_again(self) -> None:
+        """Called in the listener's thread: something may have become due."""
+        self._engine.look_again()
+        self._work_came.set()
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.db import connections
 
-from durable_monty import operations
+from durable_monty import conf, operations
 from durable_monty.models import Execution, Program
 from durable_monty.operations.plain import claim_plain
 
@@ -43,3 +45,10 @@ class Claims:
         if pk not in self._programs:
             self._programs[pk] = Program.objects.using(self.using).get(pk=pk)
         return self._programs[pk]
+
+
+def claimed_at(executions: Sequence[Execution]) -> datetime:
+    """The database's time of a claim that was made just now."""
+    lease_ends = executions[0].due_at
+    assert lease_ends is not None  # noqa: S101
+    return lease_ends - timedelta(seconds=conf.current().LEASE)

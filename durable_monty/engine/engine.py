@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from durable_monty import conf, operations
-from durable_monty.engine.claims import Claims
+from durable_monty.engine.claims import Claims, claimed_at
 from durable_monty.engine.held import Held
 from durable_monty.engine.sessions import sessions
 from durable_monty.exceptions import DurableMontyError
@@ -44,7 +44,11 @@ YOUTH, _YOUTH_ALL = 0.1, 1.0
 _GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and finished turns for others, so that one commit does.
 _GROUP = 0.001
+# Between claims that find nothing, unless something is said to have become due.
+_CLAIM_PAUSE = 0.02
 _PATIENCE = 0.25
+
+TURN_THREADS = 4  # more gain nothing on two cores: a turn waits for another process
 
 
 class Engine:
@@ -62,6 +66,8 @@ class Engine:
         self._lock = threading.Lock()
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._threads: ThreadPoolExecutor | None = None
+        self._ready: deque[Held] = deque()  # their turns are to be run
+        self._claim_at = 0.0
         self._now, self._read_at = datetime.min, 0.0
         self.is_draining = False
         self.calls_came = False  # set when calls were written that an executor is to claim
@@ -81,10 +87,15 @@ class Engine:
         anything to do."""
         self._threads = threads
         self._came.clear()
-        claimed = 0 if self.is_draining else self._claim()
+        is_early = self._held and time.monotonic() < self._claim_at
+        claimed = 0 if self.is_draining or is_early else self._claim()
         aged = self._let_age()
         committed = self._commit_finished()
         return bool(claimed or aged or committed or self._finished)
+
+    def look_again(self) -> None:
+        """Something may have become due."""
+        self._claim_at = 0.0
 
     def drain(self, threads: ThreadPoolExecutor, timeout: float) -> None:
         """Parks all that is held; what its calls answer later is recorded as usual."""
@@ -115,6 +126,7 @@ class Engine:
             return 0
         claimed = self._claims.take(min(room, settings.BATCH_SIZE), self.worker_id)
         if not claimed:
+            self._claim_at = time.monotonic() + _CLAIM_PAUSE
             return 0
         if any(execution.faults for execution in claimed):
             self._suspects += claimed
@@ -130,7 +142,8 @@ class Engine:
             and (interpreter := sessions.take(execution.pk, execution.turn)) is not None
         }
         parked: list[Outcome] = []
-        for step in steps_of(claimed, self.using, live):
+        begun: list[Held] = []
+        for step in steps_of(claimed, self.using, live, claimed_at(claimed)):
             self._now, self._read_at = step.now, step.read_at
             if step.execution.turn and not step.answers:
                 parked.append(Parked(step.execution))
@@ -138,7 +151,8 @@ class Engine:
                     self._keep(step.execution, step.interpreter)
             else:
                 held = self._held[step.execution.pk] = Held.of(step)
-                self._submit(held)
+                begun.append(held)
+        self._submit(begun)
         commit(parked, using=self.using)
 
     def _advance(self, execution: Execution) -> None:
@@ -147,9 +161,23 @@ class Engine:
 
     # Turns, in threads of their own
 
-    def _submit(self, held: Held) -> None:
+    def _submit(self, ready: Sequence[Held]) -> None:
         assert self._threads is not None  # noqa: S101
-        self._threads.submit(self._turn, held)
+        self._ready.extend(ready)
+        for _ in ready[:TURN_THREADS]:
+            self._threads.submit(self._run_turns)
+
+    def _run_turns(self) -> None:
+        """All that are ready: to hand each to a thread costs as much as a turn."""
+        while True:
+            try:
+                held = self._ready.popleft()
+            except IndexError:
+                return
+            if held.is_parking:
+                self._park(held)
+            else:
+                self._turn(held)
 
     def _turn(self, held: Held) -> None:
         outcome: Advanced | None = None
@@ -164,7 +192,12 @@ class Engine:
                 logger.exception("turn failed", extra={"execution": str(held.execution.pk)})
         if outcome is None or host_is_to_blame(outcome):
             outcome = self._undone(held)
+        interpreter = None
+        if outcome is not None and outcome.is_last:
+            interpreter, held.interpreter = held.interpreter, None
         self._finish(held, outcome)
+        if interpreter is not None:
+            interpreter.close()
 
     def _undone(self, held: Held) -> Advanced | None:
         """What is to be kept although the last turn failed, if there is anything."""
@@ -247,7 +280,8 @@ class Engine:
     def _let_age(self) -> int:
         """Delivers answers that have waited for others long enough, and parks executions whose
         calls are young no more."""
-        now, aged = time.monotonic(), 0
+        now = time.monotonic()
+        aged: list[Held] = []
         for held in list(self._held.values()):
             with self._lock:
                 if held.is_busy:
@@ -261,10 +295,9 @@ class Engine:
                 else:
                     continue
                 held.is_busy = True
-            assert self._threads is not None  # noqa: S101
-            self._threads.submit(self._park if held.is_parking else self._turn, held)
-            aged += 1
-        return aged
+            aged.append(held)
+        self._submit(aged)
+        return len(aged)
 
     # Committing
 
@@ -317,6 +350,7 @@ class Engine:
             self._start_young(held)
         else:
             del self._held[held.execution.pk]
+            self.look_again()
             self.calls_came |= any(call.answer is None for call in held.calls)
             self._hand_over(held)
             if outcome.is_last or held.interpreter is None:

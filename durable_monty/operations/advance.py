@@ -98,14 +98,16 @@ def steps_of(
     executions: Sequence[Execution],
     using: str,
     live: Mapping[uuid.UUID, Interpreter] | None = None,
+    now: datetime | None = None,
 ) -> list[Step]:
-    """What the next turns need, read for all of them at once."""
+    """What the next turns need, read for all of them at once. `now`: the database's time, where it
+    is known."""
     live = live or {}
     begun = [execution.pk for execution in executions if execution.turn]
     answers = answers_of(begun, using) if begun else {}
     cold = [pk for pk in begun if pk not in live]
     snapshots = Snapshot.objects.using(using).in_bulk(cold) if cold else {}
-    now, read_at = database_now(using), time.monotonic()
+    now, read_at = now or database_now(using), time.monotonic()
     steps = []
     for execution in executions:
         step = Step(

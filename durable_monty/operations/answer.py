@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traceback
 import uuid
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 
 from durable_monty import codec, conf
 from durable_monty.exceptions import NonRetryable, RetryAfter, UnstorableValue
@@ -31,8 +31,7 @@ class ClaimedCall:
         return cls(call.pk, call.claim)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """`result` is JSON text, or None for an error; `retry_in`: seconds until the next attempt,
     None if the error is final."""
 
@@ -61,7 +60,7 @@ class Answer:
 
     def under(self, policy: Retry, exc: BaseException, failures: int) -> Self:
         """This error as the policy has it, of the attempt that failed as number `failures`."""
-        return replace(self, retry_in=policy.wait(exc, failures))
+        return self._replace(retry_in=policy.wait(exc, failures))
 
     @classmethod
     def of_result(cls, result: Any, function: str) -> Self:

@@ -20,6 +20,8 @@ from durable_monty.models import CallStatus, ExecutionStatus, clock
 
 Row = Sequence[Any]
 
+_RECORD = tuple(f"c{i}" for i in range(64))  # names of columns that are given as JSON
+
 # Of executions. IS TRUE keeps the index of statuses out of it: a million may be waiting.
 ACTIVE = f"(status IN ('{ExecutionStatus.SCHEDULED}', '{ExecutionStatus.WAITING}')) IS TRUE"
 
@@ -155,7 +157,7 @@ def _recordset(
 def records(rows: Sequence[Row]) -> str:
     """The parameter: objects of c0, c1 ..."""
     return json.dumps(
-        [{f"c{i}": value for i, value in enumerate(row)} for row in rows],
+        [dict(zip(_RECORD, row, strict=False)) for row in rows],
         default=str,
         separators=(",", ":"),
     )

@@ -220,7 +220,7 @@ class Interpreter:
         name, limit = snapshot.function_name, self.value_limit(snapshot.call_id)
         try:
             args = to_text(list(snapshot.args), "args", limit)
-            kwargs = to_text(snapshot.kwargs, "kwargs", limit)
+            kwargs = to_text(given, "kwargs", limit) if (given := snapshot.kwargs) else "{}"
         except (UnstorableValue, TypeError) as exc:  # TypeError: a set of sandbox instances
             return snapshot.resume({"exc_type": "TypeError", "message": f"{name}(): {exc}"})
         except NotAwaited as exc:

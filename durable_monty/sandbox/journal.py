@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["function", "timer", "clock"]
 
@@ -32,16 +32,14 @@ class Limits:
     processes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """UTF-8 byte offsets of an expression in the source, `end` exclusive."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class CallRequest:
+class CallRequest(NamedTuple):
     """An outside call that a turn made. `args` and `kwargs` are JSON text; `delay` is the length
     of a timer in seconds; `result` is what the clock was answered at once, as JSON text."""
 
@@ -59,8 +57,7 @@ class CallRequest:
 CANCELLED = "durable_monty.Cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """An answer to deliver: `result` as JSON text, or None for an error."""
 
     result: str | None = None
@@ -68,8 +65,7 @@ class Settled:
     error_message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Suspended:
+class Suspended(NamedTuple):
     """Everything waits for answers; `position` is the `await` of the main task."""
 
     position: Position
@@ -91,8 +87,7 @@ class Failed:
     limit: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One resume of the sandbox: what it asked for, printed, and came to."""
 
     calls: tuple[CallRequest, ...]

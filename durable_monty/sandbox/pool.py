@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from importlib.util import find_spec
 
 from pydantic_monty import Monty
 
@@ -27,6 +29,7 @@ def pool(processes: int, request_timeout: float) -> Monty:
     if _pool is None:
         with _lock:
             if _pool is None:
+                _note_missing("opentelemetry")
                 _pool = Monty(
                     min_processes=1,
                     max_processes=processes,
@@ -34,6 +37,13 @@ def pool(processes: int, request_timeout: float) -> Monty:
                     checkout_timeout=60.0,
                 ).__enter__()
     return _pool
+
+
+def _note_missing(package: str) -> None:
+    """The sandbox's client imports this at every start. Python looks for what is not installed
+    along the whole path, each time and under a lock: that was 40% of a start."""
+    if find_spec(package) is None:
+        sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # "not to be found"
 
 
 def _after_fork() -> None:
