@@ -31,7 +31,8 @@ _MAX_ERROR_PAUSE = 5.0
 _STOP_LATENCY = 0.2
 _JOB_INTERVAL = 0.5
 _QUICK = 0.002
-_LOOK_PAUSE = 0.02
+# Between looks at what time brings: the least, and the most while there is work.
+_LOOK_PAUSE, _BUSY_LOOK = 0.02, 0.2
 
 
 class Worker:
@@ -154,7 +155,7 @@ class Worker:
         worked |= self._engine.round(threads)
         now = time.monotonic()
         is_idle = not worked and self._engine.is_idle and now - self._looked_at > _LOOK_PAUSE
-        if is_idle or now - self._looked_at >= self.poll_interval:
+        if is_idle or now - self._looked_at >= max(self.poll_interval, _BUSY_LOOK):
             self._looked_at = now
             if self._look_after():
                 self._engine.look_again()

@@ -45,7 +45,7 @@ _GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and finished turns for others, so that one commit does.
 _GROUP = 0.001
 # Between claims that find nothing, unless something is said to have become due.
-_CLAIM_PAUSE = 0.02
+_CLAIM_PAUSE = 0.1
 _PATIENCE = 0.25
 
 TURN_THREADS = 4  # more gain nothing on two cores: a turn waits for another process
