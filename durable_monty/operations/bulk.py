@@ -167,8 +167,14 @@ def record(
     model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper
 ) -> str:
     """Columns c0, c1 ... of the types of these."""
-    types = [_field(model, name).cast_db_type(connection) for name in columns]
+    types = types_of(model, columns, connection)
     return ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
+
+
+def types_of(
+    model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper
+) -> list[str]:
+    return [_field(model, name).cast_db_type(connection) for name in columns]
 
 
 def _item(index: int) -> str:

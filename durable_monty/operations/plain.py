@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
@@ -23,6 +23,7 @@ from durable_monty.operations import bulk
 from durable_monty.operations.changes import Changes
 from durable_monty.operations.new_calls import ANSWERED, SAME_OF_ANSWERED, answered_row
 from durable_monty.operations.outcomes import Advanced, Outcome
+from durable_monty.operations.prepared import rows_of
 from durable_monty.sandbox import Completed
 
 _BY_THE_SERVER = ("program_id", "created_at", "due_at")
@@ -39,11 +40,11 @@ def start_plain(
         field for field in Execution._meta.concrete_fields if field.attname not in _BY_THE_SERVER
     ]
     values = [getattr(execution, field.attname) for field in fields]
-    with connections[using].cursor() as cursor:
-        cursor.execute(_start(using, _now()), [*values, clock.offset.total_seconds(), sha256])
-        if (row := cursor.fetchone()) is None:
-            return None
-    execution.program_id, execution.created_at = row
+    sql, types = _start(using, _now())
+    rows = rows_of(sql, types, [*values, clock.offset.total_seconds(), sha256], using=using)
+    if not rows:
+        return None
+    execution.program_id, execution.created_at = rows[0]
     execution.due_at = execution.created_at
     execution._state.adding, execution._state.db = False, using
     return execution
@@ -52,12 +53,11 @@ def start_plain(
 def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execution]:
     """Claims due executions that no worker has lost, longest due first. Their programs are not
     read."""
-    lease = conf.current().LEASE
-    with connections[using].cursor() as cursor:
-        offset = clock.offset.total_seconds()
-        cursor.execute(_claim(using, _now()), [offset, limit, uuid.uuid4(), lease, worker_id])
-        names = [field.attname for field in Execution._meta.concrete_fields]
-        claimed = [Execution.from_db(using, names, row) for row in cursor.fetchall()]
+    sql, types = _claim(using, _now())
+    lease, offset = conf.current().LEASE, clock.offset.total_seconds()
+    rows = rows_of(sql, types, [offset, limit, uuid.uuid4(), lease, worker_id], using=using)
+    names = [field.attname for field in Execution._meta.concrete_fields]
+    claimed = [Execution.from_db(using, names, row) for row in rows]
     return sorted(claimed, key=lambda execution: execution.pk)
 
 
@@ -78,27 +78,26 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     if not outcomes:
         return {}
     rows, calls = [], []
-    for outcome in outcomes:
+    for number, outcome in enumerate(outcomes):
         written = outcome.written
-        rows.append(_row(outcome, len(written)))
+        rows.append(_row(number, outcome, len(written)))
         calls += [answered_row(call, outcome.execution.worker_id) for call in written]
     lease = conf.current().LEASE
     values = [
         clock.offset.total_seconds(),
         bulk.records(rows),
         [outcome.execution.pk for outcome in outcomes],
-        *SAME_OF_ANSWERED.values(),
         bulk.records(calls),
         lease / 2,
         lease,
     ]
-    with connections[using].cursor() as cursor:
-        cursor.execute(_statement(using, _now()), values)
-        times = {pk: (started_at, due_at) for pk, started_at, due_at in cursor.fetchall()}
+    sql, types = _commit(using, _now())
+    [(now, numbers)] = rows_of(sql, types, values, using=using)
     return {
-        outcome.execution.pk: _changes(outcome, row, *times[outcome.execution.pk])
-        for outcome, row in zip(outcomes, rows, strict=True)
-        if outcome.execution.pk in times
+        outcomes[number].execution.pk: _changes(
+            outcomes[number], rows[number], now, timedelta(seconds=lease)
+        )
+        for number in numbers or ()
     }
 
 
@@ -115,9 +114,10 @@ class _Row(NamedTuple):
     is_last: bool
     clock_at: datetime | None
     log: str
+    number: int
 
 
-def _row(outcome: Advanced, calls: int) -> _Row:
+def _row(number: int, outcome: Advanced, calls: int) -> _Row:
     execution, ending = outcome.execution, outcome.ending
     return _Row(
         execution.pk,
@@ -130,24 +130,26 @@ def _row(outcome: Advanced, calls: int) -> _Row:
         outcome.is_last,
         outcome.clock_at,
         outcome.log,
+        number,
     )
 
 
-def _changes(
-    outcome: Advanced, row: _Row, started_at: datetime, due_at: datetime | None
-) -> dict[str, Any]:
+def _changes(outcome: Advanced, row: _Row, now: datetime, lease: timedelta) -> dict[str, Any]:
     """What its worker must know to go on with it, or that it is done."""
     if row.is_last:
         return {"turn": row.turn, "claim": None, "status": ExecutionStatus.COMPLETED}
+    execution = outcome.execution
+    due_at = execution.due_at
+    assert due_at is not None  # noqa: S101  (the end of its lease)
     return {
         "turn": row.turn,
         "call_count": row.call_count,
-        "log": outcome.execution.log + row.log,
+        "log": execution.log + row.log,
         "clock_at": row.clock_at,
         "status": ExecutionStatus.WAITING,
         "faults": 0,
-        "started_at": started_at,
-        "due_at": due_at,
+        "started_at": execution.started_at or now,
+        "due_at": now + lease if due_at < now + lease / 2 else due_at,
     }
 
 
@@ -155,8 +157,11 @@ def _now() -> str:
     return f"({clock.NOW['postgresql']})::timestamptz"
 
 
+_Statement = tuple[str, tuple[str, ...]]  # its text, and the types of its values
+
+
 @lru_cache(maxsize=8)
-def _start(using: str, now: str) -> str:
+def _start(using: str, now: str) -> _Statement:
     connection = connections[using]
     execution, program = (
         connection.ops.quote_name(model._meta.db_table) for model in (Execution, Program)
@@ -164,23 +169,25 @@ def _start(using: str, now: str) -> str:
     names = [field.attname for field in Execution._meta.concrete_fields]
     given = [name for name in names if name not in _BY_THE_SERVER]
     columns = ", ".join(bulk.names_of(Execution, (*given, *_BY_THE_SERVER), connection))
-    return f"""
+    types = bulk.types_of(Execution, given, connection)
+    sql = f"""
 INSERT INTO {execution} ({columns})
 SELECT {", ".join(["%s"] * len(given))}, p.id, t.now, t.now
 FROM {program} p, (SELECT {now} + make_interval(secs => %s) AS now) t
 WHERE p.sha256 = %s
 RETURNING program_id, created_at
 """  # noqa: S608
+    return sql, (*types, "double precision", "text")
 
 
 @lru_cache(maxsize=8)
-def _claim(using: str, now: str) -> str:
+def _claim(using: str, now: str) -> _Statement:
     # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
     connection = connections[using]
     table = connection.ops.quote_name(Execution._meta.db_table)
     names = [field.attname for field in Execution._meta.concrete_fields]
     columns = ", ".join(f"e.{name}" for name in bulk.names_of(Execution, names, connection))
-    return f"""
+    sql = f"""
 WITH t AS MATERIALIZED (
     SELECT {now} + make_interval(secs => %s) AS now,
     set_config('synchronous_commit', 'off', true)
@@ -194,10 +201,11 @@ UPDATE {table} e SET claim = %s, due_at = t.now + make_interval(secs => %s), wor
 FROM t, due WHERE e.id = due.id
 RETURNING {columns}
 """  # noqa: S608
+    return sql, ("double precision", "bigint", "uuid", "double precision", "bigint")
 
 
 @lru_cache(maxsize=8)
-def _statement(using: str, now: str) -> str:
+def _commit(using: str, now: str) -> _Statement:
     connection = connections[using]
     execution, call = (
         connection.ops.quote_name(model._meta.db_table) for model in (Execution, Call)
@@ -212,12 +220,12 @@ def _statement(using: str, now: str) -> str:
     for name in ("created_at", "finished_at"):  # none were noted of clock readings
         at = ANSWERED.index(name)
         wanted[at] = f"COALESCE(c{at}, t.now)"
-    wanted += ["%s"] * len(SAME_OF_ANSWERED)
-    return f"""
+    wanted += [_literal(value) for value in SAME_OF_ANSWERED.values()]
+    sql = f"""
 WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
 given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s)
-    AS g({given}, c7 boolean, c8 timestamptz, c9 text)
+    AS g({given}, c7 boolean, c8 timestamptz, c9 text, c10 integer)
 ),
 locked AS MATERIALIZED (
     SELECT e.id FROM {execution} e JOIN given g ON e.id = g.c0
@@ -230,7 +238,8 @@ made AS (
     SELECT {", ".join(wanted)}
     FROM t, json_to_recordset(%s) AS c({bulk.record(Call, ANSWERED, connection)})
     WHERE c0 IN (SELECT id FROM locked)
-)
+),
+written AS (
 UPDATE {execution} e SET
     turn = c4,
     call_count = c5,
@@ -252,5 +261,12 @@ UPDATE {execution} e SET
     position_end = CASE WHEN c7 THEN NULL ELSE e.position_end END
 FROM locked, given, t
 WHERE e.id = locked.id AND locked.id = c0
-RETURNING e.id, e.started_at, e.due_at
+RETURNING c10
+)
+SELECT now, (SELECT array_agg(c10) FROM written) FROM t
 """  # noqa: S608
+    return sql, ("double precision", "json", "uuid[]", "json", *["double precision"] * 2)
+
+
+def _literal(constant: str | bool | int) -> str:
+    return f"'{constant}'" if isinstance(constant, str) else str(constant)

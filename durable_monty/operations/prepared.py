@@ -1,0 +1,83 @@
+"""Statements that PostgreSQL parses and plans once for each connection, not at every use.
+
+The plan of a long statement takes longer than what it does. A plan may be kept too long as well:
+one that was made for an empty table reads all of it when it has a million rows. So each is made
+anew after a few seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db import DatabaseError, connections
+
+logger = logging.getLogger("durable_monty")
+
+# A connection that serves one request never gets there.
+_OFTEN = 5
+_FRESH = 10.0  # seconds
+# Behind a pooler another server may answer: "does not exist"; after a migration, "must not change
+# result type". Neither was executed.
+_UNUSABLE = frozenset({"26000", "0A000"})
+
+
+@dataclass(slots=True)
+class _Statements:
+    """Of one connection. `prepared`: the text of a statement -> its name, and until when."""
+
+    uses: dict[str, int] = field(default_factory=dict)
+    prepared: dict[str, tuple[str, float]] = field(default_factory=dict)
+    made: int = 0
+
+
+_of: WeakKeyDictionary[Any, _Statements] = WeakKeyDictionary()
+_refused: set[str] = set()  # aliases that cannot have any
+
+
+def rows_of(sql: str, types: Sequence[str], values: Sequence[Any], *, using: str) -> list[Any]:
+    """What a statement gives. It has a `%s` for each value, of these types in turn."""
+    connection = connections[using]
+    connection.ensure_connection()
+    statements = _of.setdefault(connection.connection, _Statements())
+    with connection.cursor() as cursor:
+        if using not in _refused and (name := _name(statements, cursor, sql, types)):
+            try:
+                cursor.execute(f"EXECUTE {name}({_marks(types)})", values)
+                return list(cursor.fetchall())
+            except DatabaseError as exc:
+                if getattr(exc.__cause__, "sqlstate", None) not in _UNUSABLE:
+                    raise
+                _refused.add(using)
+                logger.warning("no prepared statements from here on", extra={"why": str(exc)})
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())
+
+
+def _name(statements: _Statements, cursor: Any, sql: str, types: Sequence[str]) -> str | None:
+    """The statement's, once it has been used often."""
+    name, until = statements.prepared.get(sql, ("", 0.0))
+    if name and time.monotonic() < until:
+        return name
+    uses = statements.uses[sql] = statements.uses.get(sql, 0) + 1
+    if uses <= _OFTEN:
+        return None
+    if name:
+        del statements.prepared[sql]
+        cursor.execute(f"DEALLOCATE {name}")
+    statements.made += 1
+    name = f"durable_monty_{statements.made}"
+    numbers = iter(range(1, len(types) + 1))
+    numbered = re.sub("%s", lambda _mark: f"${next(numbers)}", sql)
+    cursor.execute(f"PREPARE {name} ({', '.join(types)}) AS {numbered}", None)
+    statements.prepared[sql] = (name, time.monotonic() + _FRESH)
+    return name
+
+
+def _marks(types: Sequence[str]) -> str:
+    return ", ".join(["%s"] * len(types))
