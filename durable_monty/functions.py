@@ -14,7 +14,7 @@ import importlib
 import inspect
 import keyword
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar, overload
 
@@ -31,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_EXECUTOR = "default"
 MANUAL_EXECUTOR = "manual"
 _MAX_NAME = 200
+_NO_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class RegisteredFunction:
     func: Callable[..., Any]
     executor: str = DEFAULT_EXECUTOR
     retry: Retry | None = None
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts = _NO_TIMEOUTS
     transactional: bool = False
     admin: bool = False
 
@@ -55,7 +56,7 @@ class RegisteredFunction:
     def needs_its_row(self) -> bool:
         """Before it runs: any worker watches over time-outs, and what is transactional writes its
         answer itself."""
-        return self.transactional or self.timeouts != Timeouts()
+        return self.transactional or self.timeouts != _NO_TIMEOUTS
 
     @property
     def place(self) -> str:

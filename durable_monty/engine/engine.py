@@ -158,6 +158,8 @@ class Engine:
     def _advance(self, execution: Execution) -> None:
         assert self._threads is not None  # noqa: S101
         operations.advance_executions([execution], using=self.using, threads=self._threads)
+        self.look_again()
+        self.calls_came = True
 
     # Turns, in threads of their own
 

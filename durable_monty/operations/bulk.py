@@ -151,19 +151,15 @@ def _recordset(
     connection: BaseDatabaseWrapper,
 ) -> tuple[str, str]:
     """PostgreSQL's rows out of one parameter: the statement is the same however many they are."""
-    return f"json_to_recordset(%s) AS given({record(model, columns, connection)})", records(rows)
+    text = as_json([dict(zip(_RECORD, row, strict=False)) for row in rows])
+    return f"json_to_recordset(%s) AS given({_record(model, columns, connection)})", text
 
 
-def records(rows: Sequence[Row]) -> str:
-    """The parameter: objects of c0, c1 ..."""
-    return json.dumps(
-        [dict(zip(_RECORD, row, strict=False)) for row in rows],
-        default=str,
-        separators=(",", ":"),
-    )
+def as_json(rows: Sequence[Mapping[str, Any]] | Sequence[Row]) -> str:
+    return json.dumps(rows, default=str, separators=(",", ":"))
 
 
-def record(
+def _record(
     model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper
 ) -> str:
     """Columns c0, c1 ... of the types of these."""

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 from django.db import connections
 
@@ -21,7 +21,7 @@ from durable_monty.models.execution import uuid7
 from durable_monty.models.program import identity_of
 from durable_monty.operations import bulk
 from durable_monty.operations.changes import Changes
-from durable_monty.operations.new_calls import ANSWERED, SAME_OF_ANSWERED, answered_row
+from durable_monty.operations.new_calls import SAME_OF_ANSWERED, NewCall
 from durable_monty.operations.outcomes import Advanced, Outcome
 from durable_monty.operations.prepared import rows_of
 from durable_monty.sandbox import Completed
@@ -77,17 +77,19 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     ours any more."""
     if not outcomes:
         return {}
+    keys = [outcome.execution.pk.hex for outcome in outcomes]
     rows, calls = [], []
     for number, outcome in enumerate(outcomes):
         written = outcome.written
-        rows.append(_row(number, outcome, len(written)))
-        calls += [answered_row(call, outcome.execution.worker_id) for call in written]
+        rows.append(_row(number, keys[number], outcome, len(written)))
+        calls += [_call_row(number, call) for call in written]
     lease = conf.current().LEASE
     values = [
         clock.offset.total_seconds(),
-        bulk.records(rows),
-        [outcome.execution.pk for outcome in outcomes],
-        bulk.records(calls),
+        outcomes[0].execution.worker_id,  # all are held by this worker
+        bulk.as_json(rows),
+        f"{{{','.join(keys)}}}",
+        bulk.as_json(calls),
         lease / 2,
         lease,
     ]
@@ -101,56 +103,104 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     }
 
 
-class _Row(NamedTuple):
-    """In the order of the statement's c0, c1 ..."""
+# As the columns of `given` and `calls`: what is missing is null.
+_GIVEN = {
+    "number": "integer",
+    "id": "uuid",
+    "claim": "uuid",
+    "wakeups": "integer",
+    "turn_before": "integer",
+    "turn": "integer",
+    "call_count": "integer",
+    "is_last": "boolean",
+    "output": "text",
+    "clock_at": "timestamptz",
+    "log": "text",
+}
+_CALLS = {
+    "number": "integer",
+    "call_id": "integer",
+    "turn": "integer",
+    "kind": "text",
+    "function": "text",
+    "executor": "text",
+    "args": "text",
+    "kwargs": "text",
+    "position_start": "integer",
+    "position_end": "integer",
+    "result": "text",
+    "delivered_turn": "integer",
+    "started_at": "timestamptz",
+    "finished_at": "timestamptz",
+    "progress": "double precision",
+    "progress_message": "text",
+}
 
-    pk: uuid.UUID
-    claim: uuid.UUID | None
-    turn_before: int
-    wakeups: int
-    turn: int
-    call_count: int
-    output: str | None
-    is_last: bool
-    clock_at: datetime | None
-    log: str
-    number: int
 
-
-def _row(number: int, outcome: Advanced, calls: int) -> _Row:
+def _row(number: int, key: str, outcome: Advanced, calls: int) -> dict[str, Any]:
     execution, ending = outcome.execution, outcome.ending
-    return _Row(
-        execution.pk,
-        execution.claim,
-        execution.turn,
-        execution.wakeups,
-        outcome.turn,
-        execution.call_count + calls,
-        ending.output if isinstance(ending, Completed) else None,
-        outcome.is_last,
-        outcome.clock_at,
-        outcome.log,
-        number,
-    )
+    row: dict[str, Any] = {
+        "number": number,
+        "id": key,
+        "claim": execution.claim.hex if execution.claim else None,
+        "wakeups": execution.wakeups,
+        "turn_before": execution.turn,
+        "turn": outcome.turn,
+        "call_count": execution.call_count + calls,
+    }
+    if isinstance(ending, Completed):
+        row |= {"is_last": True, "output": ending.output}
+    if outcome.clock_at is not None:
+        row["clock_at"] = str(outcome.clock_at)
+    if log := outcome.log:
+        row["log"] = log
+    return row
 
 
-def _changes(outcome: Advanced, row: _Row, now: datetime, lease: timedelta) -> dict[str, Any]:
+def _call_row(number: int, call: NewCall) -> dict[str, Any]:
+    request, answer = call.request, call.answer
+    row: dict[str, Any] = {
+        "number": number,
+        "call_id": request.call_id,
+        "turn": call.turn,
+        "kind": request.kind,
+        "function": request.function,
+        "executor": call.executor,
+        "args": request.args,
+        "kwargs": request.kwargs,
+        "position_start": request.position.start,
+        "position_end": request.position.end,
+        "result": None if answer is None else answer.result,
+        "delivered_turn": call.delivered_turn,
+    }
+    if call.started_at is not None:
+        row["started_at"] = str(call.started_at)
+    if call.finished_at is not None:
+        row["finished_at"] = str(call.finished_at)
+    if call.progress is not None or call.progress_message:
+        row |= {"progress": call.progress, "progress_message": call.progress_message}
+    return row
+
+
+def _changes(
+    outcome: Advanced, row: Mapping[str, Any], now: datetime, lease: timedelta
+) -> dict[str, Any]:
     """What its worker must know to go on with it, or that it is done."""
-    if row.is_last:
-        return {"turn": row.turn, "claim": None, "status": ExecutionStatus.COMPLETED}
+    if "is_last" in row:
+        return {"turn": row["turn"], "claim": None, "status": ExecutionStatus.COMPLETED}
     execution = outcome.execution
     due_at = execution.due_at
     assert due_at is not None  # noqa: S101  (the end of its lease)
-    return {
-        "turn": row.turn,
-        "call_count": row.call_count,
-        "log": execution.log + row.log,
-        "clock_at": row.clock_at,
+    changes = {
+        "turn": row["turn"],
+        "call_count": row["call_count"],
+        "clock_at": outcome.clock_at,
         "status": ExecutionStatus.WAITING,
         "faults": 0,
         "started_at": execution.started_at or now,
         "due_at": now + lease if due_at < now + lease / 2 else due_at,
     }
+    return changes | {"log": execution.log + row["log"]} if "log" in row else changes
 
 
 def _now() -> str:
@@ -210,62 +260,69 @@ def _commit(using: str, now: str) -> _Statement:
     execution, call = (
         connection.ops.quote_name(model._meta.db_table) for model in (Execution, Call)
     )
-    given = bulk.record(
-        Execution,
-        ("id", "claim", "turn", "wakeups", "turn", "call_count", "output"),
-        connection,
-    )
-    columns = ", ".join(bulk.names_of(Call, (*ANSWERED, *SAME_OF_ANSWERED), connection))
-    wanted = [f"c{i}" for i in range(len(ANSWERED))]
-    for name in ("created_at", "finished_at"):  # none were noted of clock readings
-        at = ANSWERED.index(name)
-        wanted[at] = f"COALESCE(c{at}, t.now)"
-    wanted += [_literal(value) for value in SAME_OF_ANSWERED.values()]
+    taken = {name: f"c.{name}" for name in _CALLS if name != "number"} | {
+        "execution_id": "g.id",
+        "created_at": "COALESCE(c.started_at, t.now)",
+        "finished_at": "COALESCE(c.finished_at, t.now)",  # a reading of the clock has none
+        "attempt": "CASE WHEN c.started_at IS NULL THEN 0 ELSE 1 END",
+        "worker_id": "CASE WHEN c.started_at IS NOT NULL THEN t.worker END",
+        "progress_message": "COALESCE(c.progress_message, '')",
+        **{name: _literal(value) for name, value in SAME_OF_ANSWERED.items()},
+    }
+    columns = ", ".join(bulk.names_of(Call, list(taken), connection))
     sql = f"""
-WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
+WITH t AS (SELECT {now} + make_interval(secs => %s) AS now, %s::bigint AS worker),
 given AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s)
-    AS g({given}, c7 boolean, c8 timestamptz, c9 text, c10 integer)
+    SELECT * FROM json_to_recordset(%s) AS g({_columns(_GIVEN)})
 ),
 locked AS MATERIALIZED (
-    SELECT e.id FROM {execution} e JOIN given g ON e.id = g.c0
-    WHERE e.id = ANY(%s) AND e.claim = g.c1 AND e.turn = g.c2 AND e.wakeups = g.c3
+    SELECT g.* FROM {execution} e JOIN given g ON e.id = g.id
+    WHERE e.id = ANY(%s) AND e.claim = g.claim AND e.turn = g.turn_before
+    AND e.wakeups = g.wakeups
     AND ({bulk.ACTIVE}) AND NOT e.pause_requested AND e.grace_until IS NULL
     ORDER BY e.id FOR UPDATE OF e
 ),
 made AS (
     INSERT INTO {call} ({columns})
-    SELECT {", ".join(wanted)}
-    FROM t, json_to_recordset(%s) AS c({bulk.record(Call, ANSWERED, connection)})
-    WHERE c0 IN (SELECT id FROM locked)
+    SELECT {", ".join(taken.values())}
+    FROM t, json_to_recordset(%s) AS c({_columns(_CALLS)})
+    JOIN locked g ON g.number = c.number
 ),
 written AS (
-UPDATE {execution} e SET
-    turn = c4,
-    call_count = c5,
-    faults = 0,
-    output = c6,
-    status = CASE WHEN c7 THEN '{ExecutionStatus.COMPLETED}' ELSE '{ExecutionStatus.WAITING}' END,
-    clock_at = c8,
-    log = e.log || c9,
-    started_at = COALESCE(e.started_at, t.now),
-    finished_at = CASE WHEN c7 THEN t.now END,
-    claim = CASE WHEN c7 THEN NULL ELSE e.claim END,
-    due_at = CASE
-        WHEN c7 THEN NULL
-        WHEN e.due_at < t.now + make_interval(secs => %s) THEN t.now + make_interval(secs => %s)
-        ELSE e.due_at
-    END,
-    deadline = CASE WHEN c7 THEN NULL ELSE e.deadline END,
-    position_start = CASE WHEN c7 THEN NULL ELSE e.position_start END,
-    position_end = CASE WHEN c7 THEN NULL ELSE e.position_end END
-FROM locked, given, t
-WHERE e.id = locked.id AND locked.id = c0
-RETURNING c10
+    UPDATE {execution} e SET
+        turn = g.turn,
+        call_count = g.call_count,
+        faults = 0,
+        output = g.output,
+        status = CASE
+            WHEN g.is_last THEN '{ExecutionStatus.COMPLETED}' ELSE '{ExecutionStatus.WAITING}'
+        END,
+        clock_at = g.clock_at,
+        log = e.log || COALESCE(g.log, ''),
+        started_at = COALESCE(e.started_at, t.now),
+        finished_at = CASE WHEN g.is_last THEN t.now END,
+        claim = CASE WHEN g.is_last THEN NULL ELSE e.claim END,
+        due_at = CASE
+            WHEN g.is_last THEN NULL
+            WHEN e.due_at < t.now + make_interval(secs => %s)
+            THEN t.now + make_interval(secs => %s)
+            ELSE e.due_at
+        END,
+        deadline = CASE WHEN g.is_last THEN NULL ELSE e.deadline END,
+        position_start = CASE WHEN g.is_last THEN NULL ELSE e.position_start END,
+        position_end = CASE WHEN g.is_last THEN NULL ELSE e.position_end END
+    FROM locked g, t
+    WHERE e.id = g.id
+    RETURNING g.number
 )
-SELECT now, (SELECT array_agg(c10) FROM written) FROM t
+SELECT now, (SELECT array_agg(number) FROM written) FROM t
 """  # noqa: S608
-    return sql, ("double precision", "json", "uuid[]", "json", *["double precision"] * 2)
+    types = ("double precision", "bigint", "json", "uuid[]", "json", *["double precision"] * 2)
+    return sql, types
+
+
+def _columns(types: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in types.items())
 
 
 def _literal(constant: str | bool | int) -> str:

@@ -268,13 +268,13 @@ def test_call_that_replay_does_not_make_is_a_mismatch():
 def test_addresses_may_differ_in_replay():
     source = "class A: pass\na = A()\nawait f(1)\nawait f(str(a))\nawait f(2)"
     run = Run(source, random.Random(0))
-    run.open[0] = replace(run.open[0], args="[1]")
+    run.open[0] = run.open[0]._replace(args="[1]")
     moved = [
         run.journal[0],
         RecordedTurn(
             2,
             {0: answer(1)},
-            {1: replace(run.journal[0].calls[0], call_id=1, args='["<A object at 0xdeadbeef>"]')},
+            {1: run.journal[0].calls[0]._replace(call_id=1, args='["<A object at 0xdeadbeef>"]')},
         ),
     ]
     run.interpreter.close()
