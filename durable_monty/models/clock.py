@@ -31,6 +31,11 @@ def database_now(using: str) -> datetime:
     return read(value)
 
 
+def sql_now() -> str:
+    """Of PostgreSQL, for statements that add the offset."""
+    return f"({NOW['postgresql']})::timestamptz"
+
+
 def read(value: datetime | str) -> datetime:
     now = datetime.fromisoformat(value) if isinstance(value, str) else value
     return (now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)) + offset

@@ -6,11 +6,14 @@ itself, and whoever lost its token finds that its write changes nothing.
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import connections
 from django.db.models import Case, F, Q, When
 
 from durable_monty import conf
@@ -21,11 +24,16 @@ from durable_monty.models.clock import database_now
 from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.plain_calls import claim_plain_calls, start_plain_attempts
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
 
 # Attempts in a row whose worker vanished: a fourth would take another worker down.
 MAX_LOSSES = 3
+
+# Seconds in which calls that nobody has claimed before may go first.
+_LONG_WAY = 0.5
+_long_way_at: dict[str, float] = defaultdict(float)
 
 
 def claim_executions(
@@ -80,6 +88,11 @@ def claim_calls(
     """
     if limit <= 0 or not functions:
         return []
+    if connections[using].vendor == "postgresql" and time.monotonic() < _long_way_at[using]:
+        plain = claim_plain_calls(functions, executors, limit, using=using, worker_id=worker_id)
+        if plain:
+            return plain
+    _long_way_at[using] = time.monotonic() + _LONG_WAY
     calls = Call.objects.using(using)
     wanted = calls.filter(executor__in=executors, function__in=functions, job_id="")
     if not wanted.due(database_now(using)).exists():
@@ -172,6 +185,17 @@ def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
 
     Claiming is not starting: a call may have waited in a queue beyond its lease.
     """
+    if connections[using].vendor == "postgresql":
+        started = start_plain_attempts(claims, using=using)
+        ours = {call.pk for call in started}
+        claims = [claimed for claimed in claims if claimed.pk not in ours]
+        return sorted([*started, *_start_attempts(claims, using)], key=lambda call: call.pk)
+    return _start_attempts(claims, using)
+
+
+def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
+    if not claims:
+        return []
     with write(using):
         now = database_now(using)
         # A claim starts one attempt, should its message be delivered twice.

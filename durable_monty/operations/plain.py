@@ -23,7 +23,7 @@ from durable_monty.operations import bulk
 from durable_monty.operations.changes import Changes
 from durable_monty.operations.new_calls import SAME_OF_ANSWERED, NewCall
 from durable_monty.operations.outcomes import Advanced, Outcome
-from durable_monty.operations.prepared import rows_of
+from durable_monty.operations.prepared import Statement, rows_of
 from durable_monty.sandbox import Completed
 
 _BY_THE_SERVER = ("program_id", "created_at", "due_at")
@@ -40,8 +40,8 @@ def start_plain(
         field for field in Execution._meta.concrete_fields if field.attname not in _BY_THE_SERVER
     ]
     values = [getattr(execution, field.attname) for field in fields]
-    sql, types = _start(using, _now())
-    rows = rows_of(sql, types, [*values, clock.offset.total_seconds(), sha256], using=using)
+    values += [clock.offset.total_seconds(), sha256]
+    rows = rows_of(*_start(using, clock.sql_now()), values, using=using)
     if not rows:
         return None
     execution.program_id, execution.created_at = rows[0]
@@ -53,9 +53,9 @@ def start_plain(
 def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execution]:
     """Claims due executions that no worker has lost, longest due first. Their programs are not
     read."""
-    sql, types = _claim(using, _now())
     lease, offset = conf.current().LEASE, clock.offset.total_seconds()
-    rows = rows_of(sql, types, [offset, limit, uuid.uuid4(), lease, worker_id], using=using)
+    values = [offset, limit, uuid.uuid4(), lease, worker_id]
+    rows = rows_of(*_claim(using, clock.sql_now()), values, using=using)
     names = [field.attname for field in Execution._meta.concrete_fields]
     claimed = [Execution.from_db(using, names, row) for row in rows]
     return sorted(claimed, key=lambda execution: execution.pk)
@@ -93,8 +93,7 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
         lease / 2,
         lease,
     ]
-    sql, types = _commit(using, _now())
-    [(now, numbers)] = rows_of(sql, types, values, using=using)
+    [(now, numbers)] = rows_of(*_commit(using, clock.sql_now()), values, using=using)
     return {
         outcomes[number].execution.pk: _changes(
             outcomes[number], rows[number], now, timedelta(seconds=lease)
@@ -203,15 +202,8 @@ def _changes(
     return changes | {"log": execution.log + row["log"]} if "log" in row else changes
 
 
-def _now() -> str:
-    return f"({clock.NOW['postgresql']})::timestamptz"
-
-
-_Statement = tuple[str, tuple[str, ...]]  # its text, and the types of its values
-
-
 @lru_cache(maxsize=8)
-def _start(using: str, now: str) -> _Statement:
+def _start(using: str, now: str) -> Statement:
     connection = connections[using]
     execution, program = (
         connection.ops.quote_name(model._meta.db_table) for model in (Execution, Program)
@@ -231,7 +223,7 @@ RETURNING program_id, created_at
 
 
 @lru_cache(maxsize=8)
-def _claim(using: str, now: str) -> _Statement:
+def _claim(using: str, now: str) -> Statement:
     # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
     connection = connections[using]
     table = connection.ops.quote_name(Execution._meta.db_table)
@@ -255,7 +247,7 @@ RETURNING {columns}
 
 
 @lru_cache(maxsize=8)
-def _commit(using: str, now: str) -> _Statement:
+def _commit(using: str, now: str) -> Statement:
     connection = connections[using]
     execution, call = (
         connection.ops.quote_name(model._meta.db_table) for model in (Execution, Call)

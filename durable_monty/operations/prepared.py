@@ -27,6 +27,9 @@ _FRESH = 10.0  # seconds
 _UNUSABLE = frozenset({"26000", "0A000"})
 
 
+Statement = tuple[str, tuple[str, ...]]  # its text, and the types of its values
+
+
 @dataclass(slots=True)
 class _Statements:
     """Of one connection. `prepared`: the text of a statement -> its name, and until when."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db import connections
 from django.db.models import Case, F, Q, When
 
 from durable_monty import codec
@@ -25,6 +26,7 @@ from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import end_attempt, schedule_retry
 from durable_monty.operations.bulk import as_uuid
+from durable_monty.operations.plain_calls import settle_plain_results
 from durable_monty.operations.transactions import write
 from durable_monty.sandbox import SLEEP
 from durable_monty.wakeups import announce
@@ -46,6 +48,10 @@ def settle_attempts(
     the lease ran out is still taken while nobody else has claimed the call: `LeaseLost` if
     somebody has, `CallSettled` if it was answered or withdrawn, `CallNotFound` if it was deleted.
     """
+    if connections[using].vendor == "postgresql":
+        answers = _without_results(answers, using)
+    if not answers:
+        return []
     calls = Call.objects.using(using).in_bulk([claimed.pk for claimed, _answer in answers])
     refused: list[DurableMontyError] = []
     with write(using):
@@ -68,6 +74,25 @@ def settle_attempts(
             elif refusal := _settle_attempt(call, claimed, answer, now, using):
                 refused.append(refusal)
     return refused
+
+
+def _without_results(
+    answers: Sequence[tuple[ClaimedCall, Answer]], using: str
+) -> list[tuple[ClaimedCall, Answer]]:
+    """Records the results whose claims hold, and gives the other answers."""
+    results = [
+        (claimed, answer.result) for claimed, answer in answers if answer.result is not None
+    ]
+    if not results:
+        return list(answers)
+    done = settle_plain_results(results, using=using)
+    if done:
+        announce(using)
+    return [
+        (claimed, answer)
+        for claimed, answer in answers
+        if answer.result is None or claimed.pk not in done
+    ]
 
 
 def _settle_results(

@@ -1,0 +1,181 @@
+"""What a cluster does with an ordinary call, each as one statement on PostgreSQL: its claim, its
+start, and its result.
+
+Calls that were lost before, that have time-outs, or that gave an error go the long way.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+
+from django.db import connections
+
+from durable_monty import conf
+from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.models import Call, CallStatus, Execution, clock
+from durable_monty.operations import bulk
+from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.prepared import Statement, rows_of
+
+_OPEN = f"status IN ('{CallStatus.PENDING}', '{CallStatus.SUBMITTED}')"
+
+
+def claim_plain_calls(
+    functions: Collection[str],
+    executors: Collection[str],
+    limit: int,
+    *,
+    using: str,
+    worker_id: int | None,
+) -> list[ClaimedCall]:
+    """Claims due calls that nobody has claimed before, longest due first."""
+    token = uuid.uuid4()
+    values = [
+        clock.offset.total_seconds(),
+        list(executors),
+        list(functions),
+        limit,
+        token,
+        conf.current().LEASE,
+        worker_id,
+    ]
+    rows = rows_of(*_claim(using, clock.sql_now()), values, using=using)
+    ordinary = set(_ordinary())
+    return [
+        ClaimedCall(pk, token, alone=was_tried or function not in ordinary)
+        for pk, function, was_tried in rows
+    ]
+
+
+def start_plain_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
+    """Those that were started; the others' functions have time-outs, or they are not ours."""
+    values = [
+        clock.offset.total_seconds(),
+        [claimed.pk for claimed in claims],
+        list({claimed.token for claimed in claims}),
+        _ordinary(),
+        conf.current().LEASE,
+    ]
+    rows = rows_of(*_start(using, clock.sql_now()), values, using=using)
+    names = [field.attname for field in Call._meta.concrete_fields]
+    started = [Call.from_db(using, names, row) for row in rows]
+    return sorted(started, key=lambda call: call.pk)
+
+
+def settle_plain_results(results: Sequence[tuple[ClaimedCall, str]], *, using: str) -> set[int]:
+    """Records results and wakes their executions; the keys of the calls whose claims held."""
+    given = [
+        {"id": claimed.pk, "token": claimed.token.hex, "result": result}
+        for claimed, result in results
+    ]
+    values = [
+        clock.offset.total_seconds(),
+        bulk.as_json(given),
+        [claimed.pk for claimed, _result in results],
+    ]
+    return {pk for (pk,) in rows_of(*_settle(using, clock.sql_now()), values, using=using)}
+
+
+def _ordinary() -> list[str]:
+    return [name for name, entry in FUNCTION_REGISTRY.items() if not entry.needs_its_row]
+
+
+@lru_cache(maxsize=8)
+def _claim(using: str, now: str) -> Statement:
+    call = _table(Call, using)
+    # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
+    sql = f"""
+WITH t AS MATERIALIZED (
+    SELECT {now} + make_interval(secs => %s) AS now,
+    set_config('synchronous_commit', 'off', true)
+),
+due AS MATERIALIZED (
+    SELECT c.id, c.started_at IS NOT NULL OR c.losses > 0 AS was_tried FROM {call} c, t
+    WHERE c.executor = ANY(%s) AND c.function = ANY(%s) AND c.due_at <= t.now
+    AND c.claim IS NULL AND c.job_id = '' AND (c.deadline_at IS NULL OR c.deadline_at > t.now)
+    ORDER BY c.due_at LIMIT %s FOR UPDATE OF c SKIP LOCKED
+)
+UPDATE {call} c SET
+    claim = %s,
+    status = '{CallStatus.SUBMITTED}',
+    due_at = t.now + make_interval(secs => %s),
+    started_at = NULL,
+    worker_id = %s
+FROM due, t WHERE c.id = due.id
+RETURNING c.id, c.function, due.was_tried
+"""  # noqa: S608
+    interval = "double precision"
+    return sql, (interval, "text[]", "text[]", "bigint", "uuid", interval, "bigint")
+
+
+@lru_cache(maxsize=8)
+def _start(using: str, now: str) -> Statement:
+    call, connection = _table(Call, using), connections[using]
+    names = [field.attname for field in Call._meta.concrete_fields]
+    columns = ", ".join(f"c.{name}" for name in bulk.names_of(Call, names, connection))
+    sql = f"""
+WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
+held AS MATERIALIZED (
+    SELECT id FROM {call}
+    WHERE id = ANY(%s) AND claim = ANY(%s) AND {_OPEN}
+    AND started_at IS NULL AND function = ANY(%s)
+    ORDER BY id FOR UPDATE
+)
+UPDATE {call} c SET
+    attempt = c.attempt + 1,
+    started_at = t.now,
+    due_at = t.now + make_interval(secs => %s),
+    start_by = NULL,
+    attempt_end_by = NULL,
+    heartbeat_by = NULL,
+    deadline_at = c.close_by
+FROM held, t WHERE c.id = held.id
+RETURNING {columns}
+"""  # noqa: S608
+    return sql, ("double precision", "bigint[]", "uuid[]", "text[]", "double precision")
+
+
+@lru_cache(maxsize=8)
+def _settle(using: str, now: str) -> Statement:
+    call, execution = _table(Call, using), _table(Execution, using)
+    # Executions are locked before calls, each in id order, as in every write.
+    sql = f"""
+WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
+given AS MATERIALIZED (
+    SELECT c.id, c.execution_id, g.token, g.result
+    FROM json_to_recordset(%s) AS g(id bigint, token uuid, result text)
+    JOIN {call} c ON c.id = g.id
+    WHERE c.id = ANY(%s) AND c.claim = g.token AND c.status = '{CallStatus.SUBMITTED}'
+),
+waiting AS MATERIALIZED (
+    SELECT id FROM {execution} WHERE id IN (SELECT execution_id FROM given)
+    ORDER BY id FOR UPDATE
+),
+held AS MATERIALIZED (
+    SELECT c.id, c.execution_id, g.result FROM {call} c JOIN given g ON c.id = g.id
+    WHERE c.execution_id IN (SELECT id FROM waiting)
+    AND c.claim = g.token AND c.status = '{CallStatus.SUBMITTED}'
+    ORDER BY c.id FOR UPDATE OF c
+),
+woken AS (
+    UPDATE {execution} e SET
+        wakeups = e.wakeups + 1,
+        due_at = CASE WHEN e.claim IS NULL AND ({bulk.ACTIVE}) THEN t.now ELSE e.due_at END
+    FROM t WHERE e.id IN (SELECT execution_id FROM held)
+)
+UPDATE {call} c SET
+    status = '{CallStatus.COMPLETED}',
+    result = held.result,
+    finished_at = t.now,
+    due_at = NULL,
+    deadline_at = NULL
+FROM held, t WHERE c.id = held.id
+RETURNING c.id
+"""  # noqa: S608
+    return sql, ("double precision", "json", "bigint[]")
+
+
+def _table(model: type[Call] | type[Execution], using: str) -> str:
+    return connections[using].ops.quote_name(model._meta.db_table)
