@@ -102,7 +102,7 @@ class Worker:
         self._worker_id = operations.register_worker(
             self.executor.name, functions, using=self.using
         )
-        self._beat_at = time.monotonic()
+        self._beat_at, self._looked_at = time.monotonic(), -math.inf
         self._engine.worker_id, self._engine.is_draining = self._worker_id, False
         self.executor.wake = self._work_came.set
         self.executor.start(self.using, self._worker_id)

@@ -37,6 +37,7 @@ class Jobs(Executor):
 
 
 def round_of(worker):
+    worker._looked_at = float("-inf")  # as after a pause
     with ThreadPoolExecutor(1) as threads:
         return worker._round(threads)
 

@@ -1,5 +1,4 @@
 import uuid
-from dataclasses import replace
 
 import pytest
 from django.db import connection
@@ -109,7 +108,7 @@ def test_a_call_that_is_tried_again(asked, sentence, register):
     asked("await flaky()", ["flaky"])
     (claim,) = claim_calls(["flaky"], ["default"], 1, using="default")
     start_attempts([claim], using="default")
-    answer = replace(Answer.of_error("OSError", "down"), retry_in=600)
+    answer = Answer.of_error("OSError", "down")._replace(retry_in=600)
     settle_attempt(claim, answer, using="default")
     due_at = Call.objects.get().due_at
     time = time_of_day(due_at, database_now("default"))

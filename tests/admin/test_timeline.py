@@ -1,5 +1,4 @@
 import re
-from dataclasses import replace
 
 import pytest
 from django.utils import translation
@@ -40,7 +39,7 @@ def double(asked):
             operations.start_attempts([self.claim], using="default")
 
         def fail(self, retry_in):
-            answer = replace(Answer.of_error("OSError", "down"), retry_in=retry_in)
+            answer = Answer.of_error("OSError", "down")._replace(retry_in=retry_in)
             operations.settle_attempt(self.claim, answer, using="default")
 
         def answer(self):
