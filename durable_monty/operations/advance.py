@@ -20,7 +20,7 @@ from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.operations.commit import commit
-from durable_monty.operations.journal import answers_of, settled, turns_of
+from durable_monty.operations.journal import answers_of, journals_of, settled, turns_of
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
@@ -108,27 +108,30 @@ def steps_of(
     cold = [pk for pk in begun if pk not in live]
     snapshots = Snapshot.objects.using(using).in_bulk(cold) if cold else {}
     now, read_at = now or database_now(using), time.monotonic()
-    steps = []
+    missing: dict[uuid.UUID, range] = {}  # the turns since the snapshot
     for execution in executions:
-        step = Step(
+        if execution.turn and execution.pk not in live:
+            snapshot = snapshots.get(execution.pk)
+            if snapshot is not None and snapshot.turn > execution.turn:
+                del snapshots[execution.pk]  # restored from an older backup
+                snapshot = None
+            # Nothing is run without answers, but after a loss.
+            if answers.get(execution.pk) or execution.faults:
+                after = 0 if snapshot is None else snapshot.turn
+                missing[execution.pk] = range(after + 1, execution.turn + 1)
+    journals = journals_of(missing, using) if missing else {}
+    return [
+        Step(
             execution,
             answers.get(execution.pk, ()),
-            None,
+            snapshots.get(execution.pk),
             now,
             read_at,
-            (),
+            journals.get(execution.pk, ()),
             live.get(execution.pk),
         )
-        snapshot = snapshots.get(execution.pk)
-        if step.interpreter is not None or not execution.turn:
-            pass
-        elif snapshot is None or snapshot.turn > execution.turn:  # restored from an older backup
-            step = from_journal(step, using)
-        else:
-            journal = turns_of(execution.pk, execution.turn, using, after=snapshot.turn)
-            step = replace(step, snapshot=snapshot, journal=journal)
-        steps.append(step)
-    return steps
+        for execution in executions
+    ]
 
 
 def from_journal(step: Step, using: str) -> Step:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import cast
+
+from django.db.models import Q
 
 from durable_monty.models import Call, CallKind, CallStatus
 from durable_monty.sandbox import CallRequest, Kind, Position, RecordedTurn, Settled
@@ -23,23 +26,54 @@ def answers_of(execution_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UU
 
 def turns_of(execution_id: uuid.UUID, upto: int, using: str, after: int = 0) -> list[RecordedTurn]:
     """The recorded turns `after + 1` .. `upto`."""
-    calls: dict[int, dict[int, CallRequest]] = defaultdict(dict)
-    answers: dict[int, dict[int, Settled]] = defaultdict(dict)
-    loads: set[int] = set()
-    rows = Call.objects.using(using).filter(execution_id=execution_id, turn__lte=upto)
-    for call in rows.order_by("call_id").iterator():
-        if after < call.turn <= upto:
-            calls[call.turn][call.call_id] = _request(call)
-        if call.delivered_turn is None or call.kind == CallKind.CLOCK:
-            continue
-        if after < call.delivered_turn <= upto:
-            answers[call.delivered_turn][call.call_id] = settled(call)
-            if call.after_load:
-                loads.add(call.delivered_turn)
-    return [
-        RecordedTurn(turn, answers[turn], calls[turn], after_load=turn in loads)
-        for turn in range(after + 1, upto + 1)
-    ]
+    return journals_of({execution_id: range(after + 1, upto + 1)}, using)[execution_id]
+
+
+def journals_of(
+    wanted: Mapping[uuid.UUID, range], using: str
+) -> dict[uuid.UUID, list[RecordedTurn]]:
+    """The recorded turns of these numbers, of each execution."""
+    recorded = {
+        (pk, turn): RecordedTurn(turn, {}, {}) for pk, turns in wanted.items() for turn in turns
+    }
+    first = min((turns.start for turns in wanted.values() if turns), default=1)
+    loads: set[tuple[uuid.UUID, int]] = set()
+    if recorded:
+        rows = Call.objects.using(using).filter(execution_id__in=list(wanted))
+        if first > 1:
+            rows = rows.filter(Q(turn__gte=first) | Q(delivered_turn__gte=first))
+        for call in rows.only(*_JOURNAL).order_by("execution_id", "call_id").iterator():
+            if made := recorded.get((call.execution_id, call.turn)):
+                made.calls[call.call_id] = _request(call)
+            if call.delivered_turn is None or call.kind == CallKind.CLOCK:
+                continue
+            if given := recorded.get((call.execution_id, call.delivered_turn)):
+                given.answers[call.call_id] = settled(call)
+                if call.after_load:
+                    loads.add((call.execution_id, call.delivered_turn))
+    return {
+        pk: [replace(recorded[pk, turn], after_load=(pk, turn) in loads) for turn in turns]
+        for pk, turns in wanted.items()
+    }
+
+
+_JOURNAL = (
+    "execution_id",
+    "call_id",
+    "kind",
+    "function",
+    "args",
+    "kwargs",
+    "position_start",
+    "position_end",
+    "turn",
+    "delivered_turn",
+    "after_load",
+    "status",
+    "result",
+    "error_type",
+    "error_message",
+)
 
 
 def settled(call: Call) -> Settled:

@@ -100,6 +100,6 @@ class RecordedTurn:
     """A turn as the journal has it: `answers` it was given and `calls` it made, by call id."""
 
     turn: int
-    answers: Mapping[int, Settled] = field(default_factory=dict)
-    calls: Mapping[int, CallRequest] = field(default_factory=dict)
+    answers: dict[int, Settled] = field(default_factory=dict)
+    calls: dict[int, CallRequest] = field(default_factory=dict)
     after_load: bool = False
