@@ -1,6 +1,7 @@
 """Random histories: the database must be where the oracle is after every step, and everything
 must come to the end that the oracle says."""
 
+from collections import defaultdict
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from durable_monty.models import clock
+from durable_monty.operations import claim as claim_module
 from tests.proof.machine import FUNCTIONS, START, Histories, policy_of
 
 _STILL = {
@@ -31,7 +33,10 @@ def functions(register):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_histories(proof, still_clock, functions):
+def test_histories(proof, still_clock, functions, monkeypatch):
+    # One claim takes all that is due, lost or not.
+    monkeypatch.setattr(claim_module, "_LONG_WAY", 0.0)
+    monkeypatch.setattr(claim_module, "_long_way_at", defaultdict(float))
     # No shrinking: a history of 40 steps can be read, and shrinking one takes minutes.
     run_state_machine_as_test(
         seed(proof.seed)(Histories),

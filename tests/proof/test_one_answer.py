@@ -151,7 +151,10 @@ def race(contest, contestants, meeting, *, late):
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at the door", "after reading"])
-def test_exactly_one_wins(proof, contest, meet_before_writing, late):
+def test_exactly_one_wins(proof, contest, meet_before_writing, late, monkeypatch):
+    if late:
+        # A result in one statement is read and written at once: the long way has a between.
+        monkeypatch.setattr(settle, "_without_results", lambda answers, using: list(answers))
     rng = random.Random(proof.seed)
     winners = set()
     for _ in range(proof.pick(quick=12, long=400)):

@@ -1,0 +1,104 @@
+import pytest
+from django.db import ProgrammingError, connection
+
+from durable_monty.models import Call, Execution
+from durable_monty.models.clock import database_now
+from durable_monty.operations import prepared
+from durable_monty.operations.prepared import rows_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+only_postgresql = pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="elsewhere statements are not prepared"
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(prepared, "_refused", set())
+
+
+def one(value=7):
+    return rows_of("SELECT %s + 1", ("integer",), [value], using="default")
+
+
+def prepared_now():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_prepared_statements WHERE name LIKE 'durable_monty%%'")
+        return {name for (name,) in cursor.fetchall()}
+
+
+@only_postgresql
+def test_what_is_used_often_is_prepared():
+    connection.close()
+    assert [one() for _ in range(5)] == [[(8,)]] * 5
+    assert prepared_now() == set()
+    assert [one(number) for number in (1, 2)] == [[(2,)], [(3,)]]
+    assert len(prepared_now()) == 1
+
+
+@only_postgresql
+def test_plan_is_made_anew_after_a_while(monkeypatch):
+    """The table that it was made for may have been empty."""
+    connection.close()
+    monkeypatch.setattr(prepared, "_FRESH", 0.0)
+    for _ in range(7):
+        one()
+    before = prepared_now()
+    assert one() == [(8,)]
+    assert len(prepared_now()) == len(before) == 1
+    assert prepared_now() != before
+
+
+@only_postgresql
+def test_pooler_that_changes_servers(log):
+    """Another server has no such statement: it is run as it is, and none is prepared again."""
+    for _ in range(7):
+        one()
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+    assert one() == [(8,)]
+    assert "no prepared statements from here on" in log.messages
+    assert [one() for _ in range(7)] == [[(8,)]] * 7
+    assert prepared_now() == set()
+
+
+@only_postgresql
+def test_its_own_error_is_raised():
+    for _ in range(7):
+        one()
+    with pytest.raises(ProgrammingError):
+        rows_of("SELECT nothing", (), [], using="default")
+    assert one() == [(8,)]
+
+
+@pytest.fixture
+def many(service):
+    """Of which few are due. Nobody has gathered statistics."""
+    service.start_execution("await approve(1)", ["approve"])
+    (execution,) = Execution.objects.all()
+    Execution.objects.update(due_at=None, status="waiting")
+    names = [field.attname for field in Execution._meta.concrete_fields if field.name != "id"]
+    given = {name: getattr(execution, name) for name in names} | {
+        "due_at": None, "status": "waiting"
+    }  # fmt: skip
+    made = [Execution(**given) for _ in range(5000)]
+    Execution.objects.bulk_create(made, batch_size=1000)
+    Call.objects.bulk_create(
+        [
+            Call(execution_id=row.pk, created_at=row.created_at, call_id=0, function="approve",
+                 executor="manual", turn=1, args="[]", kwargs="{}", position_start=0, position_end=1)
+            for row in made
+        ],
+        batch_size=1000,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(
+    "connection.vendor != 'sqlite'", reason="PostgreSQL claims by other statements"
+)
+def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
+    now = database_now("default")
+    assert "dm_execution_due" in Execution.objects.due(now).order_by("due_at").explain()
+    wanted = Call.objects.filter(executor__in=["default"], function__in=["add"], job_id="")
+    assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
