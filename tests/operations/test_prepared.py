@@ -87,7 +87,8 @@ def many(service):
     Call.objects.bulk_create(
         [
             Call(execution_id=row.pk, created_at=row.created_at, call_id=0, function="approve",
-                 executor="manual", turn=1, args="[]", kwargs="{}", position_start=0, position_end=1)
+                 executor="manual", turn=1, args="[]", kwargs="{}", position_start=0,
+                 position_end=1)
             for row in made
         ],
         batch_size=1000,
