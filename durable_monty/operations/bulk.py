@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from durable_monty.models import CallStatus, ExecutionStatus, clock
 
 Row = Sequence[Any]
+M = TypeVar("M", bound=models.Model)
 
 _RECORD = tuple(f"c{i}" for i in range(64))  # names of columns that are given as JSON
 
@@ -38,7 +39,7 @@ def insert(
         return
     connection = connections[using]
     fixed = constants or {}
-    table = connection.ops.quote_name(model._meta.db_table)
+    table = table_of(model, connection)
     names = ", ".join(names_of(model, (*columns, *fixed), connection))
     values = tuple(fixed.values())
     with connection.cursor() as cursor:
@@ -54,7 +55,7 @@ def insert(
                 [*_adapted(values, connection), _json_of(rows, connection)],
             )
         else:
-            marks = ", ".join(["%s"] * (len(columns) + len(fixed)))
+            marks = marks_of((*columns, *fixed))
             cursor.executemany(
                 f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
                 [_adapted((*row, *values), connection) for row in rows],
@@ -68,7 +69,7 @@ def update(
     if not rows:
         return
     connection = connections[using]
-    table = connection.ops.quote_name(model._meta.db_table)
+    table = table_of(model, connection)
     key, *names = names_of(model, ("pk", *columns), connection)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -104,12 +105,12 @@ def lock(
     """Rows of these primary keys, locked in their order, and the database's time, if there are
     any. `columns` are SQL; a UUID comes as a str where the database has none."""
     connection = connections[using]
-    table = connection.ops.quote_name(model._meta.db_table)
+    table = table_of(model, connection)
     (key,) = names_of(model, ("pk",), connection)
     if connection.vendor == "postgresql":
         marks, given = "= ANY(%s)", [list(keys)]
     else:
-        marks, given = f"IN ({', '.join(['%s'] * len(keys))})", _adapted(keys, connection)
+        marks, given = f"IN ({marks_of(keys)})", _adapted(keys, connection)
     locking = " FOR UPDATE" if connection.features.has_select_for_update else ""
     now = clock.NOW[connection.vendor].replace("%", "%%")
     wanted = [now, key, *columns]
@@ -132,6 +133,33 @@ def lock(
 
 def as_uuid(value: uuid.UUID | str) -> uuid.UUID:
     return uuid.UUID(value) if isinstance(value, str) else value
+
+
+def table_of(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def marks_of(values: Sequence[Any]) -> str:
+    """A place for each of them in a statement."""
+    return ", ".join(["%s"] * len(values))
+
+
+def all_names_of(model: type[models.Model], alias: str, connection: BaseDatabaseWrapper) -> str:
+    """What a statement gives for `loaded`."""
+    names = names_of(model, _attnames(model), connection)
+    return ", ".join(f"{alias}.{name}" for name in names)
+
+
+def loaded(model: type[M], rows: Sequence[Row], using: str) -> list[M]:
+    """Instances of rows with `all_names_of` the model, in the order of their keys."""
+    names = _attnames(model)
+    return sorted(
+        (model.from_db(using, names, row) for row in rows), key=lambda instance: instance.pk
+    )
+
+
+def _attnames(model: type[models.Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]
 
 
 def names_of(

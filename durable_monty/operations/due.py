@@ -10,6 +10,7 @@ from django.db import connections
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
+from durable_monty.operations import bulk
 from durable_monty.sandbox import SLEEP
 
 
@@ -24,9 +25,7 @@ class Due(NamedTuple):
 
 def what_is_due(functions: Sequence[str], executors: Sequence[str], *, using: str) -> Due:
     connection = connections[using]
-    call, execution = (
-        connection.ops.quote_name(model._meta.db_table) for model in (Call, Execution)
-    )
+    call, execution = (bulk.table_of(model, connection) for model in (Call, Execution))
     # Not EXISTS: without statistics PostgreSQL reads the table for it, as if half of it were due.
     asked = [
         f"SELECT MIN(due_at) FROM {call} "  # noqa: S608
@@ -39,8 +38,8 @@ def what_is_due(functions: Sequence[str], executors: Sequence[str], *, using: st
     values = [ENGINE, SLEEP, *[now] * 4]
     if functions and executors:
         asked.append(
-            f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({_marks(executors)}) "  # noqa: S608
-            f"AND function IN ({_marks(functions)}) AND due_at <= %s"
+            f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({bulk.marks_of(executors)}) "  # noqa: S608
+            f"AND function IN ({bulk.marks_of(functions)}) AND due_at <= %s"
         )
         values += [*executors, *functions, now]
     with connection.cursor() as cursor:
@@ -48,7 +47,3 @@ def what_is_due(functions: Sequence[str], executors: Sequence[str], *, using: st
         earliest = [value is not None for value in cursor.fetchone()]
     timers, deadlines, passed, ended, *calls = earliest
     return Due(timers, deadlines, passed or ended, any(calls))
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ", ".join(["%s"] * len(values))

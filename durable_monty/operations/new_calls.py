@@ -95,7 +95,7 @@ _MADE = (
     "progress",
     "progress_message",
 )
-ANSWERED = (
+_ANSWERED = (
     *_MADE,
     "result",
     "delivered_turn",
@@ -159,13 +159,13 @@ class Journal:
         get."""
         for call in calls:
             if call.answer is not None:
-                self.answered.append(answered_row(call, worker_id, self.now))
+                self.answered.append(_answered_row(call, worker_id, self.now))
             else:
                 state = self._state(call, refusal, is_last=is_last)
                 self.others.append(self._unanswered(call, worker_id, state))
 
     def write(self) -> None:
-        bulk.insert(Call, ANSWERED, self.answered, constants=SAME_OF_ANSWERED, using=self.using)
+        bulk.insert(Call, _ANSWERED, self.answered, constants=SAME_OF_ANSWERED, using=self.using)
         bulk.insert(Call, _OTHERS, self.others, constants=_SAME, using=self.using)
         if self.running:
             self._find_rows()
@@ -228,10 +228,8 @@ class Journal:
             call.claimed = ClaimedCall(pks[call.execution_id, call.call_id], self.token)
 
 
-def answered_row(
-    call: NewCall, worker_id: int | None, now: datetime | None = None
-) -> tuple[Any, ...]:
-    """In the order of `ANSWERED`. `now` for what has no times of its own, the clock's readings."""
+def _answered_row(call: NewCall, worker_id: int | None, now: datetime) -> tuple[Any, ...]:
+    """In the order of `_ANSWERED`. `now` for the clock's readings, which have no times."""
     return (
         *_made(call, now),
         None if call.answer is None else call.answer.result,
@@ -243,7 +241,7 @@ def answered_row(
     )
 
 
-def _made(call: NewCall, now: datetime | None) -> tuple[Any, ...]:
+def _made(call: NewCall, now: datetime) -> tuple[Any, ...]:
     request = call.request
     return (
         call.execution_id,

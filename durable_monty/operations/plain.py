@@ -56,9 +56,7 @@ def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execut
     lease, offset = conf.current().LEASE, clock.offset.total_seconds()
     values = [offset, limit, uuid.uuid4(), lease, worker_id]
     rows = rows_of(*_claim(using, clock.sql_now()), values, using=using)
-    names = [field.attname for field in Execution._meta.concrete_fields]
-    claimed = [Execution.from_db(using, names, row) for row in rows]
-    return sorted(claimed, key=lambda execution: execution.pk)
+    return bulk.loaded(Execution, rows, using)
 
 
 def is_plain(outcome: Outcome) -> TypeGuard[Advanced]:
@@ -141,7 +139,7 @@ def _row(number: int, key: str, outcome: Advanced, calls: int) -> dict[str, Any]
     row: dict[str, Any] = {
         "number": number,
         "id": key,
-        "claim": execution.claim.hex if execution.claim else None,
+        "claim": execution.claim,
         "wakeups": execution.wakeups,
         "turn_before": execution.turn,
         "turn": outcome.turn,
@@ -150,7 +148,7 @@ def _row(number: int, key: str, outcome: Advanced, calls: int) -> dict[str, Any]
     if isinstance(ending, Completed):
         row |= {"is_last": True, "output": ending.output}
     if outcome.clock_at is not None:
-        row["clock_at"] = str(outcome.clock_at)
+        row["clock_at"] = outcome.clock_at
     if log := outcome.log:
         row["log"] = log
     return row
@@ -173,9 +171,9 @@ def _call_row(number: int, call: NewCall) -> dict[str, Any]:
         "delivered_turn": call.delivered_turn,
     }
     if call.started_at is not None:
-        row["started_at"] = str(call.started_at)
+        row["started_at"] = call.started_at
     if call.finished_at is not None:
-        row["finished_at"] = str(call.finished_at)
+        row["finished_at"] = call.finished_at
     if call.progress is not None or call.progress_message:
         row |= {"progress": call.progress, "progress_message": call.progress_message}
     return row
@@ -205,16 +203,14 @@ def _changes(
 @lru_cache(maxsize=8)
 def _start(using: str, now: str) -> Statement:
     connection = connections[using]
-    execution, program = (
-        connection.ops.quote_name(model._meta.db_table) for model in (Execution, Program)
-    )
+    execution, program = (bulk.table_of(model, connection) for model in (Execution, Program))
     names = [field.attname for field in Execution._meta.concrete_fields]
     given = [name for name in names if name not in _BY_THE_SERVER]
     columns = ", ".join(bulk.names_of(Execution, (*given, *_BY_THE_SERVER), connection))
     types = bulk.types_of(Execution, given, connection)
     sql = f"""
 INSERT INTO {execution} ({columns})
-SELECT {", ".join(["%s"] * len(given))}, p.id, t.now, t.now
+SELECT {bulk.marks_of(given)}, p.id, t.now, t.now
 FROM {program} p, (SELECT {now} + make_interval(secs => %s) AS now) t
 WHERE p.sha256 = %s
 RETURNING program_id, created_at
@@ -226,9 +222,8 @@ RETURNING program_id, created_at
 def _claim(using: str, now: str) -> Statement:
     # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
     connection = connections[using]
-    table = connection.ops.quote_name(Execution._meta.db_table)
-    names = [field.attname for field in Execution._meta.concrete_fields]
-    columns = ", ".join(f"e.{name}" for name in bulk.names_of(Execution, names, connection))
+    table = bulk.table_of(Execution, connection)
+    columns = bulk.all_names_of(Execution, "e", connection)
     sql = f"""
 WITH t AS MATERIALIZED (
     SELECT {now} + make_interval(secs => %s) AS now,
@@ -249,9 +244,7 @@ RETURNING {columns}
 @lru_cache(maxsize=8)
 def _commit(using: str, now: str) -> Statement:
     connection = connections[using]
-    execution, call = (
-        connection.ops.quote_name(model._meta.db_table) for model in (Execution, Call)
-    )
+    execution, call = (bulk.table_of(model, connection) for model in (Execution, Call))
     taken = {name: f"c.{name}" for name in _CALLS if name != "number"} | {
         "execution_id": "g.id",
         "created_at": "COALESCE(c.started_at, t.now)",

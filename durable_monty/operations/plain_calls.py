@@ -15,11 +15,12 @@ from django.db import connections
 from durable_monty import conf
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus, Execution, clock
+from durable_monty.models.call import OPEN
 from durable_monty.operations import bulk
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.prepared import Statement, rows_of
 
-_OPEN = f"status IN ('{CallStatus.PENDING}', '{CallStatus.SUBMITTED}')"
+_OPEN = ", ".join(f"'{status}'" for status in OPEN)
 
 
 def claim_plain_calls(
@@ -59,9 +60,7 @@ def start_plain_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[C
         conf.current().LEASE,
     ]
     rows = rows_of(*_start(using, clock.sql_now()), values, using=using)
-    names = [field.attname for field in Call._meta.concrete_fields]
-    started = [Call.from_db(using, names, row) for row in rows]
-    return sorted(started, key=lambda call: call.pk)
+    return bulk.loaded(Call, rows, using)
 
 
 def settle_plain_results(results: Sequence[tuple[ClaimedCall, str]], *, using: str) -> set[int]:
@@ -84,7 +83,7 @@ def _ordinary() -> list[str]:
 
 @lru_cache(maxsize=8)
 def _claim(using: str, now: str) -> Statement:
-    call = _table(Call, using)
+    call = bulk.table_of(Call, connections[using])
     # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
     sql = f"""
 WITH t AS MATERIALIZED (
@@ -112,14 +111,14 @@ RETURNING c.id, c.function, due.was_tried
 
 @lru_cache(maxsize=8)
 def _start(using: str, now: str) -> Statement:
-    call, connection = _table(Call, using), connections[using]
-    names = [field.attname for field in Call._meta.concrete_fields]
-    columns = ", ".join(f"c.{name}" for name in bulk.names_of(Call, names, connection))
+    connection = connections[using]
+    call = bulk.table_of(Call, connection)
+    columns = bulk.all_names_of(Call, "c", connection)
     sql = f"""
 WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
 held AS MATERIALIZED (
     SELECT id FROM {call}
-    WHERE id = ANY(%s) AND claim = ANY(%s) AND {_OPEN}
+    WHERE id = ANY(%s) AND claim = ANY(%s) AND status IN ({_OPEN})
     AND started_at IS NULL AND function = ANY(%s)
     ORDER BY id FOR UPDATE
 )
@@ -139,7 +138,8 @@ RETURNING {columns}
 
 @lru_cache(maxsize=8)
 def _settle(using: str, now: str) -> Statement:
-    call, execution = _table(Call, using), _table(Execution, using)
+    connection = connections[using]
+    call, execution = (bulk.table_of(model, connection) for model in (Call, Execution))
     # Executions are locked before calls, each in id order, as in every write.
     sql = f"""
 WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
@@ -175,7 +175,3 @@ FROM held, t WHERE c.id = held.id
 RETURNING c.id
 """  # noqa: S608
     return sql, ("double precision", "json", "bigint[]")
-
-
-def _table(model: type[Call] | type[Execution], using: str) -> str:
-    return connections[using].ops.quote_name(model._meta.db_table)

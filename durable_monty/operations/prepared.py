@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, connections
 
+from durable_monty.operations import bulk
+
 logger = logging.getLogger("durable_monty")
 
 # A connection that serves one request never gets there.
@@ -51,7 +53,7 @@ def rows_of(sql: str, types: Sequence[str], values: Sequence[Any], *, using: str
     with connection.cursor() as cursor:
         if using not in _refused and (name := _name(statements, cursor, sql, types)):
             try:
-                cursor.execute(f"EXECUTE {name}({_marks(types)})", values)
+                cursor.execute(f"EXECUTE {name}({bulk.marks_of(types)})", values)
                 return list(cursor.fetchall())
             except DatabaseError as exc:
                 if getattr(exc.__cause__, "sqlstate", None) not in _UNUSABLE:
@@ -80,7 +82,3 @@ def _name(statements: _Statements, cursor: Any, sql: str, types: Sequence[str]) 
     cursor.execute(f"PREPARE {name} ({', '.join(types)}) AS {numbered}", None)
     statements.prepared[sql] = (name, time.monotonic() + _FRESH)
     return name
-
-
-def _marks(types: Sequence[str]) -> str:
-    return ", ".join(["%s"] * len(types))

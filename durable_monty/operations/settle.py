@@ -41,7 +41,8 @@ def settle_attempt(claimed: ClaimedCall, answer: Answer, *, using: str) -> None:
 def settle_attempts(
     answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str
 ) -> list[DurableMontyError]:
-    """Records what running functions gave, in one transaction, and gives what was refused.
+    """Records what running functions gave and gives what was refused: in one transaction, on
+    PostgreSQL after a statement that records the results whose claims hold.
 
     An error with attempts left schedules the next one; the execution does not see it. Saying the
     same again is fine (the first commit's acknowledgement may have been lost). An answer after
