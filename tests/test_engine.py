@@ -155,6 +155,23 @@ except ValueError:
     assert (call.status, call.finished_at) == ("cancelled", execution.finished_at)
 
 
+def test_calls_of_a_gather_that_raises_at_once_are_cancelled():
+    source = """
+import asyncio
+async def bad():
+    raise ValueError("oh")
+try:
+    await asyncio.gather(bad(), echo(1), approve(2), asyncio.sleep(3))
+except ValueError as e:
+    out = str(e)
+out
+"""
+    execution = run(source, ["echo", "approve"])
+    assert (execution.status, execution.output) == ("completed", '"oh"')
+    calls = execution.calls.values_list("status", "attempt")
+    assert list(calls) == [("cancelled", 0)] * 3
+
+
 def test_unawaited_call_is_named():
     execution = run("x = 1\necho(x)\nx", ["echo"])
     assert execution.error_message == (

@@ -24,6 +24,7 @@ from pydantic_monty import (
 
 from durable_monty import codec
 from durable_monty.exceptions import HostFault, SnapshotUnusable, UnstorableValue
+from durable_monty.sandbox.forgotten import may_be_awaited
 from durable_monty.sandbox.journal import (
     CallRequest,
     Completed,
@@ -281,9 +282,9 @@ class Interpreter:
             return self._not_awaited(exc.call_id, self._call_name(exc))
         except (UnstorableValue, TypeError) as exc:
             return Failed("TypeError", f"The output cannot be stored: {exc}")
-        # Whatever is awaited suspends the turn, so these calls can only have been forgotten.
+        # An `await` of these would have suspended the turn, unless it raised before it could.
         for call in self._calls:
-            if call.kind != "clock":
+            if call.kind != "clock" and not may_be_awaited(self.workflow.source, call.position):
                 return self._not_awaited(call.call_id, self._name_of(call))
         return Completed(output)
 

@@ -194,9 +194,10 @@ def test_cancelled_while_its_calls_are_young(service, worker, gate, monkeypatch)
 def test_terminated_while_its_calls_are_young(service, worker, register, monkeypatch):
     monkeypatch.setattr(module, "YOUTH", 30)
     monkeypatch.setattr(module, "_YOUTH_ALL", 30)
-    started, told = threading.Event(), threading.Event()
+    started, terminated, told = threading.Event(), threading.Event(), threading.Event()
 
     def last():
+        assert terminated.wait(30)
         return "of the lost claim"
 
     def wait_to_be_told():
@@ -210,6 +211,7 @@ def test_terminated_while_its_calls_are_young(service, worker, register, monkeyp
     execution_id = service.start_execution(source, ["last", "wait_to_be_told"])
     worker.rounds_until(started.is_set, "the call runs")
     service.terminate_execution(execution_id, "enough")
+    terminated.set()
     worker.rounds_until(told.is_set, "the function is told")
     execution = Execution.objects.get(pk=execution_id)
     assert (execution.status, execution.turn) == ("cancelled", 0)

@@ -134,6 +134,33 @@ def test_uncaught_exception_has_the_sandbox_traceback():
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "await gather(bad(), f('é'), gather(f(1), g(x=2)))",
+        "t = f('é')\n    await gather(bad(), t)",
+        "t: object = f('é')\n    await gather(bad(), t)",
+        "ts = [bad()] + [f(i) for i in range(3)]\n    await gather(*ts)",
+        "ts = [bad()]\n    ts.append(f('é'))\n    await gather(*ts)",
+        "await gather(bad(), (t := f('é')))",
+    ],
+)
+def test_calls_given_up_by_a_gather_that_raises_at_once_are_not_forgotten(body):
+    source = (
+        "from asyncio import gather\nasync def bad(): raise ValueError('é')\n"
+        f"try:\n    {body}\nexcept ValueError as e: out = str(e)\nout"
+    )
+    assert outcome(source) == Completed(codec.encode("é"))
+
+
+def test_forgotten_call_in_a_source_that_this_python_does_not_parse(monkeypatch):
+    def parse(source):
+        raise SyntaxError
+
+    monkeypatch.setattr("durable_monty.sandbox.forgotten.ast.parse", parse)
+    assert "never awaited" in outcome("f(1)").message
+
+
+@pytest.mark.parametrize(
     ("source", "error_type", "message"),
     [
         ("def f(:\n 1", "SyntaxError", "Expected a parameter"),
@@ -157,6 +184,8 @@ def test_uncaught_exception_has_the_sandbox_traceback():
             "f(...), called on line 1, was never awaited. Write: await f(...)",
         ),
         ("x = 3\ng(1)\nx", "RuntimeError", "shop.tasks.g"),
+        ("t = f(1)\n3", "RuntimeError", "f(...), called on line 1, was never awaited"),
+        ("[f(i) for i in range(3)]\n3", "RuntimeError", "f(...), called on line 1, was never"),
         ("async def h(): pass\n[h()]", "RuntimeError", "h(...) was never awaited"),
         ("await f(g(1))", "TypeError", "f() was given a coroutine: await g(...) first"),
         ("def h(): pass\nawait f(h)", "TypeError", "the function h cannot leave the workflow"),
