@@ -35,9 +35,9 @@ def claim_plain_calls(
     token = uuid.uuid4()
     values = [
         clock.offset.total_seconds(),
+        limit,
         list(executors),
         list(functions),
-        limit,
         token,
         conf.current().LEASE,
         worker_id,
@@ -90,11 +90,17 @@ WITH t AS MATERIALIZED (
     SELECT {now} + make_interval(secs => %s) AS now,
     set_config('synchronous_commit', 'off', true)
 ),
+few AS (SELECT %s::bigint AS few),
 due AS MATERIALIZED (
-    SELECT c.id, c.started_at IS NOT NULL OR c.losses > 0 AS was_tried FROM {call} c, t
-    WHERE c.executor = ANY(%s) AND c.function = ANY(%s) AND c.due_at <= t.now
-    AND c.claim IS NULL AND c.job_id = '' AND (c.deadline_at IS NULL OR c.deadline_at > t.now)
-    ORDER BY c.due_at LIMIT %s FOR UPDATE OF c SKIP LOCKED
+    SELECT c.id, c.was_tried
+    FROM unnest(%s::text[]) AS e(name), unnest(%s::text[]) AS f(name), LATERAL (
+        SELECT id, due_at, started_at IS NOT NULL OR losses > 0 AS was_tried FROM {call}
+        WHERE executor = e.name AND function = f.name AND due_at <= (SELECT now FROM t)
+        AND claim IS NULL AND job_id = ''
+        AND (deadline_at IS NULL OR deadline_at > (SELECT now FROM t))
+        ORDER BY due_at LIMIT (SELECT few FROM few) FOR UPDATE SKIP LOCKED
+    ) c
+    ORDER BY c.due_at LIMIT (SELECT few FROM few)
 )
 UPDATE {call} c SET
     claim = %s,
@@ -106,7 +112,7 @@ FROM due, t WHERE c.id = due.id
 RETURNING c.id, c.function, due.was_tried
 """  # noqa: S608
     interval = "double precision"
-    return sql, (interval, "text[]", "text[]", "bigint", "uuid", interval, "bigint")
+    return sql, (interval, "bigint", "text[]", "text[]", "uuid", interval, "bigint")
 
 
 @lru_cache(maxsize=8)

@@ -1,12 +1,16 @@
+import uuid
+
 import pytest
 from django.db import ProgrammingError, connection
 
-from durable_monty.models import Call, Execution
+from durable_monty.models import Call, Execution, clock
 from durable_monty.models.clock import database_now
-from durable_monty.operations import prepared
+from durable_monty.operations import bulk, plain, plain_calls, prepared
 from durable_monty.operations.prepared import rows_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+TOKEN = uuid.uuid4()
 
 only_postgresql = pytest.mark.skipif(
     "connection.vendor != 'postgresql'", reason="elsewhere statements are not prepared"
@@ -76,23 +80,20 @@ def test_its_own_error_is_raised():
 def many(service):
     """Of which few are due. Nobody has gathered statistics."""
     service.start_execution("await approve(1)", ["approve"])
-    (execution,) = Execution.objects.all()
     Execution.objects.update(due_at=None, status="waiting")
-    names = [field.attname for field in Execution._meta.concrete_fields if field.name != "id"]
-    given = {name: getattr(execution, name) for name in names} | {
-        "due_at": None, "status": "waiting"
-    }  # fmt: skip
-    made = [Execution(**given) for _ in range(5000)]
-    Execution.objects.bulk_create(made, batch_size=1000)
-    Call.objects.bulk_create(
-        [
-            Call(execution_id=row.pk, created_at=row.created_at, call_id=0, function="approve",
-                 executor="manual", turn=1, args="[]", kwargs="{}", position_start=0,
-                 position_end=1)
-            for row in made
-        ],
-        batch_size=1000,
+    work_of = {Execution: Execution.objects.get()}
+    work_of[Call] = Call(
+        execution=work_of[Execution], created_at=work_of[Execution].created_at, call_id=0,
+        function="approve", executor="manual", turn=1, args="[]", kwargs="{}", position_start=0,
+        position_end=1,
     )  # fmt: skip
+    keys = [uuid.uuid4() for _ in range(50_000)]
+    for model, owner in ((Execution, "id"), (Call, "execution_id")):
+        names = [field.attname for field in model._meta.concrete_fields]
+        constants = {name: getattr(work_of[model], name) for name in {*names} - {"id", owner}}
+        bulk.insert(
+            model, (owner,), [(key,) for key in keys], constants=constants, using="default"
+        )
 
 
 @pytest.mark.skipif(
@@ -103,3 +104,25 @@ def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
     assert "dm_execution_due" in Execution.objects.due(now).order_by("due_at").explain()
     wanted = Call.objects.filter(executor__in=["default"], function__in=["add"], job_id="")
     assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
+
+
+@only_postgresql
+@pytest.mark.parametrize(
+    ("statement", "values", "index"),
+    [
+        (plain._claim, [0, 64, TOKEN, 60, None], "dm_execution_due"),
+        (plain_calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None], "dm_call_due"),
+    ],
+)
+@pytest.mark.parametrize("is_analysed", [False, True])
+def test_claims_of_postgresql_read_what_is_due_by_its_index(
+    many, statement, values, index, is_analysed
+):
+    sql, _types = statement("default", clock.sql_now())
+    with connection.cursor() as cursor:
+        if is_analysed:
+            cursor.execute("ANALYZE")
+        cursor.execute(f"EXPLAIN {sql}", values)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert index in plan, plan
+    assert "Seq Scan on durable_monty" not in plan
