@@ -14,7 +14,7 @@ import importlib
 import inspect
 import keyword
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar, overload
 
@@ -47,6 +47,10 @@ class RegisteredFunction:
     timeouts: Timeouts = _NO_TIMEOUTS
     transactional: bool = False
     admin: bool = False
+    is_async: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.func))
 
     @property
     def retry_policy(self) -> Retry:
@@ -64,7 +68,7 @@ class RegisteredFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function; an `async def` runs to its end, with Django's thread rules."""
-        if inspect.iscoroutinefunction(self.func):
+        if self.is_async:
             return async_to_sync(self.func)(*args, **kwargs)
         return self.func(*args, **kwargs)
 

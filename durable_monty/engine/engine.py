@@ -150,7 +150,7 @@ class Engine:
                 if step.interpreter is not None:
                     self._keep(step.execution, step.interpreter)
             else:
-                held = self._held[step.execution.pk] = Held.of(step)
+                held = self._held[step.execution.id] = Held.of(step)
                 begun.append(held)
         self._submit(begun)
         commit(parked, using=self.using)
@@ -191,7 +191,7 @@ class Engine:
         except Exception as exc:
             # Of the sandbox or its host: the careful way says what it is, and counts it.
             if not isinstance(exc, DurableMontyError):
-                logger.exception("turn failed", extra={"execution": str(held.execution.pk)})
+                logger.exception("turn failed", extra={"execution": str(held.execution.id)})
         if outcome is None or host_is_to_blame(outcome):
             outcome = self._undone(held)
         interpreter = None
@@ -220,8 +220,9 @@ class Engine:
 
     def _finish(self, held: Held, outcome: Advanced | None) -> None:
         self._finished.append((held, outcome))
-        self._came.set()
-        self.executor.wake()
+        if not self._came.is_set():  # else the round that clears it sees this one too
+            self._came.set()
+            self.executor.wake()
 
     # Young calls, in the executor's threads
 
@@ -312,7 +313,7 @@ class Engine:
                 batch.append((held, outcome))
             else:
                 self._drop(held)
-        batch.sort(key=lambda ended: ended[0].execution.pk)  # the oldest first, as far as possible
+        batch.sort(key=lambda ended: ended[0].execution.id)  # the oldest first, as far as possible
         if done := [(held, outcome) for held, outcome in batch if outcome is not None]:
             self._commit(done)
         for held in [held for held, outcome in batch if outcome is None]:
@@ -323,7 +324,7 @@ class Engine:
 
     def _is_held(self, held: Held) -> bool:
         """Not if its lease ran out, another worker went on, and this one has claimed it anew."""
-        return self._held.get(held.execution.pk) is held
+        return self._held.get(held.execution.id) is held
 
     def _wait_for_turns(self) -> None:
         """For the first turn to end, and a little for others."""
@@ -344,14 +345,14 @@ class Engine:
             self._go_on(held, outcome, written)
 
     def _go_on(self, held: Held, outcome: Advanced, written: Changes) -> None:
-        changes = written.get(held.execution.pk)
+        changes = written.get(held.execution.id)
         if changes is None or changes.get("turn") != outcome.turn:
             self._drop(held)  # somebody else has it, or it was put off
         elif "claim" not in changes:
             held.committed(changes)
             self._start_young(held)
         else:
-            del self._held[held.execution.pk]
+            del self._held[held.execution.id]
             self.look_again()
             self.calls_came |= any(call.answer is None for call in held.calls)
             self._hand_over(held)
@@ -374,7 +375,7 @@ class Engine:
 
     def _drop(self, held: Held) -> None:
         if self._is_held(held):
-            del self._held[held.execution.pk]
+            del self._held[held.execution.id]
         with self._lock:
             for call in held.calls:
                 call.is_withdrawn = call.claimed is None

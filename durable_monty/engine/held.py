@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Execution
@@ -23,6 +23,7 @@ class Held:
     """
 
     step: Step
+    execution: Execution
     clock: TurnClock
     interpreter: Interpreter | None = None
     turns: list[Turn] = field(default_factory=list)
@@ -42,16 +43,12 @@ class Held:
     @classmethod
     def of(cls, step: Step) -> Held:
         clock = TurnClock(step.now, step.read_at, step.execution.clock_at)
-        held = cls(step, clock, is_clean=not step.execution.turn)
+        held = cls(step, step.execution, clock, is_clean=not step.execution.turn)
         held.answers = {call.call_id: settled(call) for call in step.answers}
         held.delivered = [call.pk for call in step.answers]
         if step.snapshot is not None:
             held.loaded_turn = step.snapshot.turn + 1
         return held
-
-    @property
-    def execution(self) -> Execution:
-        return self.step.execution
 
     @property
     def turn(self) -> int:
@@ -78,7 +75,7 @@ class Held:
         for call in self.calls:
             if call.call_id in answers and call.delivered_turn is None:
                 call.delivered_turn = number
-        self.calls += [NewCall.of(self.execution.pk, number, request) for request in turn.calls]
+        self.calls += [NewCall.of(self.execution.id, number, request) for request in turn.calls]
 
     def undo_turn(self) -> bool:
         """Forgets the last turn, which failed for reasons of the host, but no answer; whether
@@ -116,7 +113,7 @@ class Held:
         )
         if holds or outcome.is_last or self.interpreter is None:
             return outcome  # one that is not last without interpreter: of a turn that was undone
-        return replace(outcome, **saved(self.interpreter, outcome))
+        return outcome._replace(**saved(self.interpreter, outcome))
 
     def committed(self, changes: Mapping[str, object]) -> None:
         """Goes on from there."""

@@ -200,7 +200,7 @@ def _turn(step: Step) -> Advanced | Parked:
             clock_at=clock.read_last,
             is_clean=not execution.turn,
         )
-        return outcome if outcome.is_last else replace(outcome, **saved(interpreter, outcome))
+        return outcome if outcome.is_last else outcome._replace(**saved(interpreter, outcome))
 
 
 def saved(interpreter: Interpreter, outcome: Advanced) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
             if isinstance(exc, OperationalError | InterfaceError):
                 connections[using].close()
             is_doubtful = True
-        outcomes = [outcome for outcome in outcomes if outcome.execution.pk not in written]
+        outcomes = [outcome for outcome in outcomes if outcome.execution.id not in written]
     return written | _commit_all(outcomes, using, is_doubtful=is_doubtful)
 
 
@@ -80,7 +80,7 @@ def _commit_all(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool = 
                 each = [_commit_all([outcome], using) for outcome in outcomes]
                 return {pk: changes for written in each for pk, changes in written.items()}
             logger.exception(
-                "commit was refused", extra={"execution": str(outcomes[0].execution.pk)}
+                "commit was refused", extra={"execution": str(outcomes[0].execution.id)}
             )
             if isinstance(outcomes[0], Faulted):
                 raise
@@ -104,7 +104,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         journal = Journal(now, now + lease, using)
         changes: Changes = {}
         for outcome in kept:
-            execution, row = outcome.execution, locked[outcome.execution.pk]
+            execution, row = outcome.execution, locked[outcome.execution.id]
             if not isinstance(outcome, Advanced):
                 changes[execution.pk] = changes_of(outcome, row, now) | {"claim": None}
                 continue
@@ -135,7 +135,7 @@ def _lock(
     now, rows = bulk.lock(
         Execution,
         ("claim", "turn", "wakeups", "status", "pause_requested", "grace_until IS NOT NULL"),
-        [outcome.execution.pk for outcome in outcomes],
+        [outcome.execution.id for outcome in outcomes],
         bulk.ACTIVE,
         using=using,
     )
@@ -181,9 +181,9 @@ def _release_written(
     """A commit whose acknowledgement was lost did happen for those that are ahead: they are held
     by nobody now."""
     ahead = [
-        outcome.execution.pk
+        outcome.execution.id
         for outcome in outcomes
-        if (row := locked.get(outcome.execution.pk)) is not None
+        if (row := locked.get(outcome.execution.id)) is not None
         and row.claim == outcome.execution.claim
         and row.turn > outcome.execution.turn
     ]
@@ -202,7 +202,7 @@ def _deliver(advanced: Iterable[Advanced], using: str) -> None:
         if outcome.loaded_turn is not None and not is_loaded:
             # The turns since that snapshot were replayed upon it, with the same calls.
             Call.objects.using(using).filter(
-                execution_id=outcome.execution.pk, delivered_turn=outcome.loaded_turn
+                execution_id=outcome.execution.id, delivered_turn=outcome.loaded_turn
             ).update(after_load=True)
     bulk.update(Call, ("delivered_turn", "after_load"), sorted(delivered), using=using)
 
@@ -211,7 +211,7 @@ def _clear(
     finished: Collection[uuid.UUID], advanced: Iterable[Advanced], now: datetime, using: str
 ) -> None:
     """What executions that end leave behind."""
-    clean = {outcome.execution.pk for outcome in advanced if outcome.is_clean}
+    clean = {outcome.execution.id for outcome in advanced if outcome.is_clean}
     if left := [pk for pk in finished if pk not in clean]:
         withdraw_calls(left, now, using)
         Snapshot.objects.using(using).filter(pk__in=left).delete()
@@ -230,9 +230,9 @@ def _refusals(
 ) -> dict[uuid.UUID, tuple[str, str]]:
     """The error of the calls of a turn that did not know yet that its execution must end."""
     asked = {
-        outcome.execution.pk: (locked[outcome.execution.pk], outcome.execution)
+        outcome.execution.id: (locked[outcome.execution.id], outcome.execution)
         for outcome in advanced
-        if locked[outcome.execution.pk].grace_until is not None
+        if locked[outcome.execution.id].grace_until is not None
     }
     told = _told(asked, using)
     refusals = {}
@@ -265,7 +265,7 @@ def _save_snapshots(advanced: Iterable[Advanced], now: datetime, using: str) -> 
         if (packed := outcome.packed) is None:
             continue
         snapshot = Snapshot(
-            execution_id=outcome.execution.pk,
+            execution_id=outcome.execution.id,
             turn=outcome.turn,
             data=packed.data,
             size=packed.size,

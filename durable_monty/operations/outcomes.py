@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from durable_monty import codec
 from durable_monty.models import Execution
@@ -12,8 +13,7 @@ from durable_monty.operations.new_calls import NewCall
 from durable_monty.sandbox import Completed, Failed, Packed, Position, Suspended, Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Advanced:
+class Advanced(NamedTuple):
     """Turns that were run since the last commit; none, if only calls are to be written.
 
     `calls`: those that have no row yet. `delivered`: keys of the rows whose answers the last turn
@@ -58,7 +58,8 @@ class Advanced:
     @property
     def log(self) -> str:
         """What these turns printed."""
-        return codec.clean_text("".join(turn.log for turn in self.turns), 2**31)
+        text = "".join([turn.log for turn in self.turns])
+        return codec.clean_text(text, 2**31) if text else ""
 
     @property
     def position(self) -> Position:

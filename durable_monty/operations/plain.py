@@ -75,7 +75,7 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     ours any more."""
     if not outcomes:
         return {}
-    keys = [outcome.execution.pk.hex for outcome in outcomes]
+    keys = [outcome.execution.id.hex for outcome in outcomes]
     rows, calls = [], []
     for number, outcome in enumerate(outcomes):
         written = outcome.written
@@ -93,7 +93,7 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     ]
     [(now, numbers)] = rows_of(*_commit(using, clock.sql_now()), values, using=using)
     return {
-        outcomes[number].execution.pk: _changes(
+        outcomes[number].execution.id: _changes(
             outcomes[number], rows[number], now, timedelta(seconds=lease)
         )
         for number in numbers or ()
