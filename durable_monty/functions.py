@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_EXECUTOR = "default"
 MANUAL_EXECUTOR = "manual"
 _MAX_NAME = 200
-_NO_TIMEOUTS = Timeouts()
+NO_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class RegisteredFunction:
     func: Callable[..., Any]
     executor: str = DEFAULT_EXECUTOR
     retry: Retry | None = None
-    timeouts: Timeouts = _NO_TIMEOUTS
+    timeouts: Timeouts = NO_TIMEOUTS
     transactional: bool = False
     admin: bool = False
     is_async: bool = field(init=False)
@@ -60,7 +60,7 @@ class RegisteredFunction:
     def needs_its_row(self) -> bool:
         """Before it runs: any worker watches over time-outs, and what is transactional writes its
         answer itself."""
-        return self.transactional or self.timeouts != _NO_TIMEOUTS
+        return self.transactional or self.timeouts != NO_TIMEOUTS
 
     @property
     def place(self) -> str:

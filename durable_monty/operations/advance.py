@@ -16,11 +16,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
-from durable_monty.models import Call, Execution, Snapshot
+from durable_monty.models import Execution, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.operations.commit import commit
-from durable_monty.operations.journal import answers_of, journals_of, settled, turns_of
+from durable_monty.operations.journal import (
+    Undelivered,
+    answers_of,
+    journals_of,
+    settled,
+    turns_of,
+)
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
@@ -53,7 +59,7 @@ class Step:
     """All that one turn needs. `journal` is read only where the snapshot does not serve."""
 
     execution: Execution
-    answers: Sequence[Call]
+    answers: Sequence[Undelivered]
     snapshot: Snapshot | None
     now: datetime
     read_at: float

@@ -6,7 +6,12 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, Q
 
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
+from durable_monty.functions import (
+    DEFAULT_EXECUTOR,
+    FUNCTION_REGISTRY,
+    MANUAL_EXECUTOR,
+    NO_TIMEOUTS,
+)
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.operations.answer import Answer
 from durable_monty.policy import Timeouts
@@ -15,7 +20,7 @@ from durable_monty.policy import Timeouts
 def timeouts_of(function: str) -> Timeouts:
     """Those it is registered with here; none if it is not."""
     entry = FUNCTION_REGISTRY.get(function)
-    return Timeouts() if entry is None else entry.timeouts
+    return NO_TIMEOUTS if entry is None else entry.timeouts
 
 
 def after(now: datetime, seconds: float | None) -> datetime | None:

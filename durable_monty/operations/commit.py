@@ -26,7 +26,7 @@ from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.changes import Changes, Locked, changes_of, holding
 from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
-from durable_monty.operations.plain import commit_plain, is_plain
+from durable_monty.operations.plain_commit import commit_plain, is_plain
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED
@@ -50,7 +50,10 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
     is_doubtful = False
     if connections[using].vendor == "postgresql":
         try:
-            written = commit_plain([each for each in outcomes if is_plain(each)], using=using)
+            plain = [outcome for outcome in outcomes if is_plain(outcome)]
+            written = commit_plain(plain, using=using)
+            if any(outcome.asks_others for outcome in plain):
+                announce(using)
         except DatabaseError as exc:
             if transaction.get_connection(using).in_atomic_block:
                 raise

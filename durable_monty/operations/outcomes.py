@@ -56,6 +56,13 @@ class Advanced(NamedTuple):
         return [call for call in self.calls if call.answer is not None or call.turn < self.turn]
 
     @property
+    def asks_others(self) -> bool:
+        """Whether it has calls for whoever is free to run them."""
+        return not self.holds and any(
+            call.answer is None and call.request.kind == "function" for call in self.calls
+        )
+
+    @property
     def log(self) -> str:
         """What these turns printed."""
         text = "".join([turn.log for turn in self.turns])

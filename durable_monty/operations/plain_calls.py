@@ -120,8 +120,12 @@ def _start(using: str, now: str) -> Statement:
     connection = connections[using]
     call = bulk.table_of(Call, connection)
     columns = bulk.all_names_of(Call, "c", connection)
+    # As with a claim: whatever becomes of it is waited for, and that is written after it.
     sql = f"""
-WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
+WITH t AS MATERIALIZED (
+    SELECT {now} + make_interval(secs => %s) AS now,
+    set_config('synchronous_commit', 'off', true)
+),
 held AS MATERIALIZED (
     SELECT id FROM {call}
     WHERE id = ANY(%s) AND claim = ANY(%s) AND status IN ({_OPEN})

@@ -38,7 +38,14 @@ def refusing(monkeypatch):
             raise DataError("value out of range")
         insert(model, columns, rows, **options)
 
+    def refusing_commit(outcomes, **options):
+        if any(call.args == refused["args"] for outcome in outcomes for call in outcome.calls):
+            raise DataError("value out of range")
+        return commit_plain(outcomes, **options)
+
+    commit_plain = module.commit_plain
     monkeypatch.setattr(bulk, "insert", refusing_insert)
+    monkeypatch.setattr(module, "commit_plain", refusing_commit)
     return refused
 
 
@@ -127,6 +134,7 @@ def test_lost_connection_in_a_commit_is_tried_again(service, monkeypatch, log):
             raise failures.pop()  # the commit happened, its acknowledgement was lost
         return done
 
+    monkeypatch.setattr(module, "is_plain", lambda outcome: False)
     monkeypatch.setattr(module, "_commit", flaky)
     monkeypatch.setattr(module, "_WAITS", (0.0, 0.0))
     advance_all()

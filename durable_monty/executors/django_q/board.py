@@ -18,9 +18,10 @@ from durable_monty.executors.django_q.channels import Channel
 # A worker that ends its tasks within so many seconds may have so many more waiting for it.
 _QUICK = 0.1
 _AHEAD = 4
-# While functions end within so many seconds, a task may be of so many calls.
-_VERY_QUICK = 0.02
-_AT_ONCE = 16
+# A task is of as many calls as end within so many seconds, and of so many at most: to start and to
+# end a task takes about as long.
+_TASK = 0.01
+_AT_ONCE = 32
 
 
 class Seat(ctypes.Structure):
@@ -127,7 +128,7 @@ class TaskChannel(Channel):
     def calls_at_once(self) -> int:
         """How many calls a task may be of."""
         slowest = max(seat.function_took for seat in self._board.seats)
-        return _AT_ONCE if slowest < _VERY_QUICK else 1
+        return max(1, int(min(_AT_ONCE, _TASK / max(slowest, 1e-6))))
 
     def _waiting(self, now: float) -> int:
         pulse = self._board.pulse

@@ -96,8 +96,7 @@ class CallSource(Broker):  # type: ignore[misc]
         claims = self._claim(room * most)
         groups = [[claimed] for claimed in claims if claimed.alone]
         together = [claimed for claimed in claims if not claimed.alone]
-        size = max(1, -(-len(together) // max(1, room)))
-        groups += [together[at : at + size] for at in range(0, len(together), size)]
+        groups += [together[at : at + most] for at in range(0, len(together), most)]
         return [
             (f"call-{group[0].pk}", SignedPackage.dumps(task_for(group, self.using)))
             for group in groups
