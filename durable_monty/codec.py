@@ -376,7 +376,7 @@ def _decoder(readers: Mapping[str, _Reader]) -> Callable[[str], Any]:
     def decode(text: str) -> Any:
         value, end = read(text)
         if end != len(text):
-            raise ValueError(f"something stands after its end, at {end}")
+            raise json.JSONDecodeError("Extra data", text, end)
         return value
 
     return decode

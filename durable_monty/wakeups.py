@@ -25,23 +25,28 @@ _LOOK = 0.003
 _RETRY = 5.0
 _PROOF = 2.0
 
-_announced: dict[str, float] = {}
+# What listeners of this process pass over: their worker knows it.
+_OURS = uuid.uuid4().hex
+
+_announced: dict[tuple[str, str], float] = {}
 
 
-def announce(using: str) -> None:
-    """Wakes the workers when the transaction that is under way, if any is, has committed."""
+def announce(using: str, *, to_others: bool = False) -> None:
+    """Wakes the workers when the transaction that is under way, if any is, has committed;
+    `to_others`: those of other processes."""
     if connections[using].vendor == "postgresql":
         # Not inside of it: that holds the lock over the commit's fsync (a third of the commits).
-        transaction.on_commit(lambda: _notify(using), using=using)
+        payload = _OURS if to_others else ""
+        transaction.on_commit(lambda: _notify(using, payload), using=using)
 
 
-def _notify(using: str) -> None:
+def _notify(using: str, payload: str) -> None:
     now = time.monotonic()
-    if now - _announced.get(using, 0.0) > _COALESCE:
-        _announced[using] = now
+    if now - _announced.get((using, payload), 0.0) > _COALESCE:
+        _announced[using, payload] = now
         try:
             with connections[using].cursor() as cursor:
-                cursor.execute(f"NOTIFY {_CHANNEL}")
+                cursor.execute(f"NOTIFY {_CHANNEL}, '{payload}'")
         except Error as exc:
             # What was committed is committed; workers look by themselves.
             logger.warning("wake-up not sent", extra={"why": str(exc)})
@@ -87,8 +92,9 @@ class Listener:
             )
             return
         while not self._stopped.is_set():
-            for _notification in connection.connection.notifies(timeout=0.1, stop_after=1):
-                self._wake()
+            for notification in connection.connection.notifies(timeout=0.1, stop_after=1):
+                if notification.payload != _OURS:
+                    self._wake()
 
     def _watch(self, connection: Any) -> None:
         before = None

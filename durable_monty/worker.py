@@ -32,7 +32,7 @@ _STOP_LATENCY = 0.2
 _JOB_INTERVAL = 0.5
 _QUICK = 0.002
 # Between looks at what time brings: the least, and the most while there is work.
-_LOOK_PAUSE, _BUSY_LOOK = 0.02, 0.2
+_LOOK_PAUSE, _BUSY_LOOK = 0.05, 0.2
 
 
 class Worker:

@@ -601,7 +601,7 @@ def test_without_a_limit_there_is_one():
             '{"a":',
             "The stored text cannot be read: Expecting value: line 1 column 6 (char 5).",
         ),
-        ("1 2", "The stored text cannot be read: Extra data: line 1 column 3 (char 2)."),
+        ("1 2", "The stored text cannot be read: Extra data: line 1 column 2 (char 1)."),
         ("[NaN]", "The stored text has a bare NaN, which is not JSON."),
         ('{"$nope":1}', "The stored text has a wrong tag: {'$nope': 1}."),
         ('[{"$set":"ab"}]', "The stored text has a wrong tag: {'$set': 'ab'}."),
@@ -651,8 +651,7 @@ def test_without_a_limit_there_is_one():
         ),
         (
             None,
-            "The stored text cannot be read: expected string or bytes-like object, "
-            "got 'NoneType'.",
+            "The stored text cannot be read: first argument must be a string, not NoneType.",
         ),
     ],
 )

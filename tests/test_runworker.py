@@ -38,7 +38,7 @@ def test_until_complete(tmp_path):
 
 def test_two_workers_share_the_executions(tmp_path):
     # SQLite's one writer makes it three times slower.
-    count = 40 if connection.vendor == "sqlite" else 200
+    count = 80 if connection.vendor == "sqlite" else 200
     ids = [start(x) for x in range(count)]
     with (
         manage(tmp_path, "runworker", "--until-complete", "--workers=2") as one,

@@ -44,7 +44,8 @@ YOUTH, _YOUTH_ALL = 0.1, 1.0
 _GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and finished turns for others, so that one commit does.
 _GROUP = 0.001
-# Between claims that find nothing, unless something is said to have become due.
+# After a claim that left nothing, while executions are held, unless something is said to have
+# become due.
 _CLAIM_PAUSE = 0.1
 _PATIENCE = 0.25
 
@@ -124,9 +125,11 @@ class Engine:
             return 0
         if room <= 0 or (self._held and 2 * room < settings.SANDBOX_PROCESSES // 2):
             return 0
-        claimed = self._claims.take(min(room, settings.BATCH_SIZE), self.worker_id)
-        if not claimed:
+        limit = min(room, settings.BATCH_SIZE)
+        claimed = self._claims.take(limit, self.worker_id)
+        if len(claimed) < limit:
             self._claim_at = time.monotonic() + _CLAIM_PAUSE
+        if not claimed:
             return 0
         if any(execution.faults for execution in claimed):
             self._suspects += claimed
@@ -153,7 +156,8 @@ class Engine:
                 held = self._held[step.execution.id] = Held.of(step)
                 begun.append(held)
         self._submit(begun)
-        commit(parked, using=self.using)
+        if parked:
+            commit(parked, using=self.using)
 
     def _advance(self, execution: Execution) -> None:
         assert self._threads is not None  # noqa: S101
@@ -353,7 +357,8 @@ class Engine:
             self._start_young(held)
         else:
             del self._held[held.execution.id]
-            self.look_again()
+            if changes.get("due_at") is not None:
+                self.look_again()
             self.calls_came |= any(call.answer is None for call in held.calls)
             self._hand_over(held)
             if outcome.is_last or held.interpreter is None:

@@ -53,7 +53,7 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
             plain = [outcome for outcome in outcomes if is_plain(outcome)]
             written = commit_plain(plain, using=using)
             if any(outcome.asks_others for outcome in plain):
-                announce(using)
+                announce(using, to_others=True)
         except DatabaseError as exc:
             if transaction.get_connection(using).in_atomic_block:
                 raise
@@ -128,7 +128,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         _save_snapshots([outcome for outcome in advanced if not outcome.holds], now, using)
         _save(changes, using)
         if journal.is_due:
-            announce(using)  # workers elsewhere may run them
+            announce(using, to_others=True)  # they may run them
     return changes
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
+from django.db import connections
 from django.db.models import Q
 
 from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.models.call import ANSWERED
+from durable_monty.operations import bulk
+from durable_monty.operations.prepared import Statement, rows_of
 from durable_monty.sandbox import CallRequest, Kind, Position, RecordedTurn, Settled
 
 
@@ -32,11 +37,29 @@ def answers_of(
 ) -> dict[uuid.UUID, list[Undelivered]]:
     """In `call_id` order."""
     answers: dict[uuid.UUID, list[Undelivered]] = defaultdict(list)
-    calls = Call.objects.using(using).filter(execution_id__in=execution_ids).undelivered()
-    rows = calls.order_by("execution_id", "call_id").values_list(*Undelivered._fields)
+    rows: Iterable[Any]
+    if connections[using].vendor == "postgresql":
+        rows = rows_of(*_undelivered(using), [list(execution_ids)], using=using)
+    else:
+        calls = Call.objects.using(using).filter(execution_id__in=execution_ids).undelivered()
+        rows = calls.order_by("execution_id", "call_id").values_list(*Undelivered._fields)
     for answer in map(Undelivered._make, rows):
         answers[answer.execution_id].append(answer)
     return answers
+
+
+@lru_cache(maxsize=8)
+def _undelivered(using: str) -> Statement:
+    connection = connections[using]
+    columns = ", ".join(bulk.names_of(Call, Undelivered._fields, connection))
+    statuses = ", ".join(f"'{status}'" for status in ANSWERED)
+    sql = f"""
+SELECT {columns} FROM {bulk.table_of(Call, connection)}
+WHERE execution_id = ANY(%s) AND status IN ({statuses})
+AND delivered_turn IS NULL AND finished_at IS NOT NULL
+ORDER BY execution_id, call_id
+"""  # noqa: S608
+    return sql, ("uuid[]",)
 
 
 def turns_of(execution_id: uuid.UUID, upto: int, using: str, after: int = 0) -> list[RecordedTurn]:

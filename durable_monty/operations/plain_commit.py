@@ -71,12 +71,12 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     if not (is_young := all(map(_is_young, outcomes))):
         values += _rows_before(outcomes, keys)
     statement = _commit(using, clock.sql_now(), is_young=is_young)
-    [(now, numbers)] = rows_of(*statement, values, using=using)
+    [(now, numbers, due)] = rows_of(*statement, values, using=using)
     return {
         outcomes[number].execution.id: _changes(
-            outcomes[number], rows[number], now, timedelta(seconds=lease)
+            outcomes[number], rows[number], now, now if number in due else None, lease
         )
-        for number in numbers or ()
+        for number in numbers
     }
 
 
@@ -200,16 +200,21 @@ def _call_row(number: int, call: NewCall) -> dict[str, Any]:
 
 
 def _changes(
-    outcome: Advanced, row: Mapping[str, Any], now: datetime, lease: timedelta
+    outcome: Advanced,
+    row: Mapping[str, Any],
+    now: datetime,
+    due_at: datetime | None,
+    lease_seconds: float,
 ) -> dict[str, Any]:
     """What its worker must know to go on with it, or that it is done."""
     if "is_last" in row:
         return {"turn": row["turn"], "claim": None, "status": ExecutionStatus.COMPLETED}
     if "is_parked" in row:
-        return {"turn": row["turn"], "claim": None, "status": ExecutionStatus.WAITING}
-    execution = outcome.execution
-    due_at = execution.due_at
-    assert due_at is not None  # noqa: S101  (the end of its lease)
+        status = ExecutionStatus.WAITING
+        return {"turn": row["turn"], "claim": None, "status": status, "due_at": due_at}
+    execution, lease = outcome.execution, timedelta(seconds=lease_seconds)
+    lease_ends = execution.due_at
+    assert lease_ends is not None  # noqa: S101  (it is claimed)
     changes = {
         "turn": row["turn"],
         "call_count": row["call_count"],
@@ -217,7 +222,7 @@ def _changes(
         "status": ExecutionStatus.WAITING,
         "faults": 0,
         "started_at": execution.started_at or now,
-        "due_at": now + lease if due_at < now + lease / 2 else due_at,
+        "due_at": now + lease if lease_ends < now + lease / 2 else lease_ends,
     }
     return changes | {"log": execution.log + row["log"]} if "log" in row else changes
 
@@ -289,9 +294,13 @@ written AS (
         END
     FROM locked g, t
     WHERE e.id = g.id
-    RETURNING g.number
+    RETURNING g.number, g.is_parked AND e.due_at IS NOT NULL AS is_due
 ){before}
-SELECT now, (SELECT array_agg(number) FROM written) FROM t
+SELECT
+    now,
+    ARRAY(SELECT number FROM written),
+    ARRAY(SELECT number FROM written WHERE is_due)
+FROM t
 """  # noqa: S608
     types = ("double precision", "bigint", "json", "uuid[]", "json", *["double precision"] * 2)
     return sql, types if is_young else (*types, "bigint[]", "json", "uuid[]", "uuid[]")

@@ -93,7 +93,8 @@ class CallSource(Broker):  # type: ignore[misc]
     def _packages(self, room: int) -> list[Package]:
         """At most `room` tasks, of one call each, or of some while calls are quick."""
         most = 1 if self.tasks is None else self.tasks.calls_at_once()
-        claims = self._claim(room * most)
+        # What is claimed beyond that could be run elsewhere.
+        claims = self._claim(min(room * most, max(room, conf.current().BATCH_SIZE)))
         groups = [[claimed] for claimed in claims if claimed.alone]
         together = [claimed for claimed in claims if not claimed.alone]
         groups += [together[at : at + most] for at in range(0, len(together), most)]
