@@ -38,7 +38,8 @@ def value_of(call):
         return answer(None)
     number = sum(codec.decode(call.args))
     if number % 7 == 3:
-        return Settled(error_type="ValueError", error_message=f"no {number}")
+        # All say the same: of two in a gather, the first to come is raised.
+        return Settled(error_type="ValueError", error_message="no")
     return answer(number * 2 + 1)
 
 
@@ -140,6 +141,7 @@ programs = st.lists(expressions, min_size=1, max_size=3).map(program)
 @settings(max_examples=100, deadline=None)
 @given(programs, st.integers(0, 2**32))
 @example(program(["await gather(g(19, 19), same([await f(1), await f(1)]), f(0))"]), 136)
+@example(program(["await f(0)", "await gather(g(19, 19), f(0), g(12, 12))"]), 0)
 def test_any_order_of_answers_gives_the_same_output(source, seed):
     first = Run(source, random.Random(seed)).finish()
     second = Run(source, random.Random(seed + 1)).finish()
