@@ -144,6 +144,11 @@ def marks_of(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
+def texts_of(constants: Sequence[str]) -> str:
+    """Constants of ours, such as statuses, as SQL has them."""
+    return ", ".join(f"'{constant}'" for constant in constants)
+
+
 def all_names_of(model: type[models.Model], alias: str, connection: BaseDatabaseWrapper) -> str:
     """What a statement gives for `loaded`."""
     names = names_of(model, _attnames(model), connection)

@@ -52,10 +52,9 @@ def answers_of(
 def _undelivered(using: str) -> Statement:
     connection = connections[using]
     columns = ", ".join(bulk.names_of(Call, Undelivered._fields, connection))
-    statuses = ", ".join(f"'{status}'" for status in ANSWERED)
     sql = f"""
 SELECT {columns} FROM {bulk.table_of(Call, connection)}
-WHERE execution_id = ANY(%s) AND status IN ({statuses})
+WHERE execution_id = ANY(%s) AND status IN ({bulk.texts_of(ANSWERED)})
 AND delivered_turn IS NULL AND finished_at IS NOT NULL
 ORDER BY execution_id, call_id
 """  # noqa: S608

@@ -20,7 +20,7 @@ from durable_monty.operations import bulk
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.prepared import Statement, rows_of
 
-_OPEN = ", ".join(f"'{status}'" for status in OPEN)
+_OPEN = bulk.texts_of(OPEN)
 
 
 def claim_plain_calls(

@@ -310,7 +310,6 @@ def _before(using: str) -> str:
     """What is done to rows that were written before."""
     connection = connections[using]
     call, snapshot = (bulk.table_of(model, connection) for model in (Call, Snapshot))
-    statuses = ", ".join(f"'{status}'" for status in OPEN)
     return f""",
 delivered AS (
     UPDATE {call} c SET delivered_turn = g.turn, after_load = COALESCE(g.is_loaded, FALSE)
@@ -322,7 +321,7 @@ delivered AS (
 left_open AS MATERIALIZED (
     SELECT c.id FROM {call} c
     WHERE c.execution_id = ANY(%s) AND c.execution_id IN (SELECT id FROM locked)
-    AND c.status IN ({statuses})
+    AND c.status IN ({bulk.texts_of(OPEN)})
     ORDER BY c.id FOR UPDATE
 ),
 withdrawn AS (

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 
 from durable_monty.sandbox.journal import Position
 
 
-def may_be_awaited(source: str, position: Position) -> bool:
-    """Whether the call there stands in an `await`, or goes into something that stands in one.
+def forgotten(source: str, positions: Collection[Position]) -> set[Position]:
+    """Where a call stands in no `await`, and goes into nothing that stands in one.
 
     An `await gather(a(), b())` can raise before it has waited for all of its calls: if one has
     failed by then, the others are given up and not forgotten.
     """
+    places = set(positions)
+    if not places:
+        return places
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False  # the sandbox, which has run it, knows a Python that this host does not
-    path = _path_to(tree, position, _starts_of_lines(source))
-    if not path:
-        return False
-    if any(isinstance(node, ast.Await) for node in path):
-        return True
+        return places  # the sandbox, which has run it, knows a Python that this host does not
+    starts = _starts_of_lines(source)
     awaited = {
         name.id
         for node in ast.walk(tree)
@@ -29,7 +29,16 @@ def may_be_awaited(source: str, position: Position) -> bool:
         for name in ast.walk(node.value)
         if isinstance(name, ast.Name)
     }
-    return any(not awaited.isdisjoint(_kept_in(node)) for node in path)
+    return {
+        place for place in places if not _may_be_awaited(_path_to(tree, place, starts), awaited)
+    }
+
+
+def _may_be_awaited(path: Collection[ast.AST], awaited: set[str]) -> bool:
+    """`awaited`: the names that stand in an `await`."""
+    return any(
+        isinstance(node, ast.Await) or not awaited.isdisjoint(_kept_in(node)) for node in path
+    )
 
 
 def _kept_in(node: ast.AST) -> set[str]:

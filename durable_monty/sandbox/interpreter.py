@@ -24,7 +24,7 @@ from pydantic_monty import (
 
 from durable_monty import codec
 from durable_monty.exceptions import HostFault, SnapshotUnusable, UnstorableValue
-from durable_monty.sandbox.forgotten import may_be_awaited
+from durable_monty.sandbox.forgotten import forgotten
 from durable_monty.sandbox.journal import (
     CallRequest,
     Completed,
@@ -283,8 +283,10 @@ class Interpreter:
         except (UnstorableValue, TypeError) as exc:
             return Failed("TypeError", f"The output cannot be stored: {exc}")
         # An `await` of these would have suspended the turn, unless it raised before it could.
-        for call in self._calls:
-            if call.kind != "clock" and not may_be_awaited(self.workflow.source, call.position):
+        made = [call for call in self._calls if call.kind != "clock"]
+        places = forgotten(self.workflow.source, [call.position for call in made])
+        for call in made:
+            if call.position in places:
                 return self._not_awaited(call.call_id, self._name_of(call))
         return Completed(output)
 
