@@ -144,6 +144,15 @@ def marks_of(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
+def leisurely(now: str) -> str:
+    """The time, as `t`, in a PostgreSQL statement that does not wait for the disk: a claim or a
+    start that is lost with the server's power is made again."""
+    return f"""t AS MATERIALIZED (
+    SELECT {now} + make_interval(secs => %s) AS now,
+    set_config('synchronous_commit', 'off', true)
+)"""
+
+
 def texts_of(constants: Sequence[str]) -> str:
     """Constants of ours, such as statuses, as SQL has them."""
     return ", ".join(f"'{constant}'" for constant in constants)

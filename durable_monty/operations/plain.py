@@ -72,17 +72,13 @@ RETURNING program_id, created_at
 
 @lru_cache(maxsize=8)
 def _claim(using: str, now: str) -> Statement:
-    # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
     # CASE and ARRAY, for a plan by the index of what is due and the key whatever the planner
     # knows: it takes a null for rare, and a table that nobody has analysed for small.
     connection = connections[using]
     table = bulk.table_of(Execution, connection)
     columns = bulk.all_names_of(Execution, "e", connection)
     sql = f"""
-WITH t AS MATERIALIZED (
-    SELECT {now} + make_interval(secs => %s) AS now,
-    set_config('synchronous_commit', 'off', true)
-),
+WITH {bulk.leisurely(now)},
 due AS MATERIALIZED (
     SELECT id FROM {table}
     WHERE due_at <= (SELECT now FROM t)

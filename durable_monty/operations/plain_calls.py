@@ -84,12 +84,8 @@ def _ordinary() -> list[str]:
 @lru_cache(maxsize=8)
 def _claim(using: str, now: str) -> Statement:
     call = bulk.table_of(Call, connections[using])
-    # Not waiting for the disk: a claim that is lost with the server's power was only a lease.
     sql = f"""
-WITH t AS MATERIALIZED (
-    SELECT {now} + make_interval(secs => %s) AS now,
-    set_config('synchronous_commit', 'off', true)
-),
+WITH {bulk.leisurely(now)},
 few AS (SELECT %s::bigint AS few),
 due AS MATERIALIZED (
     SELECT c.id, c.was_tried
@@ -120,12 +116,8 @@ def _start(using: str, now: str) -> Statement:
     connection = connections[using]
     call = bulk.table_of(Call, connection)
     columns = bulk.all_names_of(Call, "c", connection)
-    # As with a claim: whatever becomes of it is waited for, and that is written after it.
     sql = f"""
-WITH t AS MATERIALIZED (
-    SELECT {now} + make_interval(secs => %s) AS now,
-    set_config('synchronous_commit', 'off', true)
-),
+WITH {bulk.leisurely(now)},
 held AS MATERIALIZED (
     SELECT id FROM {call}
     WHERE id = ANY(%s) AND claim = ANY(%s) AND status IN ({_OPEN})
