@@ -144,6 +144,12 @@ def marks_of(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
+def array_of(kind: str) -> str:
+    """A place for a list, of whose length the planner knows nothing: where one plan would do for
+    any length, it makes another for each use."""
+    return f"ARRAY(SELECT unnest(%s::{kind}[]))"
+
+
 def leisurely(now: str) -> str:
     """The time, as `t`, in a PostgreSQL statement that does not wait for the disk: a claim or a
     start that is lost with the server's power is made again."""

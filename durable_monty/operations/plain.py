@@ -83,7 +83,7 @@ due AS MATERIALIZED (
     SELECT id FROM {table}
     WHERE due_at <= (SELECT now FROM t)
     AND CASE WHEN claim IS NULL AND faults = 0 THEN true ELSE false END
-    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+    ORDER BY due_at LIMIT (SELECT %s::bigint) FOR UPDATE SKIP LOCKED
 )
 UPDATE {table} e SET claim = %s, due_at = t.now + make_interval(secs => %s), worker_id = %s
 FROM t WHERE e.id = ANY(ARRAY(SELECT id FROM due))

@@ -83,13 +83,13 @@ def _ordinary() -> list[str]:
 
 @lru_cache(maxsize=8)
 def _claim(using: str, now: str) -> Statement:
-    call = bulk.table_of(Call, connections[using])
+    call, names = bulk.table_of(Call, connections[using]), bulk.array_of("text")
     sql = f"""
 WITH {bulk.leisurely(now)},
 few AS (SELECT %s::bigint AS few),
 due AS MATERIALIZED (
     SELECT c.id, c.was_tried
-    FROM unnest(%s::text[]) AS e(name), unnest(%s::text[]) AS f(name), LATERAL (
+    FROM unnest({names}) AS e(name), unnest({names}) AS f(name), LATERAL (
         SELECT id, due_at, started_at IS NOT NULL OR losses > 0 AS was_tried FROM {call}
         WHERE executor = e.name AND function = f.name AND due_at <= (SELECT now FROM t)
         AND claim IS NULL AND job_id = ''
@@ -104,7 +104,7 @@ UPDATE {call} c SET
     due_at = t.now + make_interval(secs => %s),
     started_at = NULL,
     worker_id = %s
-FROM due, t WHERE c.id = due.id
+FROM due, t WHERE c.id = due.id AND c.id = ANY(ARRAY(SELECT id FROM due))
 RETURNING c.id, c.function, due.was_tried
 """  # noqa: S608
     interval = "double precision"
@@ -120,8 +120,9 @@ def _start(using: str, now: str) -> Statement:
 WITH {bulk.leisurely(now)},
 held AS MATERIALIZED (
     SELECT id FROM {call}
-    WHERE id = ANY(%s) AND claim = ANY(%s) AND status IN ({_OPEN})
-    AND started_at IS NULL AND function = ANY(%s)
+    WHERE id = ANY({bulk.array_of("bigint")}) AND claim = ANY({bulk.array_of("uuid")})
+    AND function = ANY({bulk.array_of("text")})
+    AND status IN ({_OPEN}) AND started_at IS NULL
     ORDER BY id FOR UPDATE
 )
 UPDATE {call} c SET

@@ -63,7 +63,6 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
         clock.offset.total_seconds(),
         outcomes[0].execution.worker_id,  # all are held by this worker
         bulk.as_json(rows),
-        f"{{{','.join(keys)}}}",
         bulk.as_json(calls),
         lease / 2,
         lease,
@@ -253,7 +252,7 @@ given AS MATERIALIZED (
 ),
 locked AS MATERIALIZED (
     SELECT g.* FROM {execution} e JOIN given g ON e.id = g.id
-    WHERE e.id = ANY(%s) AND e.claim = g.claim AND e.turn = g.turn_before
+    WHERE e.id = ANY(ARRAY(SELECT id FROM given)) AND e.claim = g.claim AND e.turn = g.turn_before
     AND (e.wakeups = g.wakeups OR g.is_parked)
     AND ({bulk.ACTIVE}) AND NOT e.pause_requested AND e.grace_until IS NULL
     ORDER BY e.id FOR UPDATE OF e
@@ -302,7 +301,7 @@ SELECT
     ARRAY(SELECT number FROM written WHERE is_due)
 FROM t
 """  # noqa: S608
-    types = ("double precision", "bigint", "json", "uuid[]", "json", *["double precision"] * 2)
+    types = ("double precision", "bigint", "json", "json", *["double precision"] * 2)
     return sql, types if is_young else (*types, "bigint[]", "json", "uuid[]", "uuid[]")
 
 

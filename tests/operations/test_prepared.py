@@ -1,11 +1,13 @@
+import json
 import uuid
+from functools import partial
 
 import pytest
 from django.db import ProgrammingError, connection
 
 from durable_monty.models import Call, Execution, clock
 from durable_monty.models.clock import database_now
-from durable_monty.operations import bulk, plain, plain_calls, prepared
+from durable_monty.operations import bulk, journal, plain, plain_calls, plain_commit, prepared
 from durable_monty.operations.prepared import rows_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,3 +128,36 @@ def test_claims_of_postgresql_read_what_is_due_by_its_index(
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert index in plan, plan
     assert "Seq Scan on durable_monty" not in plan
+
+
+KEY = uuid.uuid4()
+GIVEN = json.dumps([{"id": KEY.hex, "number": 0}])
+
+
+@only_postgresql
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        (plain._claim, [0, 64, TOKEN, 60, None]),
+        (plain_calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None]),
+        (plain_calls._start, [0, [7], [TOKEN], ["add"], 60]),
+        (plain_calls._settle, [0, '[{"id": 7, "result": "1"}]', [7]]),
+        (partial(plain_commit._commit, is_young=True), [0, None, GIVEN, "[]", 30, 60]),
+        (
+            partial(plain_commit._commit, is_young=False),
+            [0, None, GIVEN, "[]", 30, 60, [7], '[{"id": 7, "number": 0}]', [KEY], [KEY]],
+        ),
+        (lambda using, now: journal._undelivered(using), [[KEY]]),
+    ],
+)
+@pytest.mark.parametrize("is_analysed", [False, True])
+def test_plans_are_kept(many, statement, values, is_analysed):
+    """To plan such a statement takes as long as what it does."""
+    connection.close()
+    with connection.cursor() as cursor:
+        if is_analysed:
+            cursor.execute("ANALYZE")
+        for _ in range(prepared._OFTEN + 8):
+            rows_of(*statement("default", clock.sql_now()), values, using="default")
+        cursor.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
+        assert cursor.fetchall() == [(3, 5)]
