@@ -54,7 +54,7 @@ def _undelivered(using: str) -> Statement:
     columns = ", ".join(bulk.names_of(Call, Undelivered._fields, connection))
     sql = f"""
 SELECT {columns} FROM {bulk.table_of(Call, connection)}
-WHERE execution_id = ANY(%s) AND status IN ({bulk.texts_of(ANSWERED)})
+WHERE execution_id = ANY({bulk.array_of("uuid")}) AND status IN ({bulk.texts_of(ANSWERED)})
 AND delivered_turn IS NULL AND finished_at IS NOT NULL
 ORDER BY execution_id, call_id
 """  # noqa: S608

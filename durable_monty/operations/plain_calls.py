@@ -150,7 +150,8 @@ given AS MATERIALIZED (
     SELECT c.id, c.execution_id, g.token, g.result
     FROM json_to_recordset(%s) AS g(id bigint, token uuid, result text)
     JOIN {call} c ON c.id = g.id
-    WHERE c.id = ANY(%s) AND c.claim = g.token AND c.status = '{CallStatus.SUBMITTED}'
+    WHERE c.id = ANY({bulk.array_of("bigint")})
+    AND c.claim = g.token AND c.status = '{CallStatus.SUBMITTED}'
 ),
 waiting AS MATERIALIZED (
     SELECT id FROM {execution} WHERE id IN (SELECT execution_id FROM given)

@@ -309,17 +309,18 @@ def _before(using: str) -> str:
     """What is done to rows that were written before."""
     connection = connections[using]
     call, snapshot = (bulk.table_of(model, connection) for model in (Call, Snapshot))
+    keys = bulk.array_of("uuid")
     return f""",
 delivered AS (
     UPDATE {call} c SET delivered_turn = g.turn, after_load = COALESCE(g.is_loaded, FALSE)
     FROM locked g
-    WHERE c.id = ANY(%s) AND (c.id, g.number) IN (
+    WHERE c.id = ANY({bulk.array_of("bigint")}) AND (c.id, g.number) IN (
         SELECT d.id, d.number FROM json_to_recordset(%s) AS d(id bigint, number integer)
     )
 ),
 left_open AS MATERIALIZED (
     SELECT c.id FROM {call} c
-    WHERE c.execution_id = ANY(%s) AND c.execution_id IN (SELECT id FROM locked)
+    WHERE c.execution_id = ANY({keys}) AND c.execution_id IN (SELECT id FROM locked)
     AND c.status IN ({bulk.texts_of(OPEN)})
     ORDER BY c.id FOR UPDATE
 ),
@@ -333,7 +334,7 @@ withdrawn AS (
 ),
 forgotten AS (
     DELETE FROM {snapshot} s
-    WHERE s.execution_id = ANY(%s) AND s.execution_id IN (SELECT id FROM locked)
+    WHERE s.execution_id = ANY({keys}) AND s.execution_id IN (SELECT id FROM locked)
 )"""  # noqa: S608
 
 

@@ -12,6 +12,7 @@ from durable_monty.executors.django_q import (
     broker as broker_module,
     run_task,
 )
+from durable_monty.executors.django_q.channels import Bell
 from durable_monty.models import Call
 from tests.support import started_call
 
@@ -48,6 +49,32 @@ def test_dequeue_survives_a_database_out_of_reach(monkeypatch, log):
         assert broker.dequeue() is None
     assert [record.message for record in log.records] == ["calls not claimed"]
     assert len(broker.dequeue()) == 1
+
+
+def test_calls_are_not_looked_for_again_before_the_bell(monkeypatch):
+    """That look would keep the workers from the database for which they wait."""
+    claims = []
+
+    def claim_calls(*args, **kwargs):
+        claims.append(claim(*args, **kwargs))
+        return claims[-1]
+
+    claim = broker_module.claim_calls
+    monkeypatch.setattr(broker_module, "claim_calls", claim_calls)
+    broker = CallBroker()
+    broker.calls_came = Bell()
+    started_call()
+    assert len(broker.dequeue()) == 1
+    started_call()
+    broker.calls_came.ring()
+    assert broker.dequeue() is None
+    assert len(claims) == 1
+    assert len(broker.dequeue()) == 1
+    # One that nobody rang for is found all the same.
+    started_call()
+    assert broker.dequeue() is None
+    assert len(broker.dequeue()) == 1
+    assert [len(claimed) for claimed in claims] == [1, 1, 1]
 
 
 def test_the_broker_counts_what_is_due():

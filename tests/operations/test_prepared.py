@@ -130,34 +130,33 @@ def test_claims_of_postgresql_read_what_is_due_by_its_index(
     assert "Seq Scan on durable_monty" not in plan
 
 
-KEY = uuid.uuid4()
-GIVEN = json.dumps([{"id": KEY.hex, "number": 0}])
-
-
 @only_postgresql
-@pytest.mark.parametrize(
-    ("statement", "values"),
-    [
+@pytest.mark.parametrize("is_analysed", [False, True])
+def test_plans_are_kept(many, is_analysed):
+    """To plan such a statement takes as long as what it does."""
+    key = uuid.uuid4()
+    call, execution = [{"id": 7, "number": 0}], [{"id": key.hex, "number": 0}]
+    written = [0, None, json.dumps(execution), "[]", 30, 60]
+    statements = [
         (plain._claim, [0, 64, TOKEN, 60, None]),
         (plain_calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None]),
         (plain_calls._start, [0, [7], [TOKEN], ["add"], 60]),
-        (plain_calls._settle, [0, '[{"id": 7, "result": "1"}]', [7]]),
-        (partial(plain_commit._commit, is_young=True), [0, None, GIVEN, "[]", 30, 60]),
+        (plain_calls._settle, [0, json.dumps(call), [7]]),
+        (partial(plain_commit._commit, is_young=True), written),
         (
             partial(plain_commit._commit, is_young=False),
-            [0, None, GIVEN, "[]", 30, 60, [7], '[{"id": 7, "number": 0}]', [KEY], [KEY]],
+            [*written, [7], json.dumps(call), [key], [key]],
         ),
-        (lambda using, now: journal._undelivered(using), [[KEY]]),
-    ],
-)
-@pytest.mark.parametrize("is_analysed", [False, True])
-def test_plans_are_kept(many, statement, values, is_analysed):
-    """To plan such a statement takes as long as what it does."""
+        (lambda using, _now: journal._undelivered(using), [[key]]),
+    ]
     connection.close()
     with connection.cursor() as cursor:
         if is_analysed:
             cursor.execute("ANALYZE")
-        for _ in range(prepared._OFTEN + 8):
-            rows_of(*statement("default", clock.sql_now()), values, using="default")
-        cursor.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
-        assert cursor.fetchall() == [(3, 5)]
+        for statement, values in statements:
+            for _ in range(prepared._OFTEN + 8):
+                rows_of(*statement("default", clock.sql_now()), values, using="default")
+        cursor.execute("SELECT statement FROM pg_prepared_statements WHERE custom_plans > 5")
+        assert cursor.fetchall() == []
+        cursor.execute("SELECT generic_plans FROM pg_prepared_statements")
+        assert cursor.fetchall() == [(3,)] * len(statements)

@@ -44,6 +44,7 @@ class CallSource(Broker):  # type: ignore[misc]
     calls_came: Bell | None = None
     _full_pause = 0.0
     _failing = False
+    _has_all = False  # of the calls that were due, so far as the bell has told
 
     def dequeue(self) -> list[Package] | None:
         """What to start next. It waits a little when there is nothing, and never raises for a
@@ -92,9 +93,14 @@ class CallSource(Broker):  # type: ignore[misc]
 
     def _packages(self, room: int) -> list[Package]:
         """At most `room` tasks, of one call each, or of some while calls are quick."""
+        if self._has_all:
+            self._has_all = False
+            return []
         most = 1 if self.tasks is None else self.tasks.calls_at_once()
         # What is claimed beyond that could be run elsewhere.
-        claims = self._claim(min(room * most, max(room, conf.current().BATCH_SIZE)))
+        limit = min(room * most, max(room, conf.current().BATCH_SIZE))
+        claims = self._claim(limit)
+        self._has_all = self.calls_came is not None and 0 < len(claims) < limit
         groups = [[claimed] for claimed in claims if claimed.alone]
         together = [claimed for claimed in claims if not claimed.alone]
         groups += [together[at : at + most] for at in range(0, len(together), most)]
