@@ -35,7 +35,7 @@ class Disturbances:
             del self._weights["restart"]
         if not can_step():
             del self._weights["step"]
-        # Each once, then by weight: a short run has met them all.
+        # Each once, then by weight.
         self._first = rng.sample([*self._weights], len(self._weights))
 
     def go_on(self):
@@ -43,6 +43,11 @@ class Disturbances:
             return
         getattr(self, f"_{self._chosen()}")()
         self._next_at = time.monotonic() + self.rng.uniform(*_PAUSES)
+
+    @property
+    def all_came(self):
+        """Of each kind one."""
+        return not self._first
 
     def _chosen(self):
         if self._first:

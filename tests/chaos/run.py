@@ -67,7 +67,8 @@ def _disturb(options, workers, disturbances, load):
     finished = 0
     while True:
         now = time.monotonic()
-        limit = math.inf if now - began < options.seconds else options.workflows
+        goes_on = now - began < options.seconds or not disturbances.all_came
+        limit = math.inf if goes_on else options.workflows
         if load.started >= limit and not load.running:
             break
         load.go_on(limit)

@@ -25,7 +25,7 @@ from django.db import connection
 from django.db.utils import ConnectionHandler
 
 from example_project.videos.clips import make_clip
-from example_project.videos.demo import preparation, runs
+from example_project.videos.demo import course, preparation, runs
 from example_project.videos.demo.children import free_port
 from example_project.videos.demo.display import Display
 from tests.processes import database_url
@@ -390,6 +390,20 @@ def test_a_failed_execution_is_reported(machine, clips):
         r"CommandError: encode_episode failed: ValueError: clip-1\.mp4 cannot be read as .+\.\n"
     )
     assert re.search(f"{error}$", stderr), stderr
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="its database is in this connection")
+def test_a_query_that_was_cut_short_does_not_hide_the_status():
+    lines = []
+    demo = course.Demo(options=None, display=None, report=lines.append)
+    demo.execution = runs.start_encoding([], "240p", Path("episode-1"))
+    type(demo.execution).objects.update(status="waiting")
+    connection.connection.close()
+
+    demo._report()
+
+    assert [json.loads(line)["status"] for line in lines] == ["waiting"]
 
 
 @pytest.mark.django_db

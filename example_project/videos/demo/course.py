@@ -140,6 +140,7 @@ class Demo:
         """What is so now, however it came to that."""
         facts: dict[str, str | None] = {"execution": None, "status": None, "output": None}
         if execution := self.execution:
+            connection.close()  # an interrupt may have cut a query short
             try:
                 execution.refresh_from_db(fields=["status", "output"])
             except Error:
