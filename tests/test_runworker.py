@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import connection
 
+from durable_monty import OrchestratorService
 from durable_monty.models import Call, CallStatus, Execution, WorkerProcess
 from tests.processes import (
     attempts,
@@ -17,6 +18,7 @@ from tests.processes import (
     runworker,
     start,
     start_blocking,
+    until,
 )
 from tests.support import seven_calls_output
 
@@ -39,18 +41,24 @@ def test_until_complete(tmp_path):
 def test_two_workers_share_the_executions(tmp_path):
     # SQLite's one writer makes it three times slower.
     count = 80 if connection.vendor == "sqlite" else 200
-    ids = [start(x) for x in range(count)]
+    service = OrchestratorService()
+    # It keeps them from ending before there is something to share.
+    waiting = service.start_execution("await approve(1)", ["approve"])
     with (
-        manage(tmp_path, "runworker", "--until-complete", "--workers=2") as one,
-        manage(tmp_path, "runworker", "--until-complete", "--workers=2") as two,
+        runworker(tmp_path, "--until-complete", "--workers=2") as one,
+        runworker(tmp_path, "--until-complete", "--workers=2") as two,
     ):
+        ids = [start(x) for x in range(count)]
+        until(lambda: service.get_pending_calls(waiting), "it waits for a person")
+        service.complete_call(waiting, 0, None)
         one.ends(0, patience=120)
         two.ends(0)
     assert [result(execution_id) for execution_id in ids] == [
         seven_calls_output(x) for x in range(count)
     ]
     # Claimed once, started once, and no answer was refused: none was settled twice.
-    assert set(Call.objects.values_list("status", "attempt")) == {(CallStatus.COMPLETED, 1)}
+    calls = Call.objects.filter(execution_id__in=ids)
+    assert set(calls.values_list("status", "attempt")) == {(CallStatus.COMPLETED, 1)}
     assert "answer refused" not in one.log.read_text() + two.log.read_text()
     assert WorkerProcess.objects.exclude(calls=None).distinct().count() == 2
 
