@@ -73,7 +73,8 @@ RETURNING program_id, created_at
 @lru_cache(maxsize=8)
 def _claim(using: str, now: str) -> Statement:
     # CASE and ARRAY, for a plan by the index of what is due and the key whatever the planner
-    # knows: it takes a null for rare, and a table that nobody has analysed for small.
+    # knows: it takes a null for rare, and a table that nobody has analysed for small. The limit is
+    # selected for the reason of `bulk.array_of`.
     connection = connections[using]
     table = bulk.table_of(Execution, connection)
     columns = bulk.all_names_of(Execution, "e", connection)

@@ -52,11 +52,10 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     ours any more."""
     if not outcomes:
         return {}
-    keys = [outcome.execution.id.hex for outcome in outcomes]
     rows, calls = [], []
     for number, outcome in enumerate(outcomes):
         written = outcome.written
-        rows.append(_row(number, keys[number], outcome, written))
+        rows.append(_row(number, outcome, written))
         calls += [_call_row(number, call) for call in written]
     lease = conf.current().LEASE
     values = [
@@ -68,7 +67,7 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
         lease,
     ]
     if not (is_young := all(map(_is_young, outcomes))):
-        values += _rows_before(outcomes, keys)
+        values += _rows_before(outcomes)
     statement = _commit(using, clock.sql_now(), is_young=is_young)
     [(now, numbers, due)] = rows_of(*statement, values, using=using)
     return {
@@ -84,7 +83,7 @@ def _is_young(outcome: Advanced) -> bool:
     return not outcome.delivered and (not outcome.is_last or outcome.is_clean)
 
 
-def _rows_before(outcomes: Sequence[Advanced], keys: Sequence[str]) -> list[str]:
+def _rows_before(outcomes: Sequence[Advanced]) -> list[str]:
     """The answers that were delivered, and whose calls and snapshot are to go."""
     delivered = [
         {"id": pk, "number": number}
@@ -92,8 +91,8 @@ def _rows_before(outcomes: Sequence[Advanced], keys: Sequence[str]) -> list[str]
         for pk in outcome.delivered
     ]
     left = [
-        key
-        for key, outcome in zip(keys, outcomes, strict=True)
+        outcome.execution.id.hex
+        for outcome in outcomes
         if outcome.is_last and not outcome.is_clean
     ]
     pks = [str(row["id"]) for row in delivered]
@@ -140,11 +139,11 @@ _CALLS = {
 }
 
 
-def _row(number: int, key: str, outcome: Advanced, calls: Sequence[NewCall]) -> dict[str, Any]:
+def _row(number: int, outcome: Advanced, calls: Sequence[NewCall]) -> dict[str, Any]:
     execution, ending = outcome.execution, outcome.ending
     row: dict[str, Any] = {
         "number": number,
-        "id": key,
+        "id": execution.id.hex,
         "claim": execution.claim,
         "wakeups": execution.wakeups,
         "turn_before": execution.turn,

@@ -108,6 +108,11 @@ def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
     assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
 
 
+def plan_of(cursor, sql, values):
+    cursor.execute(f"EXPLAIN {sql}", values)
+    return "\n".join(line for (line,) in cursor.fetchall())
+
+
 @only_postgresql
 @pytest.mark.parametrize(
     ("statement", "values", "index"),
@@ -124,8 +129,7 @@ def test_claims_of_postgresql_read_what_is_due_by_its_index(
     with connection.cursor() as cursor:
         if is_analysed:
             cursor.execute("ANALYZE")
-        cursor.execute(f"EXPLAIN {sql}", values)
-        plan = "\n".join(line for (line,) in cursor.fetchall())
+        plan = plan_of(cursor, sql, values)
     assert index in plan, plan
     assert "Seq Scan on durable_monty" not in plan
 
@@ -161,7 +165,6 @@ def test_plans_are_kept_and_read_no_table(many, is_analysed):
         for statement, values in statements:
             sql, types = statement("default", clock.sql_now())
             name = prepared._of[connection.connection].prepared[sql][0]
-            cursor.execute(f"EXPLAIN EXECUTE {name}({bulk.marks_of(types)})", values)
-            plan = "\n".join(line for (line,) in cursor.fetchall())
+            plan = plan_of(cursor, f"EXECUTE {name}({bulk.marks_of(types)})", values)
             assert "Seq Scan on durable_monty_call" not in plan, plan
             assert "Seq Scan on durable_monty_execution" not in plan, plan
