@@ -44,7 +44,7 @@ def work():
     """Rounds of an inline worker until there is nothing left to do."""
     worker = Worker(OrchestratorService(), InlineExecutor())
     with ThreadPoolExecutor(2) as threads:
-        while worker._round(threads):
+        while worker._round(threads) or not worker._engine.is_idle:
             pass
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -308,20 +309,21 @@ def test_crashed_sandbox_is_a_host_fault():
 
 def test_forked_child_says_so_instead_of_hanging():
     assert outcome("1") == Completed("1")
-    with multiprocessing.get_context("fork").Pool(1) as children:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as children:
         with pytest.raises(HostFault, match="forked from one that had used the sandbox"):
-            children.apply(outcome, ("2",))
+            children.submit(outcome, "2").result()
     assert outcome("3") == Completed("3")
 
 
 def test_child_forked_before_has_a_sandbox_of_its_own():
     script = """
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from tests.sandbox.test_interpreter import outcome
 
-with multiprocessing.get_context("fork").Pool(1) as children:
-    assert children.apply(outcome, ("2 + 2",)).output == "4"
+with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as children:
+    assert children.submit(outcome, "2 + 2").result().output == "4"
     assert outcome("1").output == "1"
-    assert children.apply(outcome, ("2 + 3",)).output == "5"
+    assert children.submit(outcome, "2 + 3").result().output == "5"
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
