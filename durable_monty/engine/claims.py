@@ -16,7 +16,7 @@ _FRESH = 1.0
 
 
 class Claims:
-    """What a worker takes: on PostgreSQL by the quickest way, for all that can go it."""
+    """What a worker takes: by the quickest way, where there is one, for all that can go it."""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -25,7 +25,7 @@ class Claims:
 
     def take(self, limit: int, worker_id: int | None) -> list[Execution]:
         """Due executions, claimed; one that was lost before comes alone."""
-        if connections[self.using].vendor == "postgresql":
+        if connections[self.using].vendor in ("postgresql", "sqlite"):
             claimed = claim_plain(limit, using=self.using, worker_id=worker_id)
             if claimed:
                 for execution in claimed:

@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.db import connections, models
@@ -20,6 +21,7 @@ from durable_monty.models import CallStatus, ExecutionStatus, clock
 
 Row = Sequence[Any]
 M = TypeVar("M", bound=models.Model)
+Converter = Callable[[Any, Any, BaseDatabaseWrapper], Any]
 
 _RECORD = tuple(f"c{i}" for i in range(64))  # names of columns that are given as JSON
 
@@ -52,13 +54,13 @@ def insert(
             wanted = ", ".join([*(_item(i) for i in range(len(columns))), *["%s"] * len(fixed)])
             cursor.execute(
                 f"INSERT INTO {table} ({names}) SELECT {wanted} FROM json_each(%s)",  # noqa: S608
-                [*_adapted(values, connection), _json_of(rows, connection)],
+                [*adapted(values, connection), _json_of(rows, connection)],
             )
         else:
             marks = marks_of((*columns, *fixed))
             cursor.executemany(
                 f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
-                [_adapted((*row, *values), connection) for row in rows],
+                [adapted((*row, *values), connection) for row in rows],
             )
 
 
@@ -90,7 +92,7 @@ def update(
             changes = ", ".join(f"{name} = %s" for name in names)
             cursor.executemany(
                 f"UPDATE {table} SET {changes} WHERE {key} = %s",  # noqa: S608
-                [_adapted((*row[1:], row[0]), connection) for row in rows],
+                [adapted((*row[1:], row[0]), connection) for row in rows],
             )
 
 
@@ -110,7 +112,7 @@ def lock(
     if connection.vendor == "postgresql":
         marks, given = "= ANY(%s)", [list(keys)]
     else:
-        marks, given = f"IN ({marks_of(keys)})", _adapted(keys, connection)
+        marks, given = f"IN ({marks_of(keys)})", adapted(keys, connection)
     locking = " FOR UPDATE" if connection.features.has_select_for_update else ""
     now = clock.NOW[connection.vendor].replace("%", "%%")
     wanted = [now, key, *columns]
@@ -173,9 +175,34 @@ def all_names_of(model: type[models.Model], alias: str, connection: BaseDatabase
 def loaded(model: type[M], rows: Sequence[Row], using: str) -> list[M]:
     """Instances of rows with `all_names_of` the model, in the order of their keys."""
     names = _attnames(model)
+    if converters := _converters(model, using):
+        rows = [_converted(row, converters, connections[using]) for row in rows]
     return sorted(
         (model.from_db(using, names, row) for row in rows), key=lambda instance: instance.pk
     )
+
+
+@lru_cache(maxsize=8)
+def _converters(model: type[models.Model], using: str) -> dict[int, list[Converter]]:
+    """What makes Python's values of the database's, by the number of the column."""
+    connection = connections[using]
+    found = {}
+    for number, field in enumerate(model._meta.concrete_fields):
+        column = field.get_col(model._meta.db_table)
+        converters = connection.ops.get_db_converters(column)
+        if converters := [*converters, *column.get_db_converters(connection)]:
+            found[number] = converters
+    return found
+
+
+def _converted(
+    row: Row, converters: Mapping[int, Sequence[Converter]], connection: BaseDatabaseWrapper
+) -> Row:
+    values = list(row)
+    for number, each in converters.items():
+        for convert in each:
+            values[number] = convert(values[number], None, connection)
+    return values
 
 
 def _attnames(model: type[models.Model]) -> list[str]:
@@ -226,10 +253,10 @@ def _item(index: int) -> str:
 
 
 def _json_of(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> str:
-    return json.dumps([_adapted(row, connection) for row in rows], separators=(",", ":"))
+    return json.dumps([adapted(row, connection) for row in rows], separators=(",", ":"))
 
 
-def _adapted(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
+def adapted(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
     """As SQLite and MySQL take values; psycopg knows them."""
     return [
         value if (adapt := _ADAPTERS.get(type(value))) is None else adapt(value, connection)

@@ -1,13 +1,15 @@
-"""The usual start and claim of executions, each as one statement on PostgreSQL.
+"""The usual start and claim of executions, in as few statements as can be.
 
-Each statement is a way to the server and back, and the worker's other threads run meanwhile. What
+Each statement is a way to the server and back, or gives way to the worker's other threads. What
 these do not do, of executions that were lost before, is left to `claim_executions`.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import lru_cache
 
 from django.db import connections
@@ -18,6 +20,7 @@ from durable_monty.models.execution import uuid7
 from durable_monty.models.program import identity_of
 from durable_monty.operations import bulk
 from durable_monty.operations.prepared import Statement, rows_of
+from durable_monty.operations.transactions import write
 
 _BY_THE_SERVER = ("program_id", "created_at", "due_at")
 
@@ -45,7 +48,9 @@ def start_plain(
 
 def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execution]:
     """Claims due executions that no worker has lost, longest due first. Their programs are not
-    read."""
+    read. For PostgreSQL and SQLite."""
+    if connections[using].vendor == "sqlite":
+        return _claim_on_sqlite(limit, using, worker_id)
     lease, offset = conf.current().LEASE, clock.offset.total_seconds()
     values = [offset, limit, uuid.uuid4(), lease, worker_id]
     rows = rows_of(*_claim(using, clock.sql_now()), values, using=using)
@@ -91,3 +96,41 @@ FROM t WHERE e.id = ANY(ARRAY(SELECT id FROM due))
 RETURNING {columns}
 """  # noqa: S608
     return sql, ("double precision", "bigint", "uuid", "double precision", "bigint")
+
+
+def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Execution]:
+    connection = connections[using]
+    look, take, change = _claim_statements(using)
+    shift = f"{clock.offset.total_seconds():+f} seconds"
+    with connection.cursor() as cursor:
+        if cursor.execute(look, [shift]).fetchone() is None:
+            return []  # found without a write transaction, of which there is one at a time
+        with write(using):
+            now, rows = cursor.execute(take, [shift, limit]).fetchone()
+            claimed = bulk.loaded(Execution, json.loads(rows), using)
+            token, lease = uuid.uuid4(), timedelta(seconds=conf.current().LEASE)
+            lease_ends = clock.read(now) + lease
+            keys = json.dumps([execution.pk.hex for execution in claimed])
+            given = bulk.adapted((token, lease_ends, worker_id), connection)
+            cursor.execute(change, [*given, keys])
+    for execution in claimed:
+        execution.claim, execution.due_at, execution.worker_id = token, lease_ends, worker_id
+    return claimed
+
+
+@lru_cache(maxsize=8)
+def _claim_statements(using: str) -> tuple[str, str, str]:
+    connection = connections[using]
+    table = bulk.table_of(Execution, connection)
+    columns = bulk.all_names_of(Execution, "e", connection)
+    now = clock.NOW["sqlite"].replace("%", "%%")
+    shifted = now.replace("'now'", "'now', %s")
+    due = f"{table} e WHERE due_at <= {shifted} AND claim IS NULL AND faults = 0"
+    return (
+        f"SELECT 1 FROM {due} LIMIT 1",  # noqa: S608
+        # One row: it gives way to other threads at each.
+        f"SELECT {now}, json_group_array(json(e)) FROM "  # noqa: S608
+        f"(SELECT json_array({columns}) AS e FROM {due} ORDER BY due_at LIMIT %s)",
+        f"UPDATE {table} SET claim = %s, due_at = %s, worker_id = %s "  # noqa: S608
+        "WHERE id IN (SELECT value FROM json_each(%s))",
+    )

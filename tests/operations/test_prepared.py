@@ -106,6 +106,18 @@ def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
     assert "dm_execution_due" in Execution.objects.due(now).order_by("due_at").explain()
     wanted = Call.objects.filter(executor__in=["default"], function__in=["add"], job_id="")
     assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
+    look, take, change = plain._claim_statements("default")
+    with connection.cursor() as cursor:
+        for sql, values, index in [
+            (look, ["+0 seconds"], "dm_execution_due"),
+            (take, ["+0 seconds", 64], "dm_execution_due"),
+            (change, [None, None, None, "[]"], "sqlite_autoindex_durable_monty_execution_1"),
+        ]:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+            plan = "\n".join(row[-1] for row in cursor.fetchall())
+            assert index in plan, plan
+            assert "SCAN durable_monty" not in plan
+            assert "TEMP B-TREE" not in plan
 
 
 def plan_of(cursor, sql, values):
