@@ -69,11 +69,7 @@ def settle_plain_results(results: Sequence[tuple[ClaimedCall, str]], *, using: s
         {"id": claimed.pk, "token": claimed.token.hex, "result": result}
         for claimed, result in results
     ]
-    values = [
-        clock.offset.total_seconds(),
-        bulk.as_json(given),
-        [claimed.pk for claimed, _result in results],
-    ]
+    values = [clock.offset.total_seconds(), bulk.as_json(given)]
     return {pk for (pk,) in rows_of(*_settle(using, clock.sql_now()), values, using=using)}
 
 
@@ -147,20 +143,21 @@ def _settle(using: str, now: str) -> Statement:
     sql = f"""
 WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
 given AS MATERIALIZED (
-    SELECT c.id, c.execution_id, g.token, g.result
-    FROM json_to_recordset(%s) AS g(id bigint, token uuid, result text)
-    JOIN {call} c ON c.id = g.id
-    WHERE c.id = ANY({bulk.array_of("bigint")})
+    SELECT * FROM json_to_recordset(%s) AS g(id bigint, token uuid, result text)
+),
+found AS MATERIALIZED (
+    SELECT c.id, c.execution_id, g.token, g.result FROM {call} c JOIN given g ON c.id = g.id
+    WHERE c.id = ANY(ARRAY(SELECT id FROM given))
     AND c.claim = g.token AND c.status = '{CallStatus.SUBMITTED}'
 ),
 waiting AS MATERIALIZED (
-    SELECT id FROM {execution} WHERE id IN (SELECT execution_id FROM given)
+    SELECT id FROM {execution} WHERE id IN (SELECT execution_id FROM found)
     ORDER BY id FOR UPDATE
 ),
 held AS MATERIALIZED (
-    SELECT c.id, c.execution_id, g.result FROM {call} c JOIN given g ON c.id = g.id
+    SELECT c.id, c.execution_id, f.result FROM {call} c JOIN found f ON c.id = f.id
     WHERE c.execution_id IN (SELECT id FROM waiting)
-    AND c.claim = g.token AND c.status = '{CallStatus.SUBMITTED}'
+    AND c.claim = f.token AND c.status = '{CallStatus.SUBMITTED}'
     ORDER BY c.id FOR UPDATE OF c
 ),
 woken AS (
@@ -178,4 +175,4 @@ UPDATE {call} c SET
 FROM held, t WHERE c.id = held.id
 RETURNING c.id
 """  # noqa: S608
-    return sql, ("double precision", "json", "bigint[]")
+    return sql, ("double precision", "json")

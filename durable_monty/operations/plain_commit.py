@@ -67,7 +67,7 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
         lease,
     ]
     if not (is_young := all(map(_is_young, outcomes))):
-        values += _rows_before(outcomes)
+        values.append(bulk.as_json(_delivered(outcomes)))
     statement = _commit(using, clock.sql_now(), is_young=is_young)
     [(now, numbers, due)] = rows_of(*statement, values, using=using)
     return {
@@ -83,20 +83,13 @@ def _is_young(outcome: Advanced) -> bool:
     return not outcome.delivered and (not outcome.is_last or outcome.is_clean)
 
 
-def _rows_before(outcomes: Sequence[Advanced]) -> list[str]:
-    """The answers that were delivered, and whose calls and snapshot are to go."""
-    delivered = [
+def _delivered(outcomes: Sequence[Advanced]) -> list[dict[str, int]]:
+    """The answers whose calls have rows already."""
+    return [
         {"id": pk, "number": number}
         for number, outcome in enumerate(outcomes)
         for pk in outcome.delivered
     ]
-    left = [
-        outcome.execution.id.hex
-        for outcome in outcomes
-        if outcome.is_last and not outcome.is_clean
-    ]
-    pks = [str(row["id"]) for row in delivered]
-    return [f"{{{','.join(pks)}}}", bulk.as_json(delivered), *[f"{{{','.join(left)}}}"] * 2]
 
 
 # As the columns of `given` and `calls`: what is missing is null.
@@ -113,6 +106,7 @@ _GIVEN = {
     "is_parked": "boolean",
     "is_due": "boolean",
     "is_loaded": "boolean",
+    "has_rows": "boolean",
     "position_start": "integer",
     "position_end": "integer",
     "clock_at": "timestamptz",
@@ -151,7 +145,7 @@ def _row(number: int, outcome: Advanced, calls: Sequence[NewCall]) -> dict[str, 
         "call_count": execution.call_count + len(calls),
     }
     if isinstance(ending, Completed):
-        row |= {"is_last": True, "output": ending.output}
+        row |= {"is_last": True, "output": ending.output, "has_rows": not outcome.is_clean}
     elif not outcome.holds:
         is_due = any(call.answer is not None and call.delivered_turn is None for call in calls)
         position = outcome.position
@@ -301,26 +295,26 @@ SELECT
 FROM t
 """  # noqa: S608
     types = ("double precision", "bigint", "json", "json", *["double precision"] * 2)
-    return sql, types if is_young else (*types, "bigint[]", "json", "uuid[]", "uuid[]")
+    return sql, types if is_young else (*types, "json")
 
 
 def _before(using: str) -> str:
     """What is done to rows that were written before."""
     connection = connections[using]
     call, snapshot = (bulk.table_of(model, connection) for model in (Call, Snapshot))
-    keys = bulk.array_of("uuid")
     return f""",
+answers AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s) AS a(id bigint, number integer)
+),
 delivered AS (
     UPDATE {call} c SET delivered_turn = g.turn, after_load = COALESCE(g.is_loaded, FALSE)
-    FROM locked g
-    WHERE c.id = ANY({bulk.array_of("bigint")}) AND (c.id, g.number) IN (
-        SELECT d.id, d.number FROM json_to_recordset(%s) AS d(id bigint, number integer)
-    )
+    FROM answers a JOIN locked g ON g.number = a.number
+    WHERE c.id = a.id AND c.id = ANY(ARRAY(SELECT id FROM answers))
 ),
+ended AS MATERIALIZED (SELECT id FROM locked WHERE has_rows),
 left_open AS MATERIALIZED (
     SELECT c.id FROM {call} c
-    WHERE c.execution_id = ANY({keys}) AND c.execution_id IN (SELECT id FROM locked)
-    AND c.status IN ({bulk.texts_of(OPEN)})
+    WHERE c.execution_id = ANY(ARRAY(SELECT id FROM ended)) AND c.status IN ({bulk.texts_of(OPEN)})
     ORDER BY c.id FOR UPDATE
 ),
 withdrawn AS (
@@ -332,8 +326,7 @@ withdrawn AS (
     FROM t WHERE c.id = ANY(ARRAY(SELECT id FROM left_open))
 ),
 forgotten AS (
-    DELETE FROM {snapshot} s
-    WHERE s.execution_id = ANY({keys}) AND s.execution_id IN (SELECT id FROM locked)
+    DELETE FROM {snapshot} s WHERE s.execution_id = ANY(ARRAY(SELECT id FROM ended))
 )"""  # noqa: S608
 
 

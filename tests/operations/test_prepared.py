@@ -157,12 +157,9 @@ def test_plans_are_kept_and_read_no_table(many, is_analysed):
         (plain._claim, [0, 64, TOKEN, 60, None]),
         (plain_calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None]),
         (plain_calls._start, [0, [7], [TOKEN], ["add"], 60]),
-        (plain_calls._settle, [0, json.dumps(call), [7]]),
+        (plain_calls._settle, [0, json.dumps(call)]),
         (partial(plain_commit._commit, is_young=True), written),
-        (
-            partial(plain_commit._commit, is_young=False),
-            [*written, [7], json.dumps(call), [key], [key]],
-        ),
+        (partial(plain_commit._commit, is_young=False), [*written, json.dumps(call)]),
         (lambda using, _now: journal._undelivered(using), [[key]]),
     ]
     connection.close()
