@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import Case, F, Q, When
+from django.db.models.functions import Coalesce, Least
 
 from durable_monty import conf
 from durable_monty.functions import FUNCTION_REGISTRY
@@ -255,7 +256,8 @@ def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
             job_id="",
             attempt_end_by=None,
             heartbeat_by=None,
-            deadline_at=F("close_by"),
+            # The earlier of the two that are left; either may be null.
+            deadline_at=Least(Coalesce("start_by", "close_by"), Coalesce("close_by", "start_by")),
             **changes,
         )
 

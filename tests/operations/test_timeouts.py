@@ -44,6 +44,28 @@ def test_schedule_to_start(service, register, move_clock):
     assert not Attempt.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("policy", "ends"),
+    [
+        ({"schedule_to_start": 30}, "schedule-to-start"),
+        ({"schedule_to_start": 30, "schedule_to_close": 60}, "schedule-to-start"),
+        ({"schedule_to_start": 60, "schedule_to_close": 30}, "schedule-to-close"),
+        ({"schedule_to_close": 30}, "schedule-to-close"),
+    ],
+)
+def test_call_that_was_given_back_keeps_its_deadline(service, register, move_clock, policy, ends):
+    register("slow", lambda: "done", **policy)
+    execution_id = service.start_execution(CATCHING, ["slow"])
+    advance(execution_id)
+    before = Call.objects.get().deadline_at
+    claims = operations.claim_calls(["slow"], ["default"], 1, using="default")
+    operations.release_calls(claims, using="default")
+    assert Call.objects.get().deadline_at == before
+    move_clock(31)
+    work()
+    assert service.get_result(execution_id).startswith(ends)
+
+
 def test_started_in_time(service, register, move_clock):
     execution_id, claimed = started(service, register, schedule_to_start=30)
     move_clock(50)
