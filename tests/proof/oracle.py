@@ -523,7 +523,8 @@ def _deliver(call):
     if call.future.done():  # asyncio cancelled it: nobody awaits it
         return
     if call.answer.error is None:
-        call.future.set_result(call.answer.value)
+        # A sleep gives None, also if a person has cut it short with something else.
+        call.future.set_result(None if call.function == "asyncio.sleep" else call.answer.value)
         return
     kind, message = call.answer.error
     raised = {
