@@ -44,6 +44,8 @@ def start_elsewhere(code="1"):
 
 @wakes
 def test_start_wakes_listeners(listener):
+    if connection.vendor == "postgresql":
+        until(lambda: can_hear(listener), "it listens")
     for _ in range(3):
         listener.clear()
         wakeups._announced.clear()
