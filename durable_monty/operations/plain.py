@@ -100,7 +100,7 @@ RETURNING {columns}
 
 def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Execution]:
     connection = connections[using]
-    look, take, change = _claim_statements(using)
+    look, take, change = _claim_statements(using, clock.NOW["sqlite"])
     shift = f"{clock.offset.total_seconds():+f} seconds"
     with connection.cursor() as cursor:
         if cursor.execute(look, [shift]).fetchone() is None:
@@ -119,12 +119,12 @@ def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Exec
 
 
 @lru_cache(maxsize=8)
-def _claim_statements(using: str) -> tuple[str, str, str]:
+def _claim_statements(using: str, now: str) -> tuple[str, str, str]:
     connection = connections[using]
     table = bulk.table_of(Execution, connection)
     columns = bulk.all_names_of(Execution, "e", connection)
-    now = clock.NOW["sqlite"].replace("%", "%%")
-    shifted = now.replace("'now'", "'now', %s")
+    now = now.replace("%", "%%")
+    shifted = f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', {now}, %s)"
     due = f"{table} e WHERE due_at <= {shifted} AND claim IS NULL AND faults = 0"
     return (
         f"SELECT 1 FROM {due} LIMIT 1",  # noqa: S608

@@ -106,7 +106,7 @@ def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
     assert "dm_execution_due" in Execution.objects.due(now).order_by("due_at").explain()
     wanted = Call.objects.filter(executor__in=["default"], function__in=["add"], job_id="")
     assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
-    look, take, change = plain._claim_statements("default")
+    look, take, change = plain._claim_statements("default", clock.NOW["sqlite"])
     with connection.cursor() as cursor:
         for sql, values, index in [
             (look, ["+0 seconds"], "dm_execution_due"),
