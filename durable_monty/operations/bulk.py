@@ -54,13 +54,13 @@ def insert(
             wanted = ", ".join([*(_item(i) for i in range(len(columns))), *["%s"] * len(fixed)])
             cursor.execute(
                 f"INSERT INTO {table} ({names}) SELECT {wanted} FROM json_each(%s)",  # noqa: S608
-                [*adapted(values, connection), _json_of(rows, connection)],
+                [*_adapted(values, connection), _json_of(rows, connection)],
             )
         else:
             marks = marks_of((*columns, *fixed))
             cursor.executemany(
                 f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
-                [adapted((*row, *values), connection) for row in rows],
+                [_adapted((*row, *values), connection) for row in rows],
             )
 
 
@@ -92,7 +92,7 @@ def update(
             changes = ", ".join(f"{name} = %s" for name in names)
             cursor.executemany(
                 f"UPDATE {table} SET {changes} WHERE {key} = %s",  # noqa: S608
-                [adapted((*row[1:], row[0]), connection) for row in rows],
+                [_adapted((*row[1:], row[0]), connection) for row in rows],
             )
 
 
@@ -112,7 +112,7 @@ def lock(
     if connection.vendor == "postgresql":
         marks, given = "= ANY(%s)", [list(keys)]
     else:
-        marks, given = f"IN ({marks_of(keys)})", adapted(keys, connection)
+        marks, given = f"IN ({marks_of(keys)})", _adapted(keys, connection)
     locking = " FOR UPDATE" if connection.features.has_select_for_update else ""
     now = clock.NOW[connection.vendor].replace("%", "%%")
     wanted = [now, key, *columns]
@@ -253,10 +253,10 @@ def _item(index: int) -> str:
 
 
 def _json_of(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> str:
-    return json.dumps([adapted(row, connection) for row in rows], separators=(",", ":"))
+    return json.dumps([_adapted(row, connection) for row in rows], separators=(",", ":"))
 
 
-def adapted(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
+def _adapted(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
     """As SQLite and MySQL take values; psycopg knows them."""
     return [
         value if (adapt := _ADAPTERS.get(type(value))) is None else adapt(value, connection)

@@ -100,7 +100,7 @@ RETURNING {columns}
 
 def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Execution]:
     connection = connections[using]
-    look, take, change = _claim_statements(using, clock.NOW["sqlite"])
+    look, take = _claim_statements(using, clock.NOW["sqlite"])
     shift = f"{clock.offset.total_seconds():+f} seconds"
     with connection.cursor() as cursor:
         if cursor.execute(look, [shift]).fetchone() is None:
@@ -110,16 +110,15 @@ def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Exec
             claimed = bulk.loaded(Execution, json.loads(rows), using)
             token, lease = uuid.uuid4(), timedelta(seconds=conf.current().LEASE)
             lease_ends = clock.read(now) + lease
-            keys = json.dumps([execution.pk.hex for execution in claimed])
-            given = bulk.adapted((token, lease_ends, worker_id), connection)
-            cursor.execute(change, [*given, keys])
+            changes = [(execution.pk, token, lease_ends, worker_id) for execution in claimed]
+            bulk.update(Execution, ("claim", "due_at", "worker_id"), changes, using=using)
     for execution in claimed:
         execution.claim, execution.due_at, execution.worker_id = token, lease_ends, worker_id
     return claimed
 
 
 @lru_cache(maxsize=8)
-def _claim_statements(using: str, now: str) -> tuple[str, str, str]:
+def _claim_statements(using: str, now: str) -> tuple[str, str]:
     connection = connections[using]
     table = bulk.table_of(Execution, connection)
     columns = bulk.all_names_of(Execution, "e", connection)
@@ -131,6 +130,4 @@ def _claim_statements(using: str, now: str) -> tuple[str, str, str]:
         # One row: it gives way to other threads at each.
         f"SELECT {now}, json_group_array(json(e)) FROM "  # noqa: S608
         f"(SELECT json_array({columns}) AS e FROM {due} ORDER BY due_at LIMIT %s)",
-        f"UPDATE {table} SET claim = %s, due_at = %s, worker_id = %s "  # noqa: S608
-        "WHERE id IN (SELECT value FROM json_each(%s))",
     )

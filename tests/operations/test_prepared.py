@@ -4,7 +4,9 @@ from functools import partial
 
 import pytest
 from django.db import ProgrammingError, connection
+from django.test.utils import CaptureQueriesContext
 
+from durable_monty import OrchestratorService
 from durable_monty.models import Call, Execution, clock
 from durable_monty.models.clock import database_now
 from durable_monty.operations import bulk, journal, plain, plain_calls, plain_commit, prepared
@@ -106,14 +108,18 @@ def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
     assert "dm_execution_due" in Execution.objects.due(now).order_by("due_at").explain()
     wanted = Call.objects.filter(executor__in=["default"], function__in=["add"], job_id="")
     assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
-    look, take, change = plain._claim_statements("default", clock.NOW["sqlite"])
+    OrchestratorService().start_execution("1", [])
+    with CaptureQueriesContext(connection) as captured:
+        assert plain.claim_plain(64, using="default", worker_id=None)
+    queries = [query["sql"] for query in captured]
+    look, take, change = [sql for sql in queries if sql.startswith(("SELECT", "UPDATE"))]
     with connection.cursor() as cursor:
-        for sql, values, index in [
-            (look, ["+0 seconds"], "dm_execution_due"),
-            (take, ["+0 seconds", 64], "dm_execution_due"),
-            (change, [None, None, None, "[]"], "sqlite_autoindex_durable_monty_execution_1"),
+        for sql, index in [
+            (look, "dm_execution_due"),
+            (take, "dm_execution_due"),
+            (change, "sqlite_autoindex_durable_monty_execution_1"),
         ]:
-            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", None)
             plan = "\n".join(row[-1] for row in cursor.fetchall())
             assert index in plan, plan
             assert "SCAN durable_monty" not in plan
