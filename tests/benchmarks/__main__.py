@@ -15,8 +15,8 @@ What is counted
                 end of the workers, without submitting (PostgreSQL only).
   bytes         of all tables and indexes after VACUUM FULL, for each finished workflow. Nothing
                 is pruned.
-  peak memory   of the workers with all their processes, during the drain. Shared pages count once.
-                The database server is not in it.
+  peak memory   of the workers with all their processes, during a drain of its own. Shared pages
+                count once. The database server is not in it.
 What is not: the work of the functions (they add 1), networks, a second machine, the time that
 workers take to start.
 

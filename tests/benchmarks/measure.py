@@ -48,6 +48,7 @@ def measure(engines, workload, n, rounds, with_latency):
             _say(f"{workload.name}, round {number + 1} of {rounds}: {engine.name}")
             _measure_once(engine, workload, result, with_latency)
     for engine, result, (before, finished) in zip(engines, results, sizes, strict=True):
+        result.peak_memory = _peak_memory(engine, workload, n)
         if engine.database and engine.database.counts_commits:
             result.transactions = engine.transactions(workload, n) / n
         after, in_all = _size(engine)
@@ -60,12 +61,17 @@ def measure(engines, workload, n, rounds, with_latency):
 def _measure_once(engine, workload, result, with_latency):
     with engine.working() as tree:
         engine.drain(tree, workload, min(result.n, WARM_UP))
-        with PeakMemory(tree) as memory:
-            result.drains.append(engine.drain(tree, workload, result.n))
+        result.drains.append(engine.drain(tree, workload, result.n))
         result.throughs.append(engine.through(tree, workload, result.n))
         if with_latency:
             result.latencies += engine.latencies(tree, workload, workload.looks)
-    result.peak_memory = max(memory.peak or 0, result.peak_memory or 0) or None
+
+
+def _peak_memory(engine, workload, n):
+    """Not while the time is taken: to look at many processes is work."""
+    with engine.working() as tree, PeakMemory(tree) as memory:
+        engine.drain(tree, workload, n)
+    return memory.peak
 
 
 def _size(engine):

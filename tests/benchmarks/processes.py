@@ -26,6 +26,7 @@ class Tree:
         self._answers = [0] * count
         self.logs = [folder / f"worker-{number}.log" for number in range(count)]
         self._popen = []
+        self._frozen = []
         for log in self.logs:
             with log.open("wb") as stream:
                 self._popen.append(
@@ -71,12 +72,13 @@ class Tree:
 
     def stop(self):
         """Freezes them."""
-        for pid in self.pids():
+        self._frozen = self.pids()
+        for pid in self._frozen:
             _signal(pid, signal.SIGSTOP)
 
     def go(self):
         # Children first: no parent finds a child that does not move.
-        for pid in reversed(self.pids()):
+        for pid in reversed(self._frozen):
             _signal(pid, signal.SIGCONT)
 
     def end(self):
