@@ -8,7 +8,8 @@ from example_project import settings as example_settings
 from example_project.logs import FactsFormatter
 
 SQLITE_OPTIONS = {
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+    "PRAGMA cache_size=-20000;",
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
 }
