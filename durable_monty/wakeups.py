@@ -24,6 +24,7 @@ _COALESCE = 0.005
 _LOOK = 0.003
 _RETRY = 5.0
 _PROOF = 2.0
+_DEAF_FOR = 300.0  # a pooler does not go away, a server that was too slow to answer recovers
 
 # What listeners of this process pass over: their worker knows it.
 _OURS = uuid.uuid4().hex
@@ -74,23 +75,28 @@ class Listener:
             self._thread.join(2 * _PROOF)
 
     def _run(self, listen: Callable[[Any], None]) -> None:
+        was_deaf = False
         while not self._stopped.is_set():
-            connection = connections[self._using].copy()
+            connection, pause = connections[self._using].copy(), _RETRY
             try:
                 listen(connection)
-                return
+            except _Deaf:
+                pause = _DEAF_FOR
+                if not was_deaf:
+                    logger.warning(
+                        "no wake-ups: LISTEN does not work here, maybe behind a pooler; "
+                        "polling instead"
+                    )
+                was_deaf = True
             except Exception as exc:  # noqa: BLE001  (the driver's own, too)
                 logger.warning("wake-ups interrupted", extra={"why": str(exc)})
-                self._stopped.wait(_RETRY)
             finally:
                 connection.close()
+            self._stopped.wait(pause)
 
     def _listen(self, connection: Any) -> None:
         if not _hears(connection, self._using):
-            logger.warning(
-                "no wake-ups: LISTEN does not work here, maybe behind a pooler; polling instead"
-            )
-            return
+            raise _Deaf
         while not self._stopped.is_set():
             for notification in connection.connection.notifies(timeout=0.1, stop_after=1):
                 if notification.payload != _OURS:
@@ -104,6 +110,10 @@ class Listener:
                 if version != before:
                     before = version
                     self._wake()
+
+
+class _Deaf(Exception):
+    """No notification arrives here."""
 
 
 def can_listen(using: str) -> bool:

@@ -9,11 +9,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import Error, InterfaceError, OperationalError, connections
-from django.db.migrations.executor import MigrationExecutor
 
 from durable_monty import conf, operations
 from durable_monty.engine import TURN_THREADS, Engine
-from durable_monty.exceptions import CallNotFound, DatabaseNotMigrated, IllegalTransition
+from durable_monty.exceptions import CallNotFound, IllegalTransition
 from durable_monty.executors.base import Executor
 from durable_monty.executors.loading import executor_class
 from durable_monty.functions import FUNCTION_REGISTRY
@@ -21,6 +20,7 @@ from durable_monty.models import Call, Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.reads.executions import unknown_functions
+from durable_monty.reads.migrated import check_migrated
 from durable_monty.service import OrchestratorService
 from durable_monty.wakeups import Listener
 
@@ -103,7 +103,7 @@ class Worker:
             self.executor.name, functions, using=self.using
         )
         self._beat_at, self._looked_at = time.monotonic(), -math.inf
-        self._engine.worker_id, self._engine.is_draining = self._worker_id, False
+        self._engine.start(self._worker_id)
         self.executor.wake = self._work_came.set
         self.executor.start(self.using, self._worker_id)
         self._listener = Listener(self.using, self._look_again)
@@ -287,19 +287,3 @@ class Worker:
             operations.settle_attempt(ClaimedCall.of(call), answer, using=self.using)
         except (IllegalTransition, CallNotFound) as exc:
             logger.warning("answer refused", extra={"call": call.pk, "why": str(exc)})
-
-
-def check_migrated(using: str) -> None:
-    """Raises `DatabaseNotMigrated`. Not a system check: that would stop `migrate` itself."""
-    executor = MigrationExecutor(connections[using])
-    wanted = [
-        node
-        for node in executor.loader.graph.leaf_nodes()
-        if node[0] in ("durable_monty", "django_q")
-    ]
-    missing = [
-        f"{migration.app_label}.{migration.name}"
-        for migration, _backwards in executor.migration_plan(wanted)
-    ]
-    if missing:
-        raise DatabaseNotMigrated(using, missing)

@@ -105,6 +105,24 @@ def test_without_notifications_workers_poll(service, monkeypatch, log):
     )
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="they are PostgreSQL's")
+def test_listener_that_hears_nothing_asks_again(monkeypatch, log):
+    monkeypatch.setattr(wakeups, "_PROOF", 0.05)
+    monkeypatch.setattr(wakeups, "_DEAF_FOR", 0.01)
+    woken = threading.Event()
+    with monkeypatch.context() as pooled:
+        pooled.setattr(wakeups, "_CHANNEL", "elsewhere; UNLISTEN elsewhere")
+        listener = wakeups.Listener("default", woken.set)
+        try:
+            until(lambda: log.messages, "it says so")
+            time.sleep(0.2)
+            assert len(log.messages) == 1
+            pooled.undo()
+            until(lambda: (start_elsewhere(), woken.wait(0.1))[1], "it hears")
+        finally:
+            listener.stop()
+
+
 @wakes
 def test_listener_comes_back(monkeypatch, log):
     monkeypatch.setattr(wakeups, "_RETRY", 0.01)

@@ -25,7 +25,7 @@ PERMISSION = "durable_monty.view_dashboard"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Alert:
     """`url`: the list that shows it, if there is one and the user may see it."""
 
     severity: str
@@ -56,7 +56,7 @@ class Dashboard:
     now: datetime
     span: Span
     spans: tuple[Span, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Alert, ...]
     executions: Executions | None
     calls: Calls | None
     workers: tuple[dashboard.Worker, ...] | None
@@ -78,7 +78,7 @@ def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dash
         span=span,
         spans=tuple(SPANS.values()),
         findings=tuple(
-            Finding(found.severity, found.message, _list_url(found.list, found.query, viewable))
+            Alert(found.severity, found.message, _list_url(found.list, found.query, viewable))
             for found in attention(queued, workers, alive, now, using)
         ),
         executions=_executions(span, now, using) if Execution in viewable else None,

@@ -1,5 +1,6 @@
 """What a worker holds in memory between two commits: live interpreters and young calls."""
 
-from durable_monty.engine.engine import TURN_THREADS, Engine
+from durable_monty.engine.engine import Engine
+from durable_monty.engine.turns import TURN_THREADS
 
 __all__ = ["TURN_THREADS", "Engine"]

@@ -122,6 +122,11 @@ class Held:
         self.turns, self.delivered, self.loaded_turn = [], [], None
         self.calls = [call for call in self.calls if call.answer is None]
 
+    def close(self) -> None:
+        if self.interpreter is not None:
+            self.interpreter.close()
+            self.interpreter = None
+
     def start_young(self) -> list[NewCall]:
         self.young = {call.call_id: call for call in self.calls if call.answer is None}
         self.young_since = self.answered_at = time.monotonic()

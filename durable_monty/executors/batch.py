@@ -12,7 +12,7 @@ from durable_monty.executors.lease import leases
 from durable_monty.executors.run import Invoke, answer_of, invoke_plainly, record, run_started
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.claim import give_back, start_attempts
+from durable_monty.operations.hold import give_back, start_attempts
 
 logger = logging.getLogger("durable_monty")
 

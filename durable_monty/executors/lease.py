@@ -10,7 +10,7 @@ from django.db import Error, connections
 
 from durable_monty import conf
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.claim import renew_calls
+from durable_monty.operations.hold import renew_calls
 
 logger = logging.getLogger("durable_monty")
 

@@ -2,19 +2,16 @@
 
 from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.claim import (
-    claim_calls,
-    claim_executions,
-    claim_jobs,
+from durable_monty.operations.claim import claim_calls, claim_executions
+from durable_monty.operations.due import what_is_due
+from durable_monty.operations.fork import Edits, fork_execution
+from durable_monty.operations.heartbeat import beat_call
+from durable_monty.operations.hold import (
     give_back,
     release_calls,
     renew_calls,
     start_attempts,
-    watch_job,
 )
-from durable_monty.operations.due import what_is_due
-from durable_monty.operations.fork import Edits, fork_execution
-from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
 from durable_monty.operations.retry import retry_call, retry_execution
@@ -30,6 +27,7 @@ from durable_monty.operations.stop import (
     expire_executions,
     terminate_execution,
 )
+from durable_monty.operations.watch import claim_jobs, watch_job
 from durable_monty.operations.workers import beat, register_worker, retire_worker
 
 __all__ = [

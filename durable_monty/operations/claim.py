@@ -10,22 +10,17 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from django.db import connections
 from django.db.models import Case, F, Q, When
-from django.db.models.functions import Coalesce, Least
 
-from durable_monty import conf
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus, Execution
-from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
-from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.attempts import after, timeouts_of
-from durable_monty.operations.plain_calls import claim_plain_calls, start_plain_attempts
+from durable_monty.operations.hold import lease, ours
+from durable_monty.operations.plain_calls import claim_plain_calls
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
 
@@ -60,15 +55,15 @@ def claim_executions(
         # One that was claimed and not committed may be what ended its worker: it is taken alone,
         # so that it takes no others with it, and each such claim counts.
         claimed = [row for row in claimed if row.claim or row.faults][:1] or claimed
-        token, lease = uuid.uuid4(), now + _lease()
+        token, lease_ends = uuid.uuid4(), now + lease()
         for execution in claimed:
             execution.faults += execution.claim is not None
-            execution.claim, execution.due_at, execution.worker_id = token, lease, worker_id
+            execution.claim, execution.due_at, execution.worker_id = token, lease_ends, worker_id
         executions.filter(pk__in=[execution.pk for execution in claimed]).update(
             # First: MySQL assigns from left to right, and would see the new claim.
             faults=F("faults") + Case(When(claim=None, then=0), default=1),
             claim=token,
-            due_at=lease,
+            due_at=lease_ends,
             worker_id=worker_id,
         )
     return claimed
@@ -112,17 +107,17 @@ def claim_calls(
         lost = [call for call in claimed if call.started_at and call.status != CallStatus.PENDING]
         poison = [call for call in lost if call.losses + 1 >= MAX_LOSSES]
         kept = [call for call in claimed if call not in poison]
-        token, lease = uuid.uuid4(), now + _lease()
+        token, lease_ends = uuid.uuid4(), now + lease()
         calls.filter(pk__in=[call.pk for call in kept]).update(
             claim=token,
             status=CallStatus.SUBMITTED,
-            due_at=lease,
+            due_at=lease_ends,
             started_at=None,
             worker_id=worker_id,
         )
         _note_losses([call for call in lost if call not in poison], now, using)
         # Still as the lost attempt left them: should this process end now, the next one sees it.
-        calls.filter(pk__in=[call.pk for call in poison]).update(claim=token, due_at=lease)
+        calls.filter(pk__in=[call.pk for call in poison]).update(claim=token, due_at=lease_ends)
     if poison:
         _give_up(poison, token, using)
     return [ClaimedCall(call.pk, token, alone=_goes_alone(call)) for call in kept]
@@ -133,7 +128,7 @@ def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
     with write(using):
         now = database_now(using)
         wake([call.execution_id for call in poison], now, using)
-        held = list(_ours([ClaimedCall(call.pk, token) for call in poison], using).order_by("pk"))
+        held = list(ours([ClaimedCall(call.pk, token) for call in poison], using).order_by("pk"))
         _note_losses(held, now, using)
         for call in held:
             settle_open(call, _given_up(call), Q(claim=token), now, using)
@@ -179,132 +174,3 @@ def _given_up(call: Call) -> Answer:
         f"{call.function}() was given up: its worker vanished {MAX_LOSSES} times in a row while "
         "it ran. It may be what kills the process.",
     )
-
-
-def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
-    """The calls to run now; those whose claim is no longer ours are missing.
-
-    Claiming is not starting: a call may have waited in a queue beyond its lease.
-    """
-    if connections[using].vendor == "postgresql":
-        started = start_plain_attempts(claims, using=using)
-        ours = {call.pk for call in started}
-        claims = [claimed for claimed in claims if claimed.pk not in ours]
-        return sorted([*started, *_start_attempts(claims, using)], key=lambda call: call.pk)
-    return _start_attempts(claims, using)
-
-
-def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
-    if not claims:
-        return []
-    with write(using):
-        now = database_now(using)
-        # A claim starts one attempt, should its message be delivered twice.
-        fresh = _held(claims, using).filter(started_at=None)
-        started = list(fresh.order_by("pk").select_for_update())
-        for call in started:
-            _start(call, now)
-        rows = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
-        bulk.update(Call, _STARTED, rows, using=using)
-    return started
-
-
-_STARTED = (
-    "attempt",
-    "started_at",
-    "due_at",
-    "start_by",
-    "attempt_end_by",
-    "heartbeat_by",
-    "deadline_at",
-)
-
-
-def _start(call: Call, now: datetime) -> None:
-    timeouts = timeouts_of(call.function)
-    call.attempt += 1
-    call.started_at, call.due_at, call.start_by = now, now + _lease(), None
-    call.attempt_end_by = after(now, timeouts.start_to_close)
-    call.heartbeat_by = after(now, timeouts.heartbeat)
-    call.note_deadline()
-
-
-def give_back(claims: Sequence[ClaimedCall], *, using: str) -> None:
-    """As `release_calls`, of calls whose attempts were started in the books only: the function
-    was not called."""
-    _release(claims, using, attempt=F("attempt") - 1, started_at=None)
-
-
-def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
-    """Extends the leases of calls that are running here; those lost meanwhile stay lost."""
-    with write(using):
-        _ours(claims, using).update(due_at=database_now(using) + _lease())
-
-
-def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
-    """Gives back calls that were claimed and will not be started here."""
-    _release(claims, using)
-
-
-def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
-    with write(using):
-        _ours(claims, using).update(
-            claim=None,
-            status=CallStatus.PENDING,
-            due_at=database_now(using),
-            worker=None,
-            job_id="",
-            attempt_end_by=None,
-            heartbeat_by=None,
-            # The earlier of the two that are left; either may be null.
-            deadline_at=Least(Coalesce("start_by", "close_by"), Coalesce("close_by", "start_by")),
-            **changes,
-        )
-
-
-def watch_job(claimed: ClaimedCall, job_id: str, interval: float, *, using: str) -> None:
-    """Notes where a call runs, and that somebody must ask for it in `interval` seconds."""
-    with write(using):
-        due_at = database_now(using) + timedelta(seconds=interval)
-        _ours([claimed], using).update(job_id=job_id, due_at=due_at)
-
-
-def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Call]:
-    """Claims the calls whose jobs are to be asked for."""
-    jobs = Call.objects.using(using).filter(executor__in=executors).exclude(job_id="")
-    if not jobs.due(database_now(using)).exists():
-        return []
-    with write(using):
-        now = database_now(using)
-        claimed = list(
-            jobs.due(now).order_by("due_at").select_for_update(skip_locked=True)[:limit]
-        )
-        token = uuid.uuid4()
-        Call.objects.using(using).filter(pk__in=[call.pk for call in claimed]).update(
-            claim=token, due_at=now + _lease()
-        )
-    for call in claimed:
-        call.claim = token
-    return claimed
-
-
-def _ours(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
-    """The calls that these claims still hold, locked in id order, as every write does."""
-    held = _held(claims, using).order_by("pk").select_for_update()
-    return Call.objects.using(using).filter(pk__in=list(held.values_list("pk", flat=True)))
-
-
-def _held(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
-    # One claim gives one token to many calls, and a call's token is never given twice.
-    return (
-        Call.objects.using(using)
-        .filter(
-            pk__in=[claimed.pk for claimed in claims],
-            claim__in={claimed.token for claimed in claims},
-        )
-        .open()
-    )
-
-
-def _lease() -> timedelta:
-    return timedelta(seconds=conf.current().LEASE)

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from django.db import connections
 
 from durable_monty import conf
-from durable_monty.functions import MANUAL_EXECUTOR, NO_TIMEOUTS
+from durable_monty.functions import NO_TIMEOUTS
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, Snapshot, clock
 from durable_monty.models.call import OPEN
 from durable_monty.operations import bulk
@@ -22,6 +22,7 @@ from durable_monty.operations.attempts import timeouts_of
 from durable_monty.operations.changes import Changes
 from durable_monty.operations.new_calls import SAME_OF_ANSWERED, NewCall
 from durable_monty.operations.outcomes import Advanced, Outcome
+from durable_monty.operations.plain_rows import CALLS, GIVEN, call_row, columns_of, execution_row
 from durable_monty.operations.prepared import Statement, rows_of
 from durable_monty.sandbox import Completed, Suspended
 
@@ -55,8 +56,8 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     rows, calls = [], []
     for number, outcome in enumerate(outcomes):
         written = outcome.written
-        rows.append(_row(number, outcome, written))
-        calls += [_call_row(number, call) for call in written]
+        rows.append(execution_row(number, outcome, written))
+        calls += [call_row(number, call) for call in written]
     lease = conf.current().LEASE
     values = [
         clock.offset.total_seconds(),
@@ -92,105 +93,6 @@ def _delivered(outcomes: Sequence[Advanced]) -> list[dict[str, int]]:
     ]
 
 
-# As the columns of `given` and `calls`: what is missing is null.
-_GIVEN = {
-    "number": "integer",
-    "id": "uuid",
-    "claim": "uuid",
-    "wakeups": "integer",
-    "turn_before": "integer",
-    "turn": "integer",
-    "call_count": "integer",
-    "is_last": "boolean",
-    "output": "text",
-    "is_parked": "boolean",
-    "is_due": "boolean",
-    "is_loaded": "boolean",
-    "has_rows": "boolean",
-    "position_start": "integer",
-    "position_end": "integer",
-    "clock_at": "timestamptz",
-    "log": "text",
-}
-_CALLS = {
-    "number": "integer",
-    "call_id": "integer",
-    "turn": "integer",
-    "kind": "text",
-    "function": "text",
-    "executor": "text",
-    "args": "text",
-    "kwargs": "text",
-    "position_start": "integer",
-    "position_end": "integer",
-    "result": "text",
-    "due_in": "double precision",
-    "delivered_turn": "integer",
-    "started_at": "timestamptz",
-    "finished_at": "timestamptz",
-    "progress": "double precision",
-    "progress_message": "text",
-}
-
-
-def _row(number: int, outcome: Advanced, calls: Sequence[NewCall]) -> dict[str, Any]:
-    execution, ending = outcome.execution, outcome.ending
-    row: dict[str, Any] = {
-        "number": number,
-        "id": execution.id.hex,
-        "claim": execution.claim,
-        "wakeups": execution.wakeups,
-        "turn_before": execution.turn,
-        "turn": outcome.turn,
-        "call_count": execution.call_count + len(calls),
-    }
-    if isinstance(ending, Completed):
-        row |= {"is_last": True, "output": ending.output, "has_rows": not outcome.is_clean}
-    elif not outcome.holds:
-        is_due = any(call.answer is not None and call.delivered_turn is None for call in calls)
-        position = outcome.position
-        row |= {
-            "is_parked": True,
-            "is_due": is_due,
-            "position_start": position.start,
-            "position_end": position.end,
-        }
-    if outcome.loaded_turn is not None:
-        row["is_loaded"] = True
-    if outcome.clock_at is not None:
-        row["clock_at"] = outcome.clock_at
-    if log := outcome.log:
-        row["log"] = log
-    return row
-
-
-def _call_row(number: int, call: NewCall) -> dict[str, Any]:
-    request, answer = call.request, call.answer
-    row: dict[str, Any] = {
-        "number": number,
-        "call_id": request.call_id,
-        "turn": call.turn,
-        "kind": request.kind,
-        "function": request.function,
-        "executor": call.executor,
-        "args": request.args,
-        "kwargs": request.kwargs,
-        "position_start": request.position.start,
-        "position_end": request.position.end,
-    }
-    if answer is not None:
-        row |= {"result": answer.result, "delivered_turn": call.delivered_turn}
-    elif call.executor != MANUAL_EXECUTOR:
-        row["due_in"] = request.delay or 0.0
-    if call.started_at is not None:
-        row["started_at"] = call.started_at
-    if call.finished_at is not None:
-        row["finished_at"] = call.finished_at
-    if call.progress is not None or call.progress_message:
-        row |= {"progress": call.progress, "progress_message": call.progress_message}
-    return row
-
-
 def _changes(
     outcome: Advanced,
     row: Mapping[str, Any],
@@ -223,7 +125,7 @@ def _changes(
 def _commit(using: str, now: str, *, is_young: bool) -> Statement:
     connection = connections[using]
     execution, call = (bulk.table_of(model, connection) for model in (Execution, Call))
-    taken = {name: f"c.{name}" for name in _CALLS if name not in ("number", "due_in")} | {
+    taken = {name: f"c.{name}" for name in CALLS if name not in ("number", "due_in")} | {
         "execution_id": "g.id",
         "created_at": "COALESCE(c.started_at, t.now)",
         "attempt": "CASE WHEN c.started_at IS NULL THEN 0 ELSE 1 END",
@@ -241,7 +143,7 @@ def _commit(using: str, now: str, *, is_young: bool) -> Statement:
     sql = f"""
 WITH t AS (SELECT {now} + make_interval(secs => %s) AS now, %s::bigint AS worker),
 given AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s) AS g({_columns(_GIVEN)})
+    SELECT * FROM json_to_recordset(%s) AS g({columns_of(GIVEN)})
 ),
 locked AS MATERIALIZED (
     SELECT g.* FROM {execution} e JOIN given g ON e.id = g.id
@@ -253,7 +155,7 @@ locked AS MATERIALIZED (
 made AS (
     INSERT INTO {call} ({columns})
     SELECT {", ".join(taken.values())}
-    FROM t, json_to_recordset(%s) AS c({_columns(_CALLS)})
+    FROM t, json_to_recordset(%s) AS c({columns_of(CALLS)})
     JOIN locked g ON g.number = c.number
 ),
 written AS (
@@ -328,10 +230,6 @@ withdrawn AS (
 forgotten AS (
     DELETE FROM {snapshot} s WHERE s.execution_id = ANY(ARRAY(SELECT id FROM ended))
 )"""  # noqa: S608
-
-
-def _columns(types: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {kind}" for name, kind in types.items())
 
 
 def _literal(constant: str | bool | int) -> str:

@@ -22,7 +22,7 @@ _NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Notice:
     """`list` and `query`: the rows that it is about, if there are any."""
 
     severity: Literal["error", "warning"]
@@ -33,7 +33,7 @@ class Finding:
 
 def attention(
     queues: Queues, workers: Sequence[Worker], fleet: Fleet, now: datetime, using: str
-) -> tuple[Finding, ...]:
+) -> tuple[Notice, ...]:
     return (
         *_without_workers(queues, fleet, now, using),
         *_late_executions(fleet, now, using),
@@ -44,15 +44,15 @@ def attention(
     )
 
 
-def _without_workers(queues: Queues, fleet: Fleet, now: datetime, using: str) -> Iterator[Finding]:
+def _without_workers(queues: Queues, fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
     if fleet.workers:
         return
     if queues.oldest or Execution.objects.using(using).due(now).exists():
         text = _("No worker is running, but work waits: start one with “manage.py runworker”.")
-        yield Finding("error", text)
+        yield Notice("error", text)
 
 
-def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Finding]:
+def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
     if not fleet.workers:
         return
     late = count(Execution.objects.using(using).due(now - PATIENCE))
@@ -62,20 +62,20 @@ def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Findin
             "%(count)s executions are late by five minutes: workers are too few, or stuck.",
             late.number,
         )
-        yield Finding("error", text % {"count": late}, Execution, "?attention=stuck")
+        yield Notice("error", text % {"count": late}, Execution, "?attention=stuck")
 
 
-def _unserved(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Finding]:
+def _unserved(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]:
     for queue in queues.functions if fleet.workers else ():
         if queue.obstacle and queue.since is not None:
             text = _("Calls of %(function)s became due %(ago)s, but %(obstacle)s.")
             facts = {"function": queue.function, "obstacle": queue.obstacle}
             facts["ago"] = ago(queue.since, now)
             query = urlencode({"waiting": "worker", "function": queue.function})
-            yield Finding("error", text % facts, Call, f"?{query}")
+            yield Notice("error", text % facts, Call, f"?{query}")
 
 
-def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Finding]:
+def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]:
     late = [
         (queue.since, queue.function)
         for queue in queues.functions
@@ -85,10 +85,10 @@ def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Finding
         text = _("Calls became due %(ago)s: workers are too few, or stuck (%(functions)s).")
         names = ", ".join(function for _since, function in late[:_NAMED])
         facts = {"ago": ago(min(late)[0], now), "functions": names}
-        yield Finding("error", text % facts, Call, "?waiting=worker")
+        yield Notice("error", text % facts, Call, "?waiting=worker")
 
 
-def _mismatched(using: str) -> Iterator[Finding]:
+def _mismatched(using: str) -> Iterator[Notice]:
     executions = Execution.objects.using(using)
     paused = count(executions.filter(status=ExecutionStatus.PAUSED, error_type__gt=""))
     if paused.number:
@@ -97,12 +97,12 @@ def _mismatched(using: str) -> Iterator[Finding]:
             "%(count)s executions are paused, because their replays differ from their journals.",
             paused.number,
         )
-        yield Finding("error", text % {"count": paused}, Execution, "?attention=stuck")
+        yield Notice("error", text % {"count": paused}, Execution, "?attention=stuck")
 
 
-def _silent(workers: Sequence[Worker], now: datetime) -> Iterator[Finding]:
+def _silent(workers: Sequence[Worker], now: datetime) -> Iterator[Notice]:
     for worker in workers:
         if not worker.alive:
             text = _("The heartbeat of worker %(worker)s stopped %(ago)s.")
             facts = {"worker": worker.name, "ago": ago(worker.heartbeat_at, now)}
-            yield Finding("warning", text % facts, WorkerProcess, "?state=gone")
+            yield Notice("warning", text % facts, WorkerProcess, "?state=gone")

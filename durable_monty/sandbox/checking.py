@@ -15,14 +15,13 @@ from pydantic_monty import (
 
 from durable_monty.exceptions import HostFault
 from durable_monty.sandbox.journal import Limits
-from durable_monty.sandbox.pool import pool
+from durable_monty.sandbox.pool import checkout
 
 SYNTAX = "invalid-syntax"
 _IMPORT = "import_stubs"
 _PARSER = "The monty syntax parser"
 _LINE = re.compile(r"line (\d+)")
 _PLACE = re.compile(r"main\.py:(\d+):(\d+): error\[([a-z-]+)\] (.*)")
-_REQUEST_GRACE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +36,11 @@ class Complaint:
 
 def check_types(source: str, stubs: str, limits: Limits) -> list[Complaint]:
     """`stubs` declares what `source` finds as its globals. Raises `HostFault`."""
-    checkout = pool(limits.processes, limits.turn_seconds + _REQUEST_GRACE).checkout(
-        limits={"max_memory": limits.memory, "max_turn_duration_secs": limits.turn_seconds},
-        os_policy={"sleep": "call_host", "datetime": "call_host"},
-        type_check=True,
-        type_check_stubs=stubs,
-        type_check_format="concise",
-    )
     # The checker has no mode without a run: it is given up at the first outside call, and has no
     # inputs, so what happens until then means nothing.
-    with checkout as session:
+    with checkout(
+        limits, type_check=True, type_check_stubs=stubs, type_check_format="concise"
+    ) as session:
         try:
             snapshot = session.feed_start(source)
             while isinstance(snapshot, FunctionSnapshot) and snapshot.function_name == _IMPORT:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pydantic_monty import (
     CollectString,
@@ -24,7 +23,16 @@ from pydantic_monty import (
 
 from durable_monty import codec
 from durable_monty.exceptions import HostFault, SnapshotUnusable, UnstorableValue
-from durable_monty.sandbox.forgotten import forgotten
+from durable_monty.sandbox.clocks import CLOCKS, Clock, reading
+from durable_monty.sandbox.failures import (
+    PRINTED_TOO_MUCH,
+    TOO_MANY_CALLS,
+    coroutine_left,
+    coroutine_name,
+    failure_of,
+    never_awaited,
+    unknown_name,
+)
 from durable_monty.sandbox.journal import (
     CallRequest,
     Completed,
@@ -36,18 +44,12 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.pool import pool
+from durable_monty.sandbox.pool import checkout
 from durable_monty.sandbox.values import NotAwaited, to_sandbox, to_text
 
 SLEEP = "asyncio.sleep"
-_CLOCKS = ("datetime.now", "date.today", "time.time")
 _MAX_SLEEP = 100 * 365 * 86_400.0
-# Beside its calls, a turn may look up names and be refused; the rest is a runaway loop.
-_SPARE_SUSPENSIONS = 10_000
-# A stopped or starved sandbox process is killed this long after its own limit.
-_REQUEST_GRACE = 10.0
 
-Clock = Callable[[], datetime]
 Outcome = Suspended | Completed | Failed
 
 
@@ -67,18 +69,7 @@ class Interpreter:
         self.unrecorded: list[CallRequest] = []  # see `replay`
         self._made = 0
         self._paused: FutureSnapshot | None = None
-        self._checkout = pool(limits.processes, limits.turn_seconds + _REQUEST_GRACE).checkout(
-            limits={
-                "max_memory": limits.memory,
-                "max_turn_duration_secs": limits.turn_seconds,
-                "max_suspensions": 2 * limits.calls + _SPARE_SUSPENSIONS,
-            },
-            os_policy={
-                "sleep": "call_host",
-                "datetime": "call_host",
-                "random_start": {"seed": workflow.seed},
-            },
-        )
+        self._checkout = checkout(limits, seed=workflow.seed)
         self._session: MontySession = self._checkout.__enter__()
 
     def __enter__(self) -> Self:
@@ -142,16 +133,11 @@ class Interpreter:
         """Called with each call that the workflow makes. Raises to stop the turn."""
         self._made += 1
         if self._made > self.limits.calls:
-            raise _Stop(
-                Failed(
-                    "RuntimeError",
-                    "The workflow made more calls than DURABLE_MONTY['MAX_CALLS'] allows.",
-                )
-            )
+            raise _Stop(TOO_MANY_CALLS)
 
     def read_clock(self, snapshot: FunctionSnapshot) -> str:
         """The answer to a clock call, as JSON text."""
-        return codec.encode(_clock_value(snapshot, self.clock()))
+        return codec.encode(reading(snapshot, self.clock()))
 
     def value_limit(self, call_id: int) -> int | None:
         """The size limit of the arguments of this call."""
@@ -168,10 +154,8 @@ class Interpreter:
             outcome = stop.outcome
         except MontyCrashedError as exc:
             raise HostFault(f"the sandbox process failed: {exc}") from exc
-        except MontySyntaxError as exc:
-            outcome = Failed("SyntaxError", str(exc), _traceback(exc))
-        except MontyRuntimeError as exc:
-            outcome = self._failure(exc)
+        except (MontyRuntimeError, MontySyntaxError) as exc:
+            outcome = failure_of(exc, self.limits.log_bytes)
         return Turn(tuple(self._calls), *self._take_log(outcome))
 
     def _take_log(self, outcome: Outcome) -> tuple[str, Outcome]:
@@ -180,7 +164,7 @@ class Interpreter:
         self._log_left -= len(log.encode())
         if self._log_left < 0:
             # Here, and not by the collector alone: that may have room for what a replay prints.
-            return "", self._printed_too_much()
+            return "", PRINTED_TOO_MUCH
         return log, outcome
 
     def _drive(self, begin: Callable[[], SyncSnapshot]) -> Outcome:
@@ -202,11 +186,12 @@ class Interpreter:
         if not snapshot.is_os_function:
             target = self.workflow.functions.get(name)
             if target is None or snapshot.object_id is not None:
-                return snapshot.resume({"exc_type": "NameError", "message": self._unknown(name)})
+                message = unknown_name(name, self.workflow)
+                return snapshot.resume({"exc_type": "NameError", "message": message})
             return self._call(snapshot, target)
         if name == SLEEP:
             return self._sleep(snapshot)
-        if name in _CLOCKS:
+        if name in CLOCKS:
             return self._tell_time(snapshot)
         if name == "time.sleep":
             return snapshot.resume(
@@ -225,7 +210,8 @@ class Interpreter:
         except (UnstorableValue, TypeError) as exc:  # TypeError: a set of sandbox instances
             return snapshot.resume({"exc_type": "TypeError", "message": f"{name}(): {exc}"})
         except NotAwaited as exc:
-            message = f"{name}() was given a coroutine: await {self._call_name(exc)}(...) first"
+            coroutine = coroutine_name(exc, self._calls, self.workflow)
+            message = f"{name}() was given a coroutine: await {coroutine}(...) first"
             return snapshot.resume({"exc_type": "TypeError", "message": message})
         self._record(
             CallRequest(snapshot.call_id, "function", target, args, kwargs, _position(snapshot))
@@ -279,63 +265,10 @@ class Interpreter:
         try:
             output = to_text(snapshot.output, "output", self.limits.value_bytes)
         except NotAwaited as exc:
-            return self._not_awaited(exc.call_id, self._call_name(exc))
+            return coroutine_left(exc, self._calls, self.workflow)
         except (UnstorableValue, TypeError) as exc:
             return Failed("TypeError", f"The output cannot be stored: {exc}")
-        # An `await` of these would have suspended the turn, unless it raised before it could.
-        made = [call for call in self._calls if call.kind != "clock"]
-        places = forgotten(self.workflow.source, [call.position for call in made])
-        for call in made:
-            if call.position in places:
-                return self._not_awaited(call.call_id, self._name_of(call))
-        return Completed(output)
-
-    def _failure(self, exc: MontyRuntimeError) -> Failed:
-        error, message = exc.exception(), str(exc.exception())
-        if isinstance(error, MemoryError) and message.endswith(f"> {self.limits.log_bytes} bytes"):
-            return self._printed_too_much()
-        if message.startswith("suspension limit"):
-            return Failed(
-                "RuntimeError", f"The workflow runs in circles: {message}.", _traceback(exc)
-            )
-        limit = message.startswith(("memory limit exceeded", "turn time limit exceeded"))
-        return Failed(type(error).__name__, message, _traceback(exc), limit=limit)
-
-    def _printed_too_much(self) -> Failed:
-        return Failed(
-            "RuntimeError", "The workflow printed more than DURABLE_MONTY['MAX_LOG_BYTES'] allows."
-        )
-
-    def _not_awaited(self, call_id: int | None, name: str) -> Failed:
-        places = [
-            f", called on line {self._line(call.position)},"
-            for call in self._calls
-            if call.call_id == call_id
-        ]
-        place = places[0] if places else ""
-        return Failed(
-            "RuntimeError",
-            f"{name}(...){place} was never awaited. Write: await {name}(...)",
-        )
-
-    def _call_name(self, exc: NotAwaited) -> str:
-        for call in self._calls:
-            if call.call_id == exc.call_id:
-                return self._name_of(call)
-        return exc.name or "it"
-
-    def _name_of(self, call: CallRequest) -> str:
-        names = [name for name, known in self.workflow.functions.items() if known == call.function]
-        return names[0] if names else call.function
-
-    def _line(self, position: Position) -> int:
-        return self.workflow.source.encode()[: position.start].count(b"\n") + 1
-
-    def _unknown(self, name: str) -> str:
-        if name in ("gather", "sleep"):
-            return f"name {name!r} is not defined; write: from asyncio import {name}"
-        known = ", ".join(sorted(self.workflow.functions)) or "none"
-        return f"{name!r} is not a function that this workflow may call; it may call: {known}"
+        return never_awaited(self._calls, self.workflow) or Completed(output)
 
 
 class _Stop(Exception):
@@ -353,22 +286,5 @@ def _function_named(name: str) -> Callable[[], None]:
     return function
 
 
-def _clock_value(snapshot: FunctionSnapshot, now: datetime) -> Any:
-    match snapshot.function_name:
-        case "date.today":
-            return now.astimezone(UTC).date()
-        case "time.time":  # every clock of the time module; epoch seconds
-            return now.timestamp()
-        case _:
-            zone = snapshot.args[0] if snapshot.args else None
-            return (
-                now.astimezone(UTC).replace(tzinfo=None) if zone is None else now.astimezone(zone)
-            )
-
-
 def _position(snapshot: FunctionSnapshot | FutureSnapshot) -> Position:
     return Position(snapshot.position.start, snapshot.position.end)
-
-
-def _traceback(exc: MontyRuntimeError | MontySyntaxError) -> str:
-    return exc.display().replace('"<python-input-0>"', '"workflow"')

@@ -4,22 +4,47 @@ import os
 import sys
 import threading
 from importlib.util import find_spec
+from typing import Any
 
-from pydantic_monty import Monty
+from pydantic_monty import Monty, MontySession
 
 from durable_monty.exceptions import HostFault
+from durable_monty.sandbox.journal import Limits
+
+# Beside its calls, a turn may look up names and be refused; the rest is a runaway loop.
+_SPARE_SUSPENSIONS = 10_000
+# A stopped or starved sandbox process is killed this long after its own limit.
+_REQUEST_GRACE = 10.0
 
 _lock = threading.Lock()
 _pool: Monty | None = None
 _is_forked = False
 
 
-def pool(processes: int, request_timeout: float) -> Monty:
-    """The warm pool of this process, made at first use with these figures.
+def checkout(limits: Limits, *, seed: str = "", **options: Any) -> MontySession:
+    """A sandbox process of its own, within a `with` of what this gives.
 
+    It asks for the time and for sleeps instead of having them; `options`: others of Monty's.
     Raises `HostFault` in a process that was forked after its parent had used the sandbox: the
     threads that drive it stayed in the parent, and any use in the child would hang.
     """
+    return _warm_pool(limits).checkout(
+        limits={
+            "max_memory": limits.memory,
+            "max_turn_duration_secs": limits.turn_seconds,
+            "max_suspensions": 2 * limits.calls + _SPARE_SUSPENSIONS,
+        },
+        os_policy={
+            "sleep": "call_host",
+            "datetime": "call_host",
+            "random_start": {"seed": seed},
+        },
+        **options,
+    )
+
+
+def _warm_pool(limits: Limits) -> Monty:
+    """That of this process, made at first use."""
     global _pool  # noqa: PLW0603
     if _is_forked:
         raise HostFault(
@@ -32,8 +57,8 @@ def pool(processes: int, request_timeout: float) -> Monty:
                 _note_missing("opentelemetry", "opentelemetry.context")
                 _pool = Monty(
                     min_processes=1,
-                    max_processes=processes,
-                    request_timeout=request_timeout,
+                    max_processes=limits.processes,
+                    request_timeout=limits.turn_seconds + _REQUEST_GRACE,
                     checkout_timeout=60.0,
                 ).__enter__()
     return _pool

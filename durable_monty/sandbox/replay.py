@@ -9,7 +9,8 @@ from dataclasses import replace
 from pydantic_monty import FunctionSnapshot
 
 from durable_monty.exceptions import HostFault, ReplayMismatch
-from durable_monty.sandbox.interpreter import Clock, Interpreter
+from durable_monty.sandbox.clocks import Clock
+from durable_monty.sandbox.interpreter import Interpreter
 from durable_monty.sandbox.journal import (
     CallRequest,
     Completed,

@@ -195,7 +195,7 @@ def test_a_sandbox_that_cannot_be_used_is_told(sums, viewer, monkeypatch, log):
     def broken(*args, **kwargs):
         raise failure
 
-    monkeypatch.setattr("durable_monty.sandbox.interpreter.pool", broken)
+    monkeypatch.setattr("durable_monty.sandbox.interpreter.checkout", broken)
     failure = HostFault("this process was forked")
     assert f"{UNKNOWN}this process was forked" in text_of(viewer.get(turn_url(sums, 2)))
     assert log.records == []

@@ -32,7 +32,7 @@ def test_execution_that_is_claimed_anew_while_it_is_still_held(service, register
         operations.advance_executions([claim(execution_id)], using="default", threads=threads)
         service.complete_call(execution_id, 0, "by hand")
         may_end.set()
-        until(lambda: worker._engine._finished, "the turn of the lost claim has ended")
+        until(lambda: worker._engine._turns.has_finished, "the turn of the lost claim has ended")
         until(lambda: worker._round(threads) and completed(execution_id), "it is completed")
         worker._engine.drain(threads, 5)
     assert executor.stop(5)

@@ -10,7 +10,7 @@ from django.db import DataError, OperationalError, connection
 from django.db.models import F
 
 from durable_monty import LocalExecutor, Retry, Worker, current_call, operations
-from durable_monty.engine import engine as module
+from durable_monty.engine import engine as module, turns as turns_module
 from durable_monty.engine.sessions import Sessions, sessions
 from durable_monty.models import Attempt, Call, Execution, Snapshot
 from durable_monty.operations import commit as commit_module
@@ -175,8 +175,8 @@ def test_heartbeat_in_the_first_moments_stands_in_the_row(service, worker, regis
 
 
 def test_cancelled_while_its_calls_are_young(service, worker, gate, monkeypatch):
-    monkeypatch.setattr(module, "YOUTH", 30)
-    monkeypatch.setattr(module, "_YOUTH_ALL", 30)
+    monkeypatch.setattr(turns_module, "_YOUTH", 30)
+    monkeypatch.setattr(turns_module, "_YOUTH_ALL", 30)
     source = "try:\n    await pass_gate(1)\nfinally:\n    await note(path, 'cleaned up')"
     execution_id = service.start_execution(source, ["pass_gate", "note"], {"path": "/dev/null"})
     worker.rounds_until(gate.entered.is_set, "the call runs")
@@ -193,8 +193,8 @@ def test_cancelled_while_its_calls_are_young(service, worker, gate, monkeypatch)
 
 
 def test_terminated_while_its_calls_are_young(service, worker, register, monkeypatch):
-    monkeypatch.setattr(module, "YOUTH", 30)
-    monkeypatch.setattr(module, "_YOUTH_ALL", 30)
+    monkeypatch.setattr(turns_module, "_YOUTH", 30)
+    monkeypatch.setattr(turns_module, "_YOUTH_ALL", 30)
     started, terminated, told = threading.Event(), threading.Event(), threading.Event()
 
     def last():
@@ -220,8 +220,8 @@ def test_terminated_while_its_calls_are_young(service, worker, register, monkeyp
 
 
 def test_paused_while_its_calls_are_young(service, worker, gate, monkeypatch):
-    monkeypatch.setattr(module, "YOUTH", 30)
-    monkeypatch.setattr(module, "_YOUTH_ALL", 30)
+    monkeypatch.setattr(turns_module, "_YOUTH", 30)
+    monkeypatch.setattr(turns_module, "_YOUTH_ALL", 30)
     source = "await add(await pass_gate(1), 2)"
     execution_id = service.start_execution(source, ["pass_gate", "add"])
     worker.rounds_until(gate.entered.is_set, "the call runs")

@@ -14,7 +14,7 @@ from durable_monty.executors.django_q import (
 from durable_monty.executors.django_q.board import Board, ResultChannel, TaskChannel
 from durable_monty.executors.django_q.channels import Bell, Channel, Flag
 from durable_monty.executors.django_q.task import task_for
-from durable_monty.operations.claim import ClaimedCall
+from durable_monty.operations.answer import ClaimedCall
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from django.contrib.auth.models import Group
 from django.db.models import Count, Q
@@ -104,7 +105,7 @@ def run(place, *, runs_young):
 
     def work():
         worker = Worker(OrchestratorService(), Executor(runs_young=runs_young))
-        worker._engine._wait_for_turns = lambda: wait_for_all(worker._engine)
+        worker._engine._turns.wait_for = partial(wait_for_all, worker._engine._turns)
         with ThreadPoolExecutor(1) as threads:
             while worker._round(threads):
                 pass
@@ -135,10 +136,10 @@ def run(place, *, runs_young):
     return started
 
 
-def wait_for_all(engine):
+def wait_for_all(turns, held):
     """Every run commits the same turns together."""
-    while len(engine._finished) < sum(held.is_busy for held in engine._held.values()):
-        engine._came.wait(0.01)
+    while len(turns._finished) < sum(each.is_busy for each in held):
+        turns.wait(0.01)
 
 
 def recover(place, *, runs_young):

@@ -16,7 +16,7 @@ from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.django_q.cluster import Cluster
 from durable_monty.executors.local import TableExecutor
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.claim import release_calls
+from durable_monty.operations.hold import release_calls
 
 if TYPE_CHECKING:
     from durable_monty.models import Call

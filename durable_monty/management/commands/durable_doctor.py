@@ -16,7 +16,7 @@ from durable_monty.exceptions import DatabaseNotMigrated, ExecutionNotFound
 from durable_monty.operations.repair import repair
 from durable_monty.reads.diagnosis import Diagnosis, diagnose, diagnose_execution
 from durable_monty.reads.findings import Finding
-from durable_monty.worker import check_migrated
+from durable_monty.reads.migrated import check_migrated
 
 UNHEALTHY = 1
 

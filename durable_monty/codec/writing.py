@@ -1,50 +1,21 @@
-"""Values <-> JSON text with type tags: the one form in which values are journalled.
-
-Plain JSON stays plain JSON, so that people can read it. The rest is an object whose only key is a
-tag. A dict that looks like one, or has other keys than str, is written as `$dict`.
-
-    {"$int": "9223372036854775808"}    from 64 bits on; over 4,300 digits "0x..."
-    {"$float": "nan"}                  "inf", "-inf"
-    {"$complex": [real, imaginary]}    {"$decimal": "1.10"}    {"$bytes": base64}
-    {"$tuple": [...]}    {"$set": [...]}    {"$frozenset": [...]}    sets sorted by text
-    {"$dict": [[key, value], ...]}
-    {"$date": "2026-01-31"}    {"$datetime": "2026-01-31T12:00:00+01:00"}    {"$time": "12:00:00"}
-                                       [text, fold, zone name] if there is a fold or a name
-    {"$timezone": [seconds, name]}     [seconds] without a name
-    {"$timedelta": [days, seconds, microseconds]}
-    {"$record": [name, {attribute: value}]}    a Record or dataclass instance; read as a dict
-
-`decode(encode(v)) == v`, of equal types, but a namedtuple comes back as a tuple, other subclasses
-(OrderedDict, SafeString) as their base, a zoneinfo zone as its offset and short name at that time,
-and two references to one list as two lists.
-"""
-
 from __future__ import annotations
 
-import json
 import re
-import reprlib
-from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
-from functools import partial
 from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite
 from pathlib import PurePath
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 
-from durable_monty.exceptions import CorruptValue, UnstorableValue
-
-# Monty 1.4 takes and gives 100,000 levels (1,000 in a key), so Python 3.11's 1,000 frames decide:
-# a level takes `encode` up to 4 of them and json, reading, up to 5. 100 leave half to the caller.
-MAX_DEPTH = 100
-MAX_BYTES = 16 * 2**20  # where the caller names no limit
-MAX_INT_BITS = 1_000_000
-MAX_DIGITS = 4_300  # of an int in decimal, and of a Decimal: Monty refuses one of 4,301
+from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_INT_BITS
+from durable_monty.codec.text import short
+from durable_monty.exceptions import UnstorableValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +45,6 @@ def encode(value: Any, *, path: str = "value", max_bytes: int | None = None) -> 
         why = f"{len(text):,} bytes as JSON; at most {walk.limit:,} are allowed."
         raise UnstorableValue(path, why)
     return text
-
-
-def decode(text: str) -> Any:
-    """What `encode` was given, for functions and readers. Raises `CorruptValue`."""
-    return _read(text, _for_readers)
-
-
-def decode_for_sandbox(text: str) -> Any:
-    """As `decode`, but sets iterate in the order of the text.
-
-    Monty keeps the order in which it reads a set. That of a plain one depends on the process's
-    hash seed, and a `gather` over it would be replayed in another order elsewhere.
-    """
-    return _read(text, _for_sandbox)
-
-
-def clean_text(text: str, limit: int) -> str:
-    """`text` as any database takes it: NUL and lone surrogates become U+FFFD.
-
-    Over `limit` characters it is cut, and ends in a mark with the length it had.
-    """
-    if len(text) > limit:
-        mark = f" … [cut, {len(text):,} characters]"
-        text = text[: limit - len(mark)] + mark if len(mark) <= limit else text[:limit]
-    return re.sub("[\0\ud800-\udfff]", "\ufffd", text)
 
 
 class _Refused(Exception):
@@ -242,14 +188,7 @@ def _step(container: Any, place: Any) -> str:
         return ".keys()"
     if isinstance(container, set | frozenset):
         return "{...}"
-    return f"[{_short(place)}]" if isinstance(container, list | tuple | dict) else f".{place}"
-
-
-def _short(value: Any) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # an int with more digits than Python will write
-        return "..."
+    return f"[{short(place)}]" if isinstance(container, list | tuple | dict) else f".{place}"
 
 
 def _writer_of_base(value: Any) -> _Writer:
@@ -306,104 +245,3 @@ _HINTS: tuple[tuple[Any, str], ...] = (
     (Iterable, "list(value)"),
     (Callable, "its name, or what it returns"),
 )
-
-
-def _read(text: str, decoder: Callable[[str], Any]) -> Any:
-    try:
-        return decoder(text)
-    except CorruptValue:
-        raise
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise CorruptValue(f"The stored text cannot be read: {exc}.") from exc
-
-
-def _untag(readers: Mapping[str, _Reader], found: dict[str, Any]) -> Any:
-    if len(found) != 1:
-        return found
-    [(tag, payload)] = found.items()
-    if not tag.startswith("$"):
-        return found
-    try:
-        shape, read = readers[tag]
-        if not isinstance(payload, shape):
-            raise TypeError(f"{tag} of {type(payload)}")
-        return read(payload)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
-        raise CorruptValue(f"The stored text has a wrong tag: {_short(found)}.") from exc
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise CorruptValue(f"The stored text has a bare {name}, which is not JSON.")
-
-
-def _read_int(text: str) -> int:
-    if not re.fullmatch(_INT_TEXT, text):
-        raise ValueError(text)
-    return int(text, 16) if "x" in text else int(Decimal(text))
-
-
-def _read_moment(kind: Any, payload: Any) -> Any:
-    text, fold, *name = [payload, 0] if isinstance(payload, str) else payload
-    moment = kind.fromisoformat(text).replace(fold=fold)
-    return moment.replace(tzinfo=timezone(moment.utcoffset(), *name)) if name else moment
-
-
-class _OrderedSet(set[Any]):
-    order: list[Any]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.order)
-
-
-class _OrderedFrozenSet(frozenset[Any]):
-    order: list[Any]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.order)
-
-
-def _read_ordered(kind: type[_OrderedSet | _OrderedFrozenSet], elements: list[Any]) -> Any:
-    ordered = kind(elements)
-    ordered.order = list(dict.fromkeys(elements))
-    return ordered
-
-
-def _decoder(readers: Mapping[str, _Reader]) -> Callable[[str], Any]:
-    hook = partial(_untag, readers)
-    # Not `decode`, which looks for space around the text: in half of the time.
-    read = json.JSONDecoder(object_hook=hook, parse_constant=_refuse_constant).raw_decode
-
-    def decode(text: str) -> Any:
-        value, end = read(text)
-        if end != len(text):
-            raise json.JSONDecodeError("Extra data", text, end)
-        return value
-
-    return decode
-
-
-_Reader = tuple[Any, Callable[[Any], Any]]  # the payload's type, the payload to the value
-_INT_TEXT = rf"-?([0-9]{{1,{MAX_DIGITS}}}|0x[0-9a-f]{{1,{MAX_INT_BITS // 4}}})"
-_READERS: dict[str, _Reader] = {
-    "$int": (str, _read_int),
-    "$float": (str, float),
-    "$dict": (list, dict),
-    "$tuple": (list, tuple),
-    "$set": (list, set),
-    "$frozenset": (list, frozenset),
-    "$record": (list, lambda payload: dict(payload[1])),
-    "$bytes": (str, partial(b64decode, validate=True)),
-    "$decimal": (str, Decimal),
-    "$complex": (list, lambda payload: complex(payload[0], payload[1])),
-    "$date": (str, date.fromisoformat),
-    "$datetime": (str | list, partial(_read_moment, datetime)),
-    "$time": (str | list, partial(_read_moment, time)),
-    "$timedelta": (list, lambda payload: timedelta(payload[0], payload[1], payload[2])),
-    "$timezone": (list, lambda payload: timezone(timedelta(seconds=payload[0]), *payload[1:])),
-}
-_SANDBOX_READERS = _READERS | {
-    "$set": (list, partial(_read_ordered, _OrderedSet)),
-    "$frozenset": (list, partial(_read_ordered, _OrderedFrozenSet)),
-}
-_for_readers = _decoder(_READERS)
-_for_sandbox = _decoder(_SANDBOX_READERS)

@@ -1,0 +1,36 @@
+"""Values <-> JSON text with type tags: the one form in which values are journalled.
+
+Plain JSON stays plain JSON, so that people can read it. The rest is an object whose only key is a
+tag. A dict that looks like one, or has other keys than str, is written as `$dict`.
+
+    {"$int": "9223372036854775808"}    from 64 bits on; over 4,300 digits "0x..."
+    {"$float": "nan"}                  "inf", "-inf"
+    {"$complex": [real, imaginary]}    {"$decimal": "1.10"}    {"$bytes": base64}
+    {"$tuple": [...]}    {"$set": [...]}    {"$frozenset": [...]}    sets sorted by text
+    {"$dict": [[key, value], ...]}
+    {"$date": "2026-01-31"}    {"$datetime": "2026-01-31T12:00:00+01:00"}    {"$time": "12:00:00"}
+                                       [text, fold, zone name] if there is a fold or a name
+    {"$timezone": [seconds, name]}     [seconds] without a name
+    {"$timedelta": [days, seconds, microseconds]}
+    {"$record": [name, {attribute: value}]}    a Record or dataclass instance; read as a dict
+
+`decode(encode(v)) == v`, of equal types, but a namedtuple comes back as a tuple, other subclasses
+(OrderedDict, SafeString) as their base, a zoneinfo zone as its offset and short name at that time,
+and two references to one list as two lists.
+"""
+
+from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS
+from durable_monty.codec.reading import decode, decode_for_sandbox
+from durable_monty.codec.text import clean_text
+from durable_monty.codec.writing import Record, encode
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_INT_BITS",
+    "Record",
+    "clean_text",
+    "decode",
+    "decode_for_sandbox",
+    "encode",
+]

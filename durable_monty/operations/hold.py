@@ -1,0 +1,124 @@
+"""Calls that this process has claimed: started, kept, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections
+from django.db.models import F
+from django.db.models.functions import Coalesce, Least
+
+from durable_monty import conf
+from durable_monty.models import Call, CallStatus
+from durable_monty.models.call import CallQuerySet
+from durable_monty.models.clock import database_now
+from durable_monty.operations import bulk
+from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.plain_calls import start_plain_attempts
+from durable_monty.operations.transactions import write
+
+
+def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
+    """The calls to run now; those whose claim is no longer ours are missing.
+
+    Claiming is not starting: a call may have waited in a queue beyond its lease.
+    """
+    if connections[using].vendor == "postgresql":
+        started = start_plain_attempts(claims, using=using)
+        begun = {call.pk for call in started}
+        claims = [claimed for claimed in claims if claimed.pk not in begun]
+        return sorted([*started, *_start_attempts(claims, using)], key=lambda call: call.pk)
+    return _start_attempts(claims, using)
+
+
+def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
+    if not claims:
+        return []
+    with write(using):
+        now = database_now(using)
+        # A claim starts one attempt, should its message be delivered twice.
+        fresh = _held(claims, using).filter(started_at=None)
+        started = list(fresh.order_by("pk").select_for_update())
+        for call in started:
+            _start(call, now)
+        rows = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
+        bulk.update(Call, _STARTED, rows, using=using)
+    return started
+
+
+_STARTED = (
+    "attempt",
+    "started_at",
+    "due_at",
+    "start_by",
+    "attempt_end_by",
+    "heartbeat_by",
+    "deadline_at",
+)
+
+
+def _start(call: Call, now: datetime) -> None:
+    timeouts = timeouts_of(call.function)
+    call.attempt += 1
+    call.started_at, call.due_at, call.start_by = now, now + lease(), None
+    call.attempt_end_by = after(now, timeouts.start_to_close)
+    call.heartbeat_by = after(now, timeouts.heartbeat)
+    call.note_deadline()
+
+
+def give_back(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """As `release_calls`, of calls whose attempts were started in the books only: the function
+    was not called."""
+    _release(claims, using, attempt=F("attempt") - 1, started_at=None)
+
+
+def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Extends the leases of calls that are running here; those lost meanwhile stay lost."""
+    with write(using):
+        ours(claims, using).update(due_at=database_now(using) + lease())
+
+
+def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Gives back calls that were claimed and will not be started here."""
+    _release(claims, using)
+
+
+def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
+    with write(using):
+        ours(claims, using).update(
+            claim=None,
+            status=CallStatus.PENDING,
+            due_at=database_now(using),
+            worker=None,
+            job_id="",
+            attempt_end_by=None,
+            heartbeat_by=None,
+            # The earlier of the two that are left; either may be null.
+            deadline_at=Least(Coalesce("start_by", "close_by"), Coalesce("close_by", "start_by")),
+            **changes,
+        )
+
+
+def ours(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
+    """The calls that these claims still hold, locked in id order, as every write does."""
+    held = _held(claims, using).order_by("pk").select_for_update()
+    return Call.objects.using(using).filter(pk__in=list(held.values_list("pk", flat=True)))
+
+
+def _held(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
+    # One claim gives one token to many calls, and a call's token is never given twice.
+    return (
+        Call.objects.using(using)
+        .filter(
+            pk__in=[claimed.pk for claimed in claims],
+            claim__in={claimed.token for claimed in claims},
+        )
+        .open()
+    )
+
+
+def lease() -> timedelta:
+    return timedelta(seconds=conf.current().LEASE)
