@@ -1,8 +1,8 @@
 """Telling idle workers at once that something has become due.
 
-Only time is saved by it: a wake-up may be lost, and workers look by themselves every
-`POLL_INTERVAL` seconds. PostgreSQL has LISTEN and NOTIFY, SQLite a counter that each commit
-changes; elsewhere workers look more often for a while after they had work.
+Only time is saved by it: a wake-up may be lost, and workers look by themselves, if less often.
+PostgreSQL has LISTEN and NOTIFY, SQLite a counter that each commit changes; elsewhere workers look
+every `POLL_INTERVAL` seconds.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _LOOK = 0.003
 _RETRY = 5.0
 _PROOF = 2.0
 _DEAF_FOR = 300.0  # a pooler does not go away, a server that was too slow to answer recovers
+
+# So many times `POLL_INTERVAL` those wait who are told when there is something.
+TOLD = 20
 
 # What listeners of this process pass over: their worker knows it.
 _OURS = uuid.uuid4().hex
@@ -60,6 +63,7 @@ class Listener:
     def __init__(self, using: str, wake: Callable[[], None]) -> None:
         self._using, self._wake = using, wake
         self._stopped = threading.Event()
+        self.hears = False
         vendor = connections[using].vendor
         listen = {"postgresql": self._listen, "sqlite": self._watch}.get(vendor)
         self._thread: threading.Thread | None = None
@@ -91,12 +95,14 @@ class Listener:
             except Exception as exc:  # noqa: BLE001  (the driver's own, too)
                 logger.warning("wake-ups interrupted", extra={"why": str(exc)})
             finally:
+                self.hears = False
                 connection.close()
             self._stopped.wait(pause)
 
     def _listen(self, connection: Any) -> None:
         if not _hears(connection, self._using):
             raise _Deaf
+        self.hears = True
         while not self._stopped.is_set():
             for notification in connection.connection.notifies(timeout=0.1, stop_after=1):
                 if notification.payload != _OURS:
@@ -107,6 +113,7 @@ class Listener:
         with connection.cursor() as cursor:
             while not self._stopped.wait(_LOOK):
                 (version,) = cursor.execute("PRAGMA data_version").fetchone()
+                self.hears = True
                 if version != before:
                     before = version
                     self._wake()

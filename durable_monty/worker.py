@@ -22,7 +22,7 @@ from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.reads.executions import unknown_functions
 from durable_monty.reads.migrated import check_migrated
 from durable_monty.service import OrchestratorService
-from durable_monty.wakeups import Listener
+from durable_monty.wakeups import TOLD, Listener
 
 logger = logging.getLogger("durable_monty")
 
@@ -38,7 +38,8 @@ _LOOK_PAUSE, _BUSY_LOOK = 0.05, 0.2
 class Worker:
     """Advances executions and hands their calls to `executor`, the configured one by default.
 
-    `poll_interval`: seconds between looks at the database while there is nothing to do.
+    `poll_interval`: seconds between looks at the database while there is nothing to do; 20 times
+    that where the database tells of it (PostgreSQL, SQLite).
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Worker:
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None
         self._beat_at = 0.0
-        self._looked_at = -math.inf
+        self._looked_at, self._look_at = -math.inf, math.inf
         self._pause_for = _QUICK
         self._listener: Listener | None = None
 
@@ -155,7 +156,8 @@ class Worker:
         worked |= self._engine.round(threads)
         now = time.monotonic()
         is_idle = not worked and self._engine.is_idle and now - self._looked_at > _LOOK_PAUSE
-        if is_idle or now - self._looked_at >= max(self.poll_interval, _BUSY_LOOK):
+        is_late = now - self._looked_at >= max(self.poll_interval, _BUSY_LOOK)
+        if is_idle or is_late or now >= self._look_at:
             self._looked_at = now
             if self._look_after():
                 self._engine.look_again()
@@ -169,7 +171,10 @@ class Worker:
         """What time brings; under load not in every round."""
         limit, worked = conf.current().BATCH_SIZE, 0
         functions = FUNCTION_REGISTRY.served_by(self._executors)
-        due = operations.what_is_due(functions, self._executors, using=self.using)
+        due = operations.what_is_due(
+            functions, self._executors, ahead=self._longest_pause(), using=self.using
+        )
+        self._look_at = math.inf if due.wait is None else time.monotonic() + due.wait
         if due.timers:
             worked += operations.settle_timers(limit, using=self.using)
         if due.deadlines:
@@ -187,13 +192,19 @@ class Worker:
     def _patience(self) -> float:
         """The longer there was nothing to do, the longer."""
         if self._engine.is_idle:
-            self._pause_for = min(self.poll_interval, 2 * self._pause_for)
+            self._pause_for = min(self._longest_pause(), 2 * self._pause_for)
         else:
             self._pause_for = min(self.poll_interval, _QUICK)
-        return self._pause_for
+        return min(self._pause_for, self._look_at - time.monotonic())
+
+    def _longest_pause(self) -> float:
+        is_told = self._listener is not None and self._listener.hears
+        return self.poll_interval * (TOLD if is_told else 1)
 
     def _look_again(self) -> None:
         """Called in the listener's thread: something may have become due."""
+        # What comes right after it is not told: the next look is soon, too.
+        self._pause_for = min(self._pause_for, self.poll_interval / 2)
         self._engine.look_again()
         self._work_came.set()
 

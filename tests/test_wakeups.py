@@ -2,11 +2,20 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection, connections, transaction
 
-from durable_monty import LocalExecutor, OrchestratorService, Worker, wakeups
+from durable_monty import (
+    LocalExecutor,
+    OrchestratorService,
+    Retry,
+    Worker,
+    operations,
+    wakeups,
+)
+from tests.support import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -155,3 +164,45 @@ def test_idle_worker_looks_less_and_less_often(service):
     pauses = [worker._patience() for _ in range(8)]
     assert pauses == sorted(pauses)
     assert (pauses[0] < 0.01, pauses[-1]) == (True, 0.05)
+
+
+def test_worker_that_is_told_looks_rarely_and_soon_after_it_was_told(service):
+    worker = Worker(service, LocalExecutor(), poll_interval=0.05)
+    worker._listener = SimpleNamespace(hears=True)
+    assert [worker._patience() for _ in range(12)][-1] == 1
+    worker._look_again()
+    assert worker._patience() == 0.05
+
+
+@wakes
+def test_a_sleep_ends_in_time_however_rarely_a_worker_looks(service):
+    execution_id = service.start_execution(
+        "import asyncio\nawait asyncio.sleep(0.4)\nawait asyncio.sleep(0.4)", []
+    )
+    worker = Worker(service, LocalExecutor(), poll_interval=30)
+    thread = threading.Thread(target=lambda: (worker.run(), connections.close_all()))
+    thread.start()
+    until(lambda: service.poll(execution_id)["status"] == "completed", "it has slept")
+    worker.stop()
+    thread.join()
+
+
+@wakes
+def test_what_becomes_due_by_hand_is_announced(listener, service, register):
+    def fail():
+        raise ValueError
+
+    register("flaky", fail, retry=Retry(2, initial=3600))
+    waiting = run("await flaky()", ["flaky"])
+    finished = run("1", [])
+    asked = service.start_execution("await add(1, 2)", ["add"])
+    service.process_execution(asked)
+    claims = operations.claim_calls(["add"], ["default"], 1, using="default")
+    for act in (
+        lambda: service.retry_call(waiting.pk, 0),
+        lambda: service.fork_execution(finished.pk, 0),
+        lambda: operations.release_calls(claims, using="default"),
+    ):
+        until(lambda: not (listener.clear(), listener.wait(0.1))[1], "it is quiet")
+        act()
+        assert listener.wait(10)

@@ -11,7 +11,7 @@ from durable_monty.models import Execution, Program
 from durable_monty.operations.plain import claim_plain
 
 # Seconds: between looks for executions that were lost before, and for which programs are kept.
-_LOOK = 0.05
+_LOOK = 0.25
 _FRESH = 1.0
 
 

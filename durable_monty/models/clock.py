@@ -37,8 +37,13 @@ def sql_now() -> str:
 
 
 def read(value: datetime | str) -> datetime:
-    now = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return (now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)) + offset
+    return as_utc(value) + offset
+
+
+def as_utc(value: datetime | str) -> datetime:
+    """A time that is stored, as a cursor gives it."""
+    time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def with_now(rows: QuerySet[Any]) -> QuerySet[Any]:

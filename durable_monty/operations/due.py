@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import connections
 
-from durable_monty.models import Call, Execution
+from durable_monty.models import Call, Execution, clock
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.operations import bulk
@@ -15,15 +16,20 @@ from durable_monty.sandbox import SLEEP
 
 
 class Due(NamedTuple):
-    """`executions` and `deadlines`: those whose time is over, of executions and of calls."""
+    """`executions` and `deadlines`: those whose time is over, of executions and of calls; `wait`:
+    seconds until the next of all these, if it is near."""
 
     timers: bool
     deadlines: bool
     executions: bool
     calls: bool
+    wait: float | None
 
 
-def what_is_due(functions: Sequence[str], executors: Sequence[str], *, using: str) -> Due:
+def what_is_due(
+    functions: Sequence[str], executors: Sequence[str], *, ahead: float, using: str
+) -> Due:
+    """`ahead`: how many seconds are near."""
     connection = connections[using]
     call, execution = (bulk.table_of(model, connection) for model in (Call, Execution))
     # Not EXISTS: without statistics PostgreSQL reads the table for it, as if half of it were due.
@@ -34,16 +40,21 @@ def what_is_due(functions: Sequence[str], executors: Sequence[str], *, using: st
         f"SELECT MIN(deadline) FROM {execution} WHERE deadline <= %s",  # noqa: S608
         f"SELECT MIN(grace_until) FROM {execution} WHERE grace_until <= %s",  # noqa: S608
     ]
-    now = connection.ops.adapt_datetimefield_value(database_now(using))
-    values = [ENGINE, SLEEP, *[now] * 4]
+    now = database_now(using)
+    until = connection.ops.adapt_datetimefield_value(now + timedelta(seconds=ahead))
+    values = [ENGINE, SLEEP, *[until] * 4]
     if functions and executors:
         asked.append(
             f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({bulk.marks_of(executors)}) "  # noqa: S608
             f"AND function IN ({bulk.marks_of(functions)}) AND due_at <= %s"
         )
-        values += [*executors, *functions, now]
+        values += [*executors, *functions, until]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(f'({query})' for query in asked)}", values)
-        earliest = [value is not None for value in cursor.fetchone()]
-    timers, deadlines, passed, ended, *calls = earliest
-    return Due(timers, deadlines, passed or ended, any(calls))
+        waits = [
+            None if value is None else (clock.as_utc(value) - now).total_seconds()
+            for value in cursor.fetchone()
+        ]
+    timers, deadlines, passed, ended, *calls = [wait is not None and wait <= 0 for wait in waits]
+    wait = min((wait for wait in waits if wait is not None and wait > 0), default=None)
+    return Due(timers, deadlines, passed or ended, any(calls), wait)

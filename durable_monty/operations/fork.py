@@ -31,6 +31,7 @@ from durable_monty.operations.start import check_label, check_source
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED
 from durable_monty.sandbox import CANCELLED, Position, Rehearsal, Workflow, rehearse
+from durable_monty.wakeups import announce
 
 _ANSWER = ("status", "result", "error_type", "error_message", "error_traceback")
 _HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
@@ -190,6 +191,7 @@ def _write(
         fork.call_count = len(copies)
     fork.save(using=using, force_insert=True)
     Call.objects.using(using).bulk_create(copies, batch_size=1_000)
+    announce(using)
     return fork
 
 

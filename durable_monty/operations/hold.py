@@ -19,6 +19,7 @@ from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.plain_calls import start_plain_attempts
 from durable_monty.operations.transactions import write
+from durable_monty.wakeups import announce
 
 
 def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
@@ -100,6 +101,7 @@ def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
             deadline_at=Least(Coalesce("start_by", "close_by"), Coalesce("close_by", "start_by")),
             **changes,
         )
+        announce(using)
 
 
 def ours(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:

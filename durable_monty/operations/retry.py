@@ -20,6 +20,7 @@ from durable_monty.operations.stop import locked
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED
 from durable_monty.sandbox import CANCELLED
+from durable_monty.wakeups import announce
 
 # Failed calls that are looked at, the last ones.
 _LOOKED_AT = 100
@@ -71,6 +72,8 @@ def _hurry(calls: CallQuerySet, using: str) -> int:
         call.start_by = after(now, timeouts_of(call.function).schedule_to_start)
         call.note_deadline()
         call.save(using=using, update_fields=["due_at", "start_by", "deadline_at"])
+    if found:
+        announce(using)
     return len(found)
 
 

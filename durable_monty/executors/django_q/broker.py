@@ -21,6 +21,7 @@ from durable_monty.models import Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.claim import claim_calls
+from durable_monty.wakeups import TOLD
 
 logger = logging.getLogger("durable_monty")
 
@@ -111,11 +112,10 @@ class CallSource(Broker):  # type: ignore[misc]
 
     def _other_tasks(self) -> list[Package] | None:
         """The project's own tasks; waits a little if there are none."""
-        self._pause()
+        self._pause(conf.current().POLL_INTERVAL)
         return None
 
-    def _pause(self) -> None:
-        seconds = conf.current().POLL_INTERVAL
+    def _pause(self, seconds: float) -> None:
         if self.calls_came is None:
             time.sleep(seconds)
         else:
@@ -124,6 +124,10 @@ class CallSource(Broker):  # type: ignore[misc]
 
 class CallBroker(CallSource):
     """Calls only. What django-q2's scheduler puts goes to the project's own broker."""
+
+    def _other_tasks(self) -> None:
+        told = 1 if self.calls_came is None else TOLD
+        self._pause(told * conf.current().POLL_INTERVAL)
 
     def enqueue(self, task: str) -> Any:
         broker = get_broker(self.list_key)

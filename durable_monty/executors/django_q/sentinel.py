@@ -100,6 +100,8 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
 
     def stop(self) -> None:
         self.event_out.set()
+        if self.broker.calls_came is not None:
+            self.broker.calls_came.ring()  # it may be waiting for that
         self.pusher.join(_PUSHER_ENDS_WITHIN)
         if self.pusher.is_alive():
             self.pusher.kill()
