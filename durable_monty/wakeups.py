@@ -111,9 +111,9 @@ class Listener:
     def _watch(self, connection: Any) -> None:
         before = None
         with connection.cursor() as cursor:
+            self.hears = True
             while not self._stopped.wait(_LOOK):
                 (version,) = cursor.execute("PRAGMA data_version").fetchone()
-                self.hears = True
                 if version != before:
                     before = version
                     self._wake()

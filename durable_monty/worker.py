@@ -61,7 +61,7 @@ class Worker:
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None
         self._beat_at = 0.0
-        self._looked_at, self._look_at = -math.inf, math.inf
+        self._looked_at, self._next_due_at = -math.inf, math.inf
         self._pause_for = _QUICK
         self._listener: Listener | None = None
 
@@ -157,7 +157,7 @@ class Worker:
         now = time.monotonic()
         is_idle = not worked and self._engine.is_idle and now - self._looked_at > _LOOK_PAUSE
         is_late = now - self._looked_at >= max(self.poll_interval, _BUSY_LOOK)
-        if is_idle or is_late or now >= self._look_at:
+        if is_idle or is_late or now >= self._next_due_at:
             self._looked_at = now
             if self._look_after():
                 self._engine.look_again()
@@ -174,7 +174,7 @@ class Worker:
         due = operations.what_is_due(
             functions, self._executors, ahead=self._longest_pause(), using=self.using
         )
-        self._look_at = math.inf if due.wait is None else time.monotonic() + due.wait
+        self._next_due_at = math.inf if due.wait is None else time.monotonic() + due.wait
         if due.timers:
             worked += operations.settle_timers(limit, using=self.using)
         if due.deadlines:
@@ -195,7 +195,7 @@ class Worker:
             self._pause_for = min(self._longest_pause(), 2 * self._pause_for)
         else:
             self._pause_for = min(self.poll_interval, _QUICK)
-        return min(self._pause_for, self._look_at - time.monotonic())
+        return min(self._pause_for, self._next_due_at - time.monotonic())
 
     def _longest_pause(self) -> float:
         is_told = self._listener is not None and self._listener.hears

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import connections
 
-from durable_monty import conf, operations
+from durable_monty import operations
 from durable_monty.models import Execution, Program
+from durable_monty.operations.hold import lease
 from durable_monty.operations.plain import claim_plain
 
 # Seconds: between looks for executions that were lost before, and for which programs are kept.
@@ -51,4 +52,4 @@ def claimed_at(executions: Sequence[Execution]) -> datetime:
     """The database's time of a claim that was made just now."""
     lease_ends = executions[0].due_at
     assert lease_ends is not None  # noqa: S101
-    return lease_ends - timedelta(seconds=conf.current().LEASE)
+    return lease_ends - lease()

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import (
@@ -19,11 +19,11 @@ from django.db import (
 )
 from django.db.models import F, Q
 
-from durable_monty import conf
 from durable_monty.models import Call, Execution, Program, Snapshot
 from durable_monty.operations import bulk
 from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.changes import Changes, Locked, changes_of, holding
+from durable_monty.operations.hold import lease
 from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.plain_commit import commit_plain, is_plain
@@ -103,8 +103,8 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         advanced = [outcome for outcome in kept if isinstance(outcome, Advanced)]
         _deliver(advanced, using)
         refusals = _refusals(advanced, locked, using)
-        lease = timedelta(seconds=conf.current().LEASE)
-        journal = Journal(now, now + lease, using)
+        term = lease()
+        journal = Journal(now, now + term, using)
         changes: Changes = {}
         for outcome in kept:
             execution, row = outcome.execution, locked[outcome.execution.id]
@@ -113,7 +113,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
                 continue
             if outcome.holds and _asks_nothing(row, execution):
                 calls = outcome.written
-                changed = _new(holding(outcome, now, lease), execution)
+                changed = _new(holding(outcome, now, term), execution)
                 journal.add(calls, execution.worker_id)
             else:
                 calls, refusal = list(outcome.calls), refusals.get(execution.pk)

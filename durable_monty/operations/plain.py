@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import lru_cache
 
 from django.db import connections
@@ -19,6 +18,7 @@ from durable_monty.models import Execution, Program, clock
 from durable_monty.models.execution import uuid7
 from durable_monty.models.program import identity_of
 from durable_monty.operations import bulk
+from durable_monty.operations.hold import lease
 from durable_monty.operations.prepared import Statement, rows_of
 from durable_monty.operations.transactions import write
 
@@ -51,8 +51,8 @@ def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execut
     read. For PostgreSQL and SQLite."""
     if connections[using].vendor == "sqlite":
         return _claim_on_sqlite(limit, using, worker_id)
-    lease, offset = conf.current().LEASE, clock.offset.total_seconds()
-    values = [offset, limit, uuid.uuid4(), lease, worker_id]
+    offset = clock.offset.total_seconds()
+    values = [offset, limit, uuid.uuid4(), conf.current().LEASE, worker_id]
     rows = rows_of(*_claim(using, clock.sql_now()), values, using=using)
     return bulk.loaded(Execution, rows, using)
 
@@ -108,8 +108,7 @@ def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Exec
         with write(using):
             now, rows = cursor.execute(take, [shift, limit]).fetchone()
             claimed = bulk.loaded(Execution, json.loads(rows), using)
-            token, lease = uuid.uuid4(), timedelta(seconds=conf.current().LEASE)
-            lease_ends = clock.read(now) + lease
+            token, lease_ends = uuid.uuid4(), clock.read(now) + lease()
             changes = [(execution.pk, token, lease_ends, worker_id) for execution in claimed]
             bulk.update(Execution, ("claim", "due_at", "worker_id"), changes, using=using)
     for execution in claimed:

@@ -24,6 +24,7 @@ from durable_monty.models import (
 )
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
+from durable_monty.operations.hold import lease
 from durable_monty.operations.settle import wake
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import withdraw_calls
@@ -57,7 +58,7 @@ class _Broken:
 
     @property
     def lease_ends(self) -> datetime:
-        return self.now + timedelta(seconds=conf.current().LEASE)
+        return self.now + lease()
 
     @property
     def sleeps(self) -> bool:

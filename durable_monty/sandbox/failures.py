@@ -44,8 +44,7 @@ def never_awaited(calls: Iterable[CallRequest], workflow: Workflow) -> Failed | 
 
 def coroutine_left(exc: NotAwaited, calls: Iterable[CallRequest], workflow: Workflow) -> Failed:
     """Of an output that holds a coroutine."""
-    call = _call_of(exc, calls)
-    return _not_awaited(coroutine_name(exc, calls, workflow), call, workflow)
+    return _not_awaited(coroutine_name(exc, calls, workflow), _call_of(exc, calls), workflow)
 
 
 def coroutine_name(exc: NotAwaited, calls: Iterable[CallRequest], workflow: Workflow) -> str:

@@ -43,6 +43,8 @@ class CallSource(Broker):  # type: ignore[misc]
     # These two are set in a cluster of ours.
     tasks: TaskChannel | None = None
     calls_came: Bell | None = None
+    # Times `POLL_INTERVAL`. The bell is rung for calls alone.
+    _patience = 1
     _full_pause = 0.0
     _failing = False
     _has_all = False  # of the calls that were due, so far as the bell has told
@@ -112,22 +114,18 @@ class CallSource(Broker):  # type: ignore[misc]
 
     def _other_tasks(self) -> list[Package] | None:
         """The project's own tasks; waits a little if there are none."""
-        self._pause(conf.current().POLL_INTERVAL)
-        return None
-
-    def _pause(self, seconds: float) -> None:
+        seconds = conf.current().POLL_INTERVAL
         if self.calls_came is None:
             time.sleep(seconds)
         else:
-            self.calls_came.wait(seconds)
+            self.calls_came.wait(self._patience * seconds)
+        return None
 
 
 class CallBroker(CallSource):
     """Calls only. What django-q2's scheduler puts goes to the project's own broker."""
 
-    def _other_tasks(self) -> None:
-        told = 1 if self.calls_came is None else TOLD
-        self._pause(told * conf.current().POLL_INTERVAL)
+    _patience = TOLD
 
     def enqueue(self, task: str) -> Any:
         broker = get_broker(self.list_key)
