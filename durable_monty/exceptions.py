@@ -35,6 +35,15 @@ class UnknownFunction(FunctionError):
         super().__init__(f"The function {name!r} is not available: {why}")
 
 
+class FunctionNotPermitted(FunctionError):
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(sorted(names))
+        super().__init__(
+            f"Source that staff wrote may not call {', '.join(self.names)}. Register it with "
+            "admin=True, or give the user the permission durable_monty.call_any_function."
+        )
+
+
 class NonRetryable(DurableMontyError):
     """Raised by a function: it failed for good, whatever its retry policy says.
 

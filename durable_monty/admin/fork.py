@@ -17,7 +17,12 @@ from durable_monty import operations
 from durable_monty.admin.execution_actions import ExecutionActions, Tool
 from durable_monty.admin.fork_form import ForkForm
 from durable_monty.admin.pages import TOKEN, admin_form, key_of, new_token, with_reason
-from durable_monty.exceptions import DurableMontyError, HostFault, TurnNotForkable
+from durable_monty.exceptions import (
+    DurableMontyError,
+    FunctionError,
+    HostFault,
+    TurnNotForkable,
+)
 from durable_monty.models import Call, Execution, Program
 from durable_monty.reads.turns_to_fork import count_open_at, open_at
 
@@ -75,7 +80,7 @@ class ForkPage(ExecutionActions):
             request.POST if request.method == "POST" else None,
             execution,
             open_at(execution, turn, OFFERED, using),
-            may_edit=may_edit,
+            functions=operations.offered_to(request.user) if may_edit else None,
             again=request.GET.get("again", ""),
         )
         if form.is_valid() and (made := self._fork(request, execution, turn, form)) is not None:
@@ -103,9 +108,7 @@ class ForkPage(ExecutionActions):
         try:
             made = operations.fork_execution(execution.pk, turn, edits, key=key, using=using)
         except DurableMontyError as exc:
-            # Of the source only what differs from the recorded one can be to blame.
-            is_edited = edits.code is not None and not isinstance(exc, HostFault | TurnNotForkable)
-            form.refuse(exc, "source" if is_edited else None)
+            form.refuse(exc, _field_of(exc, edits))
             return None
         if is_known:
             text = gettext("Nothing was changed: this form was sent already.")
@@ -119,6 +122,17 @@ class ForkPage(ExecutionActions):
         done = format_html(gettext("Forked. The new execution is {}."), self.link_to(made))
         self.message_user(request, done, messages.SUCCESS)
         return made
+
+
+def _field_of(exc: DurableMontyError, edits: operations.Edits) -> str | None:
+    match exc:
+        case FunctionError():
+            return "functions"
+        case HostFault() | TurnNotForkable():
+            return None
+        case _:
+            # Of the source only what differs from the recorded one can be to blame.
+            return None if edits.code is None else "source"
 
 
 def _forks(execution: Execution) -> list[Execution]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -21,7 +21,6 @@ from durable_monty.admin.source_form import (
     FunctionsField,
     SourceField,
     SourceForm,
-    offered,
     unix_lines,
 )
 from durable_monty.admin.typed import JSONField
@@ -52,20 +51,21 @@ class ForkForm(SourceForm):
         execution: Execution,
         calls: Sequence[Call],
         *,
-        may_edit: bool,
+        functions: Collection[str] | None,
         again: str = "",
     ) -> None:
-        """`calls`: those that can be answered otherwise; `again`: the one to ask again, at
+        """`calls`: those that can be answered otherwise; `functions`: those that edited source
+        may call, None if the source may not be edited; `again`: the call to ask again, at
         first."""
         super().__init__(data)
-        self.execution, self.calls, self.may_edit = execution, calls, may_edit
+        self.execution, self.calls, self.may_edit = execution, calls, functions is not None
         self.fields["name"].initial = execution.name
         for call in calls:
             self._add_call(call, again=again == str(call.call_id))
-        if may_edit:
+        if functions is not None:
             known = set(execution.program.functions.values())
             self.fields["source"] = SourceField(initial=execution.program.source)
-            self.fields["functions"] = FunctionsField(offered() | known, initial=sorted(known))
+            self.fields["functions"] = FunctionsField({*functions, *known}, initial=sorted(known))
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -14,7 +14,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.asked import purpose, signature
 from durable_monty.exceptions import DurableMontyError, FunctionError, HostFault
-from durable_monty.functions import FUNCTION_REGISTRY, resolve_functions
+from durable_monty.functions import resolve_functions
 from durable_monty.operations.limits import usual_limits
 from durable_monty.sandbox import SYNTAX, Complaint, check_types
 from durable_monty.stubs import stubs_of
@@ -85,11 +85,6 @@ class SourceForm(forms.Form):
     def refuse(self, exc: DurableMontyError, field: str | None) -> None:
         """What an operation refused, at the field, if the form has it."""
         self.add_error(field if field in self.fields else None, str(exc))
-
-
-def offered() -> set[str]:
-    """The functions that workflows of the admin may call."""
-    return {entry.name for entry in FUNCTION_REGISTRY.values() if entry.admin}
 
 
 def unix_lines(text: str) -> str:

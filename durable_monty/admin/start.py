@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -15,7 +16,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import operations
 from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token
-from durable_monty.admin.source_form import FunctionsField, SourceField, SourceForm, offered
+from durable_monty.admin.source_form import FunctionsField, SourceField, SourceForm
 from durable_monty.admin.typed import JSONField
 from durable_monty.exceptions import (
     DurableMontyError,
@@ -53,9 +54,10 @@ class StartForm(SourceForm):
         help_text=_("Starting again with the same key gives the same execution."),
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["functions"] = FunctionsField(offered())
+    def __init__(self, data: Any, functions: Iterable[str]) -> None:
+        """`functions`: those that it offers."""
+        super().__init__(data)
+        self.fields["functions"] = FunctionsField(functions)
         self.fields["inputs"].help_text = _('Its global variables, as JSON: {"number": 1047}')
 
     def clean(self) -> dict[str, Any]:
@@ -80,7 +82,8 @@ class StartPage(PagesAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = StartForm(request.POST if request.method == "POST" else None)
+        functions = operations.offered_to(request.user)
+        form = StartForm(request.POST if request.method == "POST" else None, functions)
         if form.is_valid() and (execution := self._start(request, form)) is not None:
             return HttpResponseRedirect(self.url_of(execution))
         last = ["anyway"] if not form.fields["anyway"].widget.is_hidden else []
@@ -93,7 +96,7 @@ class StartPage(PagesAdmin):
             "execution/start.html",
             gettext("Start a workflow"),
             adminform=admin_form(form, fieldsets),
-            has_functions=bool(offered()),
+            has_functions=bool(functions),
             token_name=TOKEN,
             token=request.POST.get(TOKEN) or new_token(),
         )
@@ -110,6 +113,7 @@ class StartPage(PagesAdmin):
                     given["inputs"],
                     key=key,
                     name=given["name"],
+                    user=request.user,
                     using=using,
                 )
                 if not is_known:

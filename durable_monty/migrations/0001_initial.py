@@ -182,6 +182,7 @@ class Migration(migrations.Migration):
                 "permissions": [
                     ("view_dashboard", "Can view the dashboard"),
                     ("start_execution", "Can start executions, and fork them with other source"),
+                    ("call_any_function", "Can let source of the admin call any function"),
                     ("cancel_execution", "Can cancel executions"),
                     ("terminate_execution", "Can terminate executions"),
                     ("pause_execution", "Can pause executions"),

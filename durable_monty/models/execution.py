@@ -150,6 +150,7 @@ class Execution(models.Model):
         permissions = [
             ("view_dashboard", _("Can view the dashboard")),
             ("start_execution", _("Can start executions, and fork them with other source")),
+            ("call_any_function", _("Can let source of the admin call any function")),
             ("cancel_execution", _("Can cancel executions")),
             ("terminate_execution", _("Can terminate executions")),
             ("pause_execution", _("Can pause executions")),

@@ -14,6 +14,7 @@ from durable_monty.operations.hold import (
 )
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
+from durable_monty.operations.permits import offered_to
 from durable_monty.operations.retry import retry_call, retry_execution
 from durable_monty.operations.settle import (
     settle_attempt,
@@ -44,6 +45,7 @@ __all__ = [
     "expire_executions",
     "fork_execution",
     "give_back",
+    "offered_to",
     "pause_execution",
     "register_worker",
     "release_calls",

@@ -27,6 +27,7 @@ from durable_monty.operations.answer import Answer
 from durable_monty.operations.attempts import executor_of, schedule
 from durable_monty.operations.journal import turns_of
 from durable_monty.operations.limits import usual_limits
+from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.start import check_label, check_source
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED
@@ -40,7 +41,8 @@ _HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
 @dataclass(frozen=True, slots=True)
 class Edits:
     """What a fork has otherwise. `answers`: call id -> answer, None to ask again; of calls that
-    were open after the turn. `user` and `reason` are noted on the answers."""
+    were open after the turn. `user` and `reason` are noted on the answers; a user who edits the
+    source may let it call only what `check_permitted` allows."""
 
     code: str | None = None
     functions: Iterable[str | Callable[..., Any]] | None = None
@@ -128,12 +130,16 @@ def _program(origin: Execution, edits: Edits) -> tuple[str, Mapping[str, str]]:
     check_source(source)
     if edits.name is not None:
         check_label("name", edits.name, empty=True)
-    if edits.functions is None:
-        return source, origin.program.functions
-    functions = resolve_functions(edits.functions)
-    for name in codec.decode(origin.inputs):
-        if name in functions:
-            raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
+    functions = origin.program.functions
+    if edits.functions is not None:
+        functions = resolve_functions(edits.functions)
+        for name in codec.decode(origin.inputs):
+            if name in functions:
+                raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
+    if edits.user is not None:
+        is_same = source == origin.program.source
+        kept = origin.program.functions.values() if is_same else ()
+        check_permitted(edits.user, functions.values(), kept)
     return source, functions
 
 

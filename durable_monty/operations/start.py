@@ -12,6 +12,7 @@ from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
+from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.plain import start_plain
 from durable_monty.wakeups import announce
 
@@ -24,13 +25,18 @@ def start_execution(
     key: str | None = None,
     name: str = "",
     deadline: timedelta | None = None,
+    user: Any = None,
     using: str,
 ) -> Execution:
     """Schedules a run, in the caller's transaction if there is one.
 
     The same `key` gives the same execution; `KeyConflict` if code, functions or inputs differ.
+    `user`: who wrote the code, if it is not the project's own; `FunctionNotPermitted` if it may
+    not call what it names.
     """
     functions = resolve_functions(external_functions)
+    if user is not None:
+        check_permitted(user, functions.values())
     check_source(code)
     inputs_text = _encode_inputs(inputs or {}, functions)
     check_label("name", name, empty=True)

@@ -225,8 +225,26 @@ def test_without_a_sandbox_nothing_is_checked(author, monkeypatch, log):
     assert [record.getMessage() for record in log.records] == ["source was not type-checked"]
 
 
+def test_who_may_let_source_call_any_function(staff):
+    client = staff(*VIEW, "start_execution", "call_any_function", name="trusted")
+    assert "add(" in text_of(client.get(URL))
+
+    response = start(client, "await add(1, 2)", ["add"])
+
+    assert response.url == url_of(Execution.objects.get())
+
+
+def test_a_function_that_was_not_offered_is_refused(author):
+    response = start(author, "await add(1, 2)", ["add"])
+
+    assert errors_of(response)["functions"] == [
+        "Select a valid choice. add is not one of the available choices."
+    ]
+    assert not Execution.objects.exists()
+
+
 def test_where_no_function_is_offered(author, monkeypatch):
-    monkeypatch.setattr("durable_monty.admin.start.offered", set)
+    monkeypatch.setattr("durable_monty.operations.offered_to", lambda user: set())
 
     assert "No function is offered here" in text_of(author.get(URL))
 
