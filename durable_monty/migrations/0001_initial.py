@@ -5,6 +5,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import durable_monty.models.execution
+import durable_monty.models.identifier
 
 
 class Migration(migrations.Migration):
@@ -27,10 +28,15 @@ class Migration(migrations.Migration):
                         serialize=False,
                     ),
                 ),
-                ("name", models.CharField(blank=True, max_length=200, verbose_name="name")),
+                (
+                    "name",
+                    durable_monty.models.identifier.IdentifierField(
+                        blank=True, max_length=200, verbose_name="name"
+                    ),
+                ),
                 (
                     "key",
-                    models.CharField(
+                    durable_monty.models.identifier.IdentifierField(
                         help_text="Starting again with the same key gives this execution.",
                         max_length=200,
                         null=True,
@@ -59,7 +65,12 @@ class Migration(migrations.Migration):
                 ),
                 ("seed", models.CharField(max_length=36, verbose_name="random seed")),
                 ("output", models.TextField(null=True, verbose_name="output")),
-                ("error_type", models.CharField(blank=True, max_length=200, verbose_name="error")),
+                (
+                    "error_type",
+                    durable_monty.models.identifier.IdentifierField(
+                        blank=True, max_length=200, verbose_name="error"
+                    ),
+                ),
                 ("error_message", models.TextField(blank=True, verbose_name="error message")),
                 ("error_traceback", models.TextField(blank=True, verbose_name="traceback")),
                 (
@@ -206,7 +217,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "sha256",
-                    models.CharField(
+                    durable_monty.models.identifier.IdentifierField(
                         editable=False, max_length=64, unique=True, verbose_name="SHA-256"
                     ),
                 ),
@@ -243,14 +254,24 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("host", models.CharField(max_length=255, verbose_name="host")),
+                (
+                    "host",
+                    durable_monty.models.identifier.IdentifierField(
+                        max_length=255, verbose_name="host"
+                    ),
+                ),
                 ("pid", models.PositiveIntegerField(verbose_name="process id")),
                 ("version", models.CharField(max_length=50, verbose_name="version")),
                 (
                     "sandbox_version",
                     models.CharField(max_length=50, verbose_name="sandbox version"),
                 ),
-                ("executor", models.CharField(max_length=50, verbose_name="executor")),
+                (
+                    "executor",
+                    durable_monty.models.identifier.IdentifierField(
+                        max_length=50, verbose_name="executor"
+                    ),
+                ),
                 (
                     "functions_json",
                     models.TextField(
@@ -290,7 +311,12 @@ class Migration(migrations.Migration):
                         verbose_name="kind",
                     ),
                 ),
-                ("function", models.CharField(max_length=200, verbose_name="function")),
+                (
+                    "function",
+                    durable_monty.models.identifier.IdentifierField(
+                        max_length=200, verbose_name="function"
+                    ),
+                ),
                 ("args", models.TextField(default="[]", verbose_name="arguments")),
                 ("kwargs", models.TextField(default="{}", verbose_name="keyword arguments")),
                 (
@@ -318,7 +344,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("result", models.TextField(null=True, verbose_name="result")),
-                ("error_type", models.CharField(blank=True, max_length=200, verbose_name="error")),
+                (
+                    "error_type",
+                    durable_monty.models.identifier.IdentifierField(
+                        blank=True, max_length=200, verbose_name="error"
+                    ),
+                ),
                 ("error_message", models.TextField(blank=True, verbose_name="error message")),
                 ("error_traceback", models.TextField(blank=True, verbose_name="traceback")),
                 (
@@ -333,7 +364,12 @@ class Migration(migrations.Migration):
                         verbose_name="delivered after a load",
                     ),
                 ),
-                ("executor", models.CharField(max_length=50, verbose_name="executor")),
+                (
+                    "executor",
+                    durable_monty.models.identifier.IdentifierField(
+                        max_length=50, verbose_name="executor"
+                    ),
+                ),
                 (
                     "due_at",
                     models.DateTimeField(
@@ -401,7 +437,12 @@ class Migration(migrations.Migration):
                     "progress_message",
                     models.CharField(blank=True, max_length=500, verbose_name="progress message"),
                 ),
-                ("job_id", models.CharField(blank=True, max_length=200, verbose_name="job id")),
+                (
+                    "job_id",
+                    durable_monty.models.identifier.IdentifierField(
+                        blank=True, max_length=200, verbose_name="job id"
+                    ),
+                ),
                 ("created_at", models.DateTimeField(verbose_name="created")),
                 ("started_at", models.DateTimeField(null=True, verbose_name="started")),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
@@ -475,7 +516,7 @@ class Migration(migrations.Migration):
                 ("format", models.PositiveIntegerField(verbose_name="dump format")),
                 (
                     "dictionary",
-                    models.CharField(
+                    durable_monty.models.identifier.IdentifierField(
                         blank=True,
                         help_text="SHA-256; empty: it needs none.",
                         max_length=64,
@@ -535,7 +576,12 @@ class Migration(migrations.Migration):
                         verbose_name="outcome",
                     ),
                 ),
-                ("error_type", models.CharField(blank=True, max_length=200, verbose_name="error")),
+                (
+                    "error_type",
+                    durable_monty.models.identifier.IdentifierField(
+                        blank=True, max_length=200, verbose_name="error"
+                    ),
+                ),
                 ("error_message", models.TextField(blank=True, verbose_name="error message")),
                 ("error_traceback", models.TextField(blank=True, verbose_name="traceback")),
                 ("started_at", models.DateTimeField(null=True, verbose_name="started")),

@@ -4,6 +4,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.call import Call
+from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.worker_process import WorkerProcess
 
 
@@ -26,7 +27,7 @@ class Attempt(models.Model):
     )
     number = models.PositiveIntegerField(_("number"))
     outcome = models.CharField(_("outcome"), max_length=10, choices=AttemptOutcome.choices)
-    error_type = models.CharField(_("error"), max_length=200, blank=True)
+    error_type = IdentifierField(_("error"), max_length=200, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     error_traceback = models.TextField(_("traceback"), blank=True)
     worker = models.ForeignKey(

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models.execution import Execution
+from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Call(models.Model):
     kind = models.CharField(
         _("kind"), max_length=10, choices=CallKind.choices, default=CallKind.FUNCTION
     )
-    function = models.CharField(_("function"), max_length=200)
+    function = IdentifierField(_("function"), max_length=200)
     args = models.TextField(_("arguments"), default="[]")
     kwargs = models.TextField(_("keyword arguments"), default="{}")
     position_start = models.PositiveIntegerField(
@@ -86,7 +87,7 @@ class Call(models.Model):
         _("status"), max_length=10, choices=CallStatus.choices, default=CallStatus.PENDING
     )
     result = models.TextField(_("result"), null=True)  # noqa: DJ001  (null: none yet)
-    error_type = models.CharField(_("error"), max_length=200, blank=True)
+    error_type = IdentifierField(_("error"), max_length=200, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     error_traceback = models.TextField(_("traceback"), blank=True)
     delivered_turn = models.PositiveIntegerField(_("delivered in turn"), null=True)
@@ -96,7 +97,7 @@ class Call(models.Model):
         help_text=_("That turn began from a loaded snapshot; replay loads there too."),
     )
 
-    executor = models.CharField(_("executor"), max_length=50)
+    executor = IdentifierField(_("executor"), max_length=50)
     due_at = models.DateTimeField(
         _("due"), null=True, help_text=_("When a worker must look at it; empty: never.")
     )
@@ -127,7 +128,7 @@ class Call(models.Model):
     )
     progress = models.FloatField(_("progress"), null=True, help_text=_("From 0 to 1."))
     progress_message = models.CharField(_("progress message"), max_length=500, blank=True)
-    job_id = models.CharField(_("job id"), max_length=200, blank=True)
+    job_id = IdentifierField(_("job id"), max_length=200, blank=True)
 
     created_at = models.DateTimeField(_("created"))
     started_at = models.DateTimeField(_("started"), null=True)

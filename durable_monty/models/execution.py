@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.program import Program
 from durable_monty.models.worker_process import WorkerProcess
 
@@ -60,8 +61,8 @@ class Execution(models.Model):
     program = models.ForeignKey(
         Program, models.PROTECT, related_name="executions", verbose_name=_("workflow source")
     )
-    name = models.CharField(_("name"), max_length=200, blank=True)
-    key = models.CharField(  # noqa: DJ001  (unique, by a constraint: many executions have none)
+    name = IdentifierField(_("name"), max_length=200, blank=True)
+    key = IdentifierField(
         _("idempotency key"),
         max_length=200,
         null=True,
@@ -76,7 +77,7 @@ class Execution(models.Model):
     inputs = models.TextField(_("inputs"), help_text=_("JSON text, see the codec."))
     seed = models.CharField(_("random seed"), max_length=36)
     output = models.TextField(_("output"), null=True)  # noqa: DJ001  (null: none yet)
-    error_type = models.CharField(_("error"), max_length=200, blank=True)
+    error_type = IdentifierField(_("error"), max_length=200, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     error_traceback = models.TextField(_("traceback"), blank=True)
     log = models.TextField(_("log"), blank=True, help_text=_("What the workflow printed."))

@@ -8,6 +8,8 @@ from django.db import models
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from durable_monty.models.identifier import IdentifierField
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,7 +27,7 @@ class ProgramQuerySet(models.QuerySet["Program"]):
 class Program(models.Model):
     """Workflow source with the functions it may call: the two together are its identity."""
 
-    sha256 = models.CharField(_("SHA-256"), max_length=64, unique=True, editable=False)
+    sha256 = IdentifierField(_("SHA-256"), max_length=64, unique=True, editable=False)
     source = models.TextField(_("workflow source"))
     functions_json = models.TextField(
         _("functions"),

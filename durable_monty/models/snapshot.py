@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.exceptions import SnapshotUnusable
 from durable_monty.models.execution import Execution
+from durable_monty.models.identifier import IdentifierField
 
 
 class Snapshot(models.Model):
@@ -26,7 +27,7 @@ class Snapshot(models.Model):
     data = models.BinaryField(_("data"), help_text=_("Compressed."))
     size = models.PositiveIntegerField(_("size"), help_text=_("Bytes, before compression."))
     format = models.PositiveIntegerField(_("dump format"))
-    dictionary = models.CharField(
+    dictionary = IdentifierField(
         _("dictionary"), max_length=64, blank=True, help_text=_("SHA-256; empty: it needs none.")
     )
     signature = models.CharField(_("signature"), max_length=100)

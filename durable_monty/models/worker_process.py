@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from durable_monty.models.identifier import IdentifierField
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -22,11 +24,11 @@ class WorkerProcessQuerySet(models.QuerySet["WorkerProcess"]):
 class WorkerProcess(models.Model):
     """A running `Worker`, for people to see; correctness never rests on its heartbeat."""
 
-    host = models.CharField(_("host"), max_length=255)
+    host = IdentifierField(_("host"), max_length=255)
     pid = models.PositiveIntegerField(_("process id"))
     version = models.CharField(_("version"), max_length=50)
     sandbox_version = models.CharField(_("sandbox version"), max_length=50)
-    executor = models.CharField(_("executor"), max_length=50)
+    executor = IdentifierField(_("executor"), max_length=50)
     functions_json = models.TextField(_("functions"), help_text=_("JSON: the names it serves."))
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)

@@ -25,7 +25,7 @@ def test_a_newcomer_starts_answers_and_finishes_a_workflow(logged_in, expect, tm
     expect(page.locator(".errorlist").first).to_contain_text("Name `double` used when not defined")
     expect(page.get_by_label("Source")).to_have_value(SOURCE)
 
-    page.get_by_role("checkbox", name="double(x)").check()
+    page.get_by_role("checkbox", name="double(x)", exact=True).check()
     page.get_by_role("checkbox", name="approve(what: str)").check()
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".messagelist")).to_contain_text("was started.")
