@@ -13,18 +13,27 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
 from django.db import DatabaseError, connections
 
-from durable_monty import conf
+from durable_monty import conf, discovery
 from durable_monty.exceptions import FunctionError
+from durable_monty.executors.loading import SHORT_NAMES, executor_class
 from durable_monty.policy import Retry
 from durable_monty.wakeups import can_listen
 
 
 @register("durable_monty")
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    return [*_unknown_settings(), *_wrong_types(), *_time_zone()]
+    return [
+        *_not_a_dict(),
+        *_unknown_settings(),
+        *_wrong_types(),
+        *_missing_modules(),
+        *_executor(),
+        *_time_zone(),
+    ]
 
 
 @register("durable_monty")
@@ -40,6 +49,27 @@ def check_commands(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
             id="durable_monty.W001",
         )
     ]
+
+
+@register("durable_monty")
+def check_workflow_modules(
+    app_configs: Sequence[AppConfig] | None, **_: Any
+) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for module in discovery.modules_outside_apps():
+        package = module.rpartition(".")[0]
+        messages.append(
+            Warning(
+                f"Workers do not find the functions of {module!r}: it is in no installed app.",
+                hint=f"Add {package!r} to INSTALLED_APPS, or {module!r} to "
+                "DURABLE_MONTY['FUNCTION_MODULES']."
+                if package
+                else f"Move it into an installed app, or add {module!r} to "
+                "DURABLE_MONTY['FUNCTION_MODULES'].",
+                id="durable_monty.W002",
+            )
+        )
+    return messages
 
 
 @register("durable_monty")
@@ -83,8 +113,18 @@ def check_databases(
     return messages
 
 
+def _not_a_dict() -> Iterator[CheckMessage]:
+    found = getattr(settings, "DURABLE_MONTY", {})
+    if not isinstance(found, dict):
+        yield Error(
+            f"DURABLE_MONTY is {found!r}.",
+            hint="It must be a dict of settings.",
+            id="durable_monty.E002",
+        )
+
+
 def _unknown_settings() -> Iterator[CheckMessage]:
-    for name in sorted(getattr(settings, "DURABLE_MONTY", {}).keys() - conf.NAMES):
+    for name in sorted(conf.given().keys() - conf.NAMES, key=str):
         close = difflib.get_close_matches(str(name), conf.NAMES)
         yield Error(
             f"DURABLE_MONTY has no setting {name!r}.",
@@ -96,7 +136,7 @@ def _unknown_settings() -> Iterator[CheckMessage]:
 
 
 def _wrong_types() -> Iterator[CheckMessage]:
-    given = getattr(settings, "DURABLE_MONTY", {})
+    given = conf.given()
     for field in fields(conf.Settings):
         if field.name not in given:
             continue
@@ -138,6 +178,30 @@ def _wanted(default: Any, name: str) -> str:
     if isinstance(default, float):
         return "a positive number"
     return "a string" if isinstance(default, str) else "a list of module paths"
+
+
+def _missing_modules() -> Iterator[CheckMessage]:
+    for path in discovery.missing_modules():
+        yield Error(
+            f"DURABLE_MONTY['FUNCTION_MODULES'] names {path!r}, and there is no such module.",
+            hint="Correct the path, or remove it.",
+            id="durable_monty.E007",
+        )
+
+
+def _executor() -> Iterator[CheckMessage]:
+    name = conf.current().EXECUTOR
+    if not isinstance(name, str) or name in {*SHORT_NAMES, *SHORT_NAMES.values()}:
+        return  # those of the package take a while to import
+    try:
+        executor_class(name)
+    except ImproperlyConfigured as exc:
+        yield Error(
+            f"DURABLE_MONTY['EXECUTOR'] is {name!r}, which cannot be used: {exc.__cause__ or exc}",
+            hint=f"Use {', '.join(map(repr, SHORT_NAMES))}, or the dotted path of a subclass of "
+            "durable_monty.Executor.",
+            id="durable_monty.E008",
+        )
 
 
 def _time_zone() -> Iterator[CheckMessage]:
@@ -199,7 +263,7 @@ def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
     if not _hears(alias):
         yield Warning(
             f"Wake-ups do not arrive through the database {alias!r}: LISTEN does not work there, "
-            f"so workers poll every {conf.current().POLL_INTERVAL:g} seconds.",
+            f"so workers poll every {conf.current().POLL_INTERVAL} seconds.",
             hint="A pooler in transaction mode loses them: let workers connect to the server "
             "itself, or in session mode. The driver must be psycopg 3.",
             id="durable_monty.W025",

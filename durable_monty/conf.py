@@ -46,8 +46,14 @@ NAMES = frozenset(field.name for field in fields(Settings))
 @lru_cache(maxsize=1)
 def current() -> Settings:
     """The merged settings. Unknown names are left out here; a system check reports them."""
-    given: dict[str, Any] = getattr(settings, "DURABLE_MONTY", {})
-    return Settings(**{name: value for name, value in given.items() if name in NAMES})
+    return Settings(**{name: value for name, value in given().items() if name in NAMES})
+
+
+def given() -> Mapping[str, Any]:
+    """Returns the project's `DURABLE_MONTY`, or nothing if that is no dict, which is reported by
+    the same check."""
+    found = getattr(settings, "DURABLE_MONTY", {})
+    return found if isinstance(found, dict) else {}
 
 
 def _clear(*, setting: str, **_: object) -> None:

@@ -1,4 +1,4 @@
-"""The functions that workflows may call, and how a worker finds them.
+"""The functions that workflows may call. `discovery` says how a worker finds them.
 
 A worker serves only what stands in `FUNCTION_REGISTRY`: functions decorated with
 `@register_function`, and the public functions of the modules in
@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import builtins
 import difflib
-import importlib
 import inspect
 import keyword
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, TypeVar, overload
 
 from asgiref.sync import async_to_sync
-from django.apps import apps
-from django.utils.module_loading import module_has_submodule
 
 from durable_monty import conf
 from durable_monty.exceptions import DuplicateFunction, FunctionError, UnknownFunction
@@ -197,19 +193,6 @@ def resolve_functions(given: Iterable[str | Callable[..., Any]]) -> dict[str, st
     return resolved
 
 
-def autodiscover() -> None:
-    """Imports the workflow modules of all installed apps and those of `FUNCTION_MODULES`."""
-    if module_name := conf.current().AUTODISCOVER:
-        for app in apps.get_app_configs():
-            if app.module is not None and module_has_submodule(app.module, module_name):
-                import_module(f"{app.name}.{module_name}")
-    for path in conf.current().FUNCTION_MODULES:
-        module = importlib.import_module(path)
-        for name, func in inspect.getmembers(module, inspect.isfunction):
-            if func.__module__ == path and not name.startswith("_"):
-                FUNCTION_REGISTRY.add(RegisteredFunction(f"{path}.{name}", func))
-
-
 def _checked_name(name: str) -> str:
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
         raise FunctionError(
@@ -242,17 +225,17 @@ def _find(item: str | Callable[..., Any]) -> RegisteredFunction:
     raise UnknownFunction(
         item,
         f"{hint}no @register_function({item!r}) was found in "
-        f"{_searched()}. Known: {', '.join(sorted(FUNCTION_REGISTRY)) or 'none'}.",
+        f"{searched()}. Known: {', '.join(sorted(FUNCTION_REGISTRY)) or 'none'}.",
     )
 
 
 def _remedy(module: str) -> str:
     return (
-        f"workers do not load it. Decorate it with @register_function in {_searched()}, or add "
+        f"workers do not load it. Decorate it with @register_function in {searched()}, or add "
         f"{module!r} to DURABLE_MONTY['FUNCTION_MODULES']."
     )
 
 
-def _searched() -> str:
+def searched() -> str:
     name = conf.current().AUTODISCOVER
     return f"the {name}.py of an installed app" if name else "a module that workers import"

@@ -15,7 +15,7 @@ from durable_monty.engine import TURN_THREADS, Engine
 from durable_monty.exceptions import CallNotFound, IllegalTransition
 from durable_monty.executors.base import Executor
 from durable_monty.executors.loading import executor_class
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import FUNCTION_REGISTRY, searched
 from durable_monty.models import Call, Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
@@ -112,6 +112,12 @@ class Worker:
             "worker started",
             extra={"worker": self._worker_id, "executor": self.executor.name},
         )
+        if self._executors and not functions:
+            logger.warning(
+                "This worker has no functions to run. Functions are found in %s, and in "
+                "DURABLE_MONTY['FUNCTION_MODULES'].",
+                searched(),
+            )
 
     def _end(self) -> bool:
         """Whether everything was recorded; if not, leases and the heartbeat run out."""

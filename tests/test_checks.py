@@ -148,6 +148,191 @@ def test_executor_of_a_wrong_type(settings):
     ]
 
 
+@pytest.mark.parametrize("value", [None, [], "LEASE=5", 3])
+def test_settings_that_are_no_dict(settings, value):
+    settings.DURABLE_MONTY = value
+    assert messages() == [
+        Error(
+            f"DURABLE_MONTY is {value!r}.",
+            hint="It must be a dict of settings.",
+            id="durable_monty.E002",
+        )
+    ]
+
+
+def test_settings_whose_names_are_of_several_types(settings):
+    settings.DURABLE_MONTY = {1: 2, "COLOUR": 3}
+    assert [message.msg for message in messages()] == [
+        "DURABLE_MONTY has no setting 1.",
+        "DURABLE_MONTY has no setting 'COLOUR'.",
+    ]
+
+
+@pytest.mark.parametrize("path", ["shop.utils", "tests.app.plain.shorten", "", ".plain"])
+def test_function_module_that_is_not_there(settings, path):
+    settings.DURABLE_MONTY = {"FUNCTION_MODULES": ["tests.app.plain", path]}
+    assert messages() == [
+        Error(
+            f"DURABLE_MONTY['FUNCTION_MODULES'] names {path!r}, and there is no such module.",
+            hint="Correct the path, or remove it.",
+            id="durable_monty.E007",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("celery", "celery doesn't look like a module path"),
+        ("nowhere.Pool", "No module named 'nowhere'"),
+        (
+            "durable_monty.executor.Pool",
+            'Module "durable_monty.executor" does not define a "Pool" attribute/class',
+        ),
+        (
+            ".executors.Pool",
+            "the 'package' argument is required to perform a relative import for '.executors'",
+        ),
+        ("os.path.join", "'os.path.join' is not a subclass of Executor."),
+        (
+            "durable_monty.executor.Executor",
+            "'durable_monty.executor.Executor' does not define check_job, get_stats, submit_call.",
+        ),
+    ],
+)
+def test_executor_that_cannot_be_used(settings, name, why):
+    settings.DURABLE_MONTY = {"EXECUTOR": name}
+    assert messages() == [
+        Error(
+            f"DURABLE_MONTY['EXECUTOR'] is {name!r}, which cannot be used: {why}",
+            hint="Use 'django_q', 'local', or the dotted path of a subclass of "
+            "durable_monty.Executor.",
+            id="durable_monty.E008",
+        )
+    ]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Writes a project's settings and modules; gives what a command says of it."""
+
+    def run(command, *lines, place="config.settings", modules=()):
+        for name, text in (
+            (place, "\n".join(["from tests.settings import *", *lines])),
+            *modules,
+        ):
+            path = tmp_path.joinpath(*name.split(".")).with_suffix(".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent != tmp_path:
+                (path.parent / "__init__.py").touch()
+            path.write_text(f"{text}\n")
+        return manage(
+            *command.split(), DJANGO_SETTINGS_MODULE=place, PYTHONPATH=f"{tmp_path}:{ROOT}"
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "DURABLE_MONTY = {'FUNCTION_MODULES': 'shop.utils'}",
+            "(durable_monty.E002) DURABLE_MONTY['FUNCTION_MODULES'] is 'shop.utils'.",
+        ),
+        (
+            "DURABLE_MONTY = {'FUNCTION_MODULES': ['shop.utils']}",
+            "(durable_monty.E007) DURABLE_MONTY['FUNCTION_MODULES'] names 'shop.utils', and "
+            "there is no such module.",
+        ),
+        (
+            "DURABLE_MONTY = {'FUNCTION_MODULES': 5}",
+            "(durable_monty.E002) DURABLE_MONTY['FUNCTION_MODULES'] is 5.",
+        ),
+        (
+            "DURABLE_MONTY = {'AUTODISCOVER': 5}",
+            "(durable_monty.E002) DURABLE_MONTY['AUTODISCOVER'] is 5.",
+        ),
+        ("DURABLE_MONTY = {'RETRY': 3}", "(durable_monty.E002) DURABLE_MONTY['RETRY'] is 3."),
+        ("DURABLE_MONTY = ['LEASE']", "(durable_monty.E002) DURABLE_MONTY is ['LEASE']."),
+        (
+            "DURABLE_MONTY = {'EXECUTOR': 'nowhere.Pool'}",
+            "(durable_monty.E008) DURABLE_MONTY['EXECUTOR'] is 'nowhere.Pool', which cannot be "
+            "used: No module named 'nowhere'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "runworker --once"])
+def test_wrong_settings_do_not_keep_the_check_from_speaking(project, command, line, said):
+    done = project(command, line)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_that_are_wrong_where_no_check_runs_end_a_worker_in_one_line(project):
+    done = project(
+        "runworker --once --skip-checks", "DURABLE_MONTY = {'EXECUTOR': 'nowhere.Pool'}"
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "CommandError: There is no executor 'nowhere.Pool': use django_q, local, or the dotted "
+        "path of a class (No module named 'nowhere').\n",
+    )
+
+
+WORKFLOWS = "from durable_monty import register_function"
+OUTSIDE = (
+    "(durable_monty.W002) Workers do not find the functions of {!r}: it is in no installed app."
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "module", "hint"),
+    [
+        (
+            "config.settings",
+            "config.workflows",
+            "Add 'config' to INSTALLED_APPS, or 'config.workflows' to "
+            "DURABLE_MONTY['FUNCTION_MODULES'].",
+        ),
+        (
+            "config.settings.production",
+            "config.workflows",
+            "Add 'config' to INSTALLED_APPS, or 'config.workflows' to "
+            "DURABLE_MONTY['FUNCTION_MODULES'].",
+        ),
+        (
+            "project_settings",
+            "workflows",
+            "Move it into an installed app, or add 'workflows' to "
+            "DURABLE_MONTY['FUNCTION_MODULES'].",
+        ),
+    ],
+)
+def test_workflows_beside_the_settings(project, place, module, hint):
+    found = [(module, WORKFLOWS)]
+    if place == "config.settings.production":
+        found.append(("config.urls", ""))
+    done = project("check", place=place, modules=found)
+    assert done.returncode == 0
+    assert f"{OUTSIDE.format(module)}\n\tHINT: {hint}\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("INSTALLED_APPS.append('config')", WORKFLOWS),
+        ("DURABLE_MONTY['FUNCTION_MODULES'] = ['config.workflows']", WORKFLOWS),
+        ("DURABLE_MONTY['AUTODISCOVER'] = None", WORKFLOWS),
+        ("", "the_workflows_of_something_else = 1"),
+    ],
+)
+def test_workflows_beside_the_settings_that_are_found_or_not_ours(project, line, text):
+    done = project("check", line, modules=[("config.workflows", text)])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -156,8 +341,10 @@ def test_executor_of_a_wrong_type(settings):
         {"RETRY": {"max_attempts": 3}},
         {"LEASE": 5},
         {"POLL_INTERVAL": 0.5},
-        {"FUNCTION_MODULES": ["shop.tasks"]},
-        {"FUNCTION_MODULES": ("shop.tasks",)},
+        {"FUNCTION_MODULES": ["tests.app.plain"]},
+        {"FUNCTION_MODULES": ("tests.app.plain",)},
+        {"EXECUTOR": "django_q"},
+        {"EXECUTOR": "tests.support.InlineExecutor"},
         {},
     ],
 )

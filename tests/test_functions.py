@@ -2,17 +2,18 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 import pytest
 from django.apps import apps
 
 from durable_monty import functions, register_function
+from durable_monty.discovery import autodiscover
 from durable_monty.exceptions import DuplicateFunction, FunctionError, UnknownFunction
 from durable_monty.functions import (
     FUNCTION_REGISTRY,
     FunctionRegistry,
     RegisteredFunction,
-    autodiscover,
     resolve_functions,
 )
 from tests.app import plain, workflows
@@ -236,9 +237,23 @@ def test_function_modules(registry, durable_settings):
     autodiscover()
 
 
-def test_function_module_that_is_not_there(durable_settings):
-    durable_settings(AUTODISCOVER=None, FUNCTION_MODULES=["tests.app.nothing"])
-    with pytest.raises(ModuleNotFoundError, match=r"No module named 'tests\.app\.nothing'"):
+@pytest.mark.parametrize(
+    "path",
+    ["tests.app.nothing", "nowhere.functions", "tests.app.plain.shorten", "", ".plain", 1],
+)
+def test_function_module_that_is_not_there_is_left_to_the_check(registry, durable_settings, path):
+    durable_settings(AUTODISCOVER=None, FUNCTION_MODULES=[path, "tests.app.plain"])
+    autodiscover()
+    assert set(registry) == {"tests.app.plain.shorten", "tests.app.plain.lengthen"}
+
+
+def test_function_module_that_lacks_another_raises_as_it_does(registry, durable_settings, module):
+    module("shop_functions", "")
+    del sys.modules["shop_functions"]
+    path = Path(sys.path[0]) / "shop_functions.py"
+    path.write_text("import a_library_that_is_missing\n")
+    durable_settings(AUTODISCOVER=None, FUNCTION_MODULES=["shop_functions"])
+    with pytest.raises(ModuleNotFoundError, match="a_library_that_is_missing"):
         autodiscover()
 
 

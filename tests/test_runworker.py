@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import connection
 
-from durable_monty import OrchestratorService
+from durable_monty import FUNCTION_REGISTRY, OrchestratorService
 from durable_monty.models import Call, CallStatus, Execution, WorkerProcess
 from tests.processes import (
     attempts,
@@ -162,11 +162,16 @@ def test_one_round():
         (["--workers=two"], "argument --workers: 'two' is not a whole number of at least 1."),
         (
             ["--poll-interval=0"],
-            "argument --poll-interval: '0' is not a positive number of seconds.",
+            "argument --poll-interval: '0' is not a positive number of seconds, at most a day.",
         ),
         (
             ["--poll-interval=nan"],
-            "argument --poll-interval: 'nan' is not a positive number of seconds.",
+            "argument --poll-interval: 'nan' is not a positive number of seconds, at most a day.",
+        ),
+        (
+            ["--poll-interval=1e300"],
+            "argument --poll-interval: '1e300' is not a positive number of seconds, at most a "
+            "day.",
         ),
         (["--database=x"], "argument --database: DATABASES has no 'x'; it has default."),
         (
@@ -177,13 +182,48 @@ def test_one_round():
         (["--executor=os.path.join"], "'os.path.join' is not a subclass of Executor."),
         (["--once", "--until-complete"], "--until-complete: not allowed with argument --once"),
         (["--executor=local", "--no-cluster"], "not allowed with argument --executor"),
-        (["--no-cluster", "--workers=2"], "--workers has no meaning with --no-cluster."),
+        (["--no-cluster", "--workers=3"], "--workers has no meaning with --no-cluster."),
+        (
+            ["--executor=tests.support.InlineExecutor", "--workers=3"],
+            "--workers has no meaning with the executor 'local', which takes no arguments.",
+        ),
     ],
 )
 def test_wrong_options(options, message):
     with pytest.raises(CommandError) as raised:
         call_command("runworker", *options, stdout=StringIO())
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runworker", "--no-cluster", "--workers=3"),
+        ("runworker", "--executor=tests.support.InlineExecutor", "--workers=3"),
+        ("runworker", "--workers=0"),
+        ("durable_worker", "--executor=celery"),
+        ("durable_doctor", "no-id"),
+        ("durable_doctor", "01890000-0000-7000-8000-000000000000"),
+        ("durable_doctor", "--minutes=99999999999999"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_options_end_with_2(tmp_path, arguments):
+    with manage(tmp_path, *arguments) as process:
+        process.ends(2)
+    assert "Traceback" not in process.tail()
+
+
+def test_worker_without_functions_says_so(service, durable_settings, monkeypatch, log):
+    monkeypatch.setattr(FUNCTION_REGISTRY, "_functions", {})
+    call_command("runworker", "--once", "--executor=local", stdout=StringIO())
+    said = (
+        "This worker has no functions to run. Functions are found in the workflows.py of an "
+        "installed app, and in DURABLE_MONTY['FUNCTION_MODULES']."
+    )
+    assert log.messages.count(said) == 1
+    call_command("runworker", "--once", "--no-cluster", stdout=StringIO())
+    assert log.messages.count(said) == 1
 
 
 def test_the_alias_is_the_same_command():

@@ -19,6 +19,9 @@ from durable_monty.reads.findings import Finding
 from durable_monty.reads.migrated import check_migrated
 
 UNHEALTHY = 1
+WRONG_OPTIONS = 2
+
+_YEAR = 366 * 24 * 60  # minutes
 
 
 class Command(BaseCommand):
@@ -61,7 +64,7 @@ Exit codes:
         )
         parser.add_argument(
             "--minutes",
-            type=_whole,
+            type=_minutes,
             default=5,
             metavar="N",
             help="Work is late when it has been due for so long. Default: %(default)s.",
@@ -82,7 +85,8 @@ Exit codes:
         except DatabaseNotMigrated as exc:
             diagnosis = Diagnosis((Finding("not-migrated", "error", str(exc)),))
         except ExecutionNotFound as exc:
-            raise CommandError(f"{exc} Is it in another database (--database)?") from exc
+            message = f"{exc} Is it in another database (--database)?"
+            raise CommandError(message, returncode=WRONG_OPTIONS) from exc
         except Error as exc:
             message = f"The database {using!r} cannot be used: {exc}"
             diagnosis = Diagnosis((Finding("unreachable", "error", message),))
@@ -162,6 +166,13 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise ArgumentTypeError(f"{text!r} is not a whole number.")
     return int(text)
+
+
+def _minutes(text: str) -> int:
+    minutes = _whole(text)
+    if minutes > _YEAR:
+        raise ArgumentTypeError(f"{text!r} is more than a year.")
+    return minutes
 
 
 def _database(text: str) -> str:

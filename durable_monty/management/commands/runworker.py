@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import socket
@@ -24,6 +25,9 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.service import OrchestratorService
 from durable_monty.worker import Worker
 
+_DAY = 86_400
+
+WRONG_OPTIONS = 2
 CUT_OFF = 3
 
 
@@ -115,13 +119,22 @@ Exit codes:
         workers = [options["workers"]] if options["workers"] else []
         if options["no_cluster"]:
             if workers:
-                raise CommandError("--workers has no meaning with --no-cluster.")
+                raise CommandError(
+                    "--workers has no meaning with --no-cluster.", returncode=WRONG_OPTIONS
+                )
             return ElsewhereExecutor()
-        found = options["executor"] or conf.current().EXECUTOR
         try:
-            return (executor_class(found) if isinstance(found, str) else found)(*workers)
+            found = options["executor"] or executor_class(conf.current().EXECUTOR)
+            if workers and not inspect.signature(found).parameters:
+                raise CommandError(
+                    f"--workers has no meaning with the executor {found.name!r}, which takes no "
+                    "arguments.",
+                    returncode=WRONG_OPTIONS,
+                )
+            executor: Executor = found(*workers)
         except (ImproperlyConfigured, TypeError) as exc:
             raise CommandError(f"{exc}") from exc
+        return executor
 
 
 @contextmanager
@@ -180,6 +193,6 @@ def _positive_float(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a positive number of seconds.")
+    if not 0 < value <= _DAY:
+        raise ArgumentTypeError(f"{text!r} is not a positive number of seconds, at most a day.")
     return value
