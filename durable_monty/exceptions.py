@@ -44,17 +44,17 @@ class FunctionNotPermitted(FunctionError):
         )
 
 
-class NonRetryable(DurableMontyError):
+class NonRetryable(DurableMontyError, RuntimeError):
     """Raised by a function: it failed for good, whatever its retry policy says.
 
-    Raised `from` another exception, it is that one which the workflow sees.
+    The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
     """
 
 
-class RetryAfter(DurableMontyError):
+class RetryAfter(DurableMontyError, RuntimeError):
     """Raised by a function: try again in `seconds`, if attempts are left.
 
-    Raised `from` another exception, it is that one which is recorded.
+    The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
     """
 
     def __init__(self, seconds: float, message: str = "") -> None:

@@ -66,8 +66,8 @@ out
     assert service.get_result(execution.pk) == [
         "ValueError('oh')",
         "KeyError('oh')",
-        "RuntimeError('OutOfStock: oh')",
-        "RuntimeError('SystemExit: oh')",
+        "Exception('oh')",
+        "RuntimeError('oh')",
     ]
     call = execution.calls.get(call_id=2)
     assert (call.status, call.error_type, call.error_message) == ("failed", "OutOfStock", "oh")

@@ -88,7 +88,7 @@ def retries_follow_the_policy(move_clock):
         work()
     execution.refresh_from_db()
     assert execution.status == ExecutionStatus.COMPLETED
-    assert execution.log == "CardDeclined: not enough money\n"
+    assert execution.log == "not enough money\n"
     call = execution.calls.get()
     assert (call.attempt, call.error_type) == (3, "CardDeclined")
 

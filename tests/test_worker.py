@@ -205,7 +205,7 @@ def test_refused_submission_fails_the_call(service):
     worker = Worker(service, Refusing())
     round_of(worker)
     round_of(worker)
-    assert service.poll(execution_id)["error"] == ("RuntimeError: ConnectionError: no such queue")
+    assert service.poll(execution_id)["error"] == ("ConnectionError: no such queue")
 
 
 def test_job_result_that_cannot_be_stored_fails_the_call(service, move_clock):

@@ -150,6 +150,8 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
             fields.append("result_block")
         if call.status == CallStatus.FAILED:
             fields += ["error_type", "error_message"]
+        if call.raised_as:
+            fields.append("raised_as")
         if call.error_traceback:
             fields.append("traceback_block")
         if call.completed_by_id is not None:

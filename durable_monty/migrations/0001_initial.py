@@ -351,6 +351,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("error_message", models.TextField(blank=True, verbose_name="error message")),
+                (
+                    "raised_as",
+                    durable_monty.models.identifier.IdentifierField(
+                        blank=True,
+                        help_text="The type that the workflow sees, where the sandbox does not have its own.",
+                        max_length=50,
+                        verbose_name="raised as",
+                    ),
+                ),
                 ("error_traceback", models.TextField(blank=True, verbose_name="traceback")),
                 (
                     "delivered_turn",

@@ -89,6 +89,12 @@ class Call(models.Model):
     result = models.TextField(_("result"), null=True)  # noqa: DJ001  (null: none yet)
     error_type = IdentifierField(_("error"), max_length=200, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
+    raised_as = IdentifierField(
+        _("raised as"),
+        max_length=50,
+        blank=True,
+        help_text=_("The type that the workflow sees, where the sandbox does not have its own."),
+    )
     error_traceback = models.TextField(_("traceback"), blank=True)
     delivered_turn = models.PositiveIntegerField(_("delivered in turn"), null=True)
     after_load = models.BooleanField(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import uuid
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
@@ -10,9 +9,15 @@ from typing import Any, NamedTuple, Self
 from durable_monty import codec, conf
 from durable_monty.exceptions import NonRetryable, RetryAfter, UnstorableValue
 from durable_monty.models import Call, CallStatus
+from durable_monty.operations.exception_texts import (
+    MESSAGE_LIMIT,
+    message_of,
+    traceback_of,
+    type_of,
+)
 from durable_monty.policy import Retry
+from durable_monty.sandbox import nearest
 
-_MESSAGE_LIMIT = 10_000
 _TRACEBACK_LIMIT = 50_000
 
 
@@ -33,30 +38,32 @@ class ClaimedCall:
 
 class Answer(NamedTuple):
     """`result` is JSON text, or None for an error; `retry_in`: seconds until the next attempt,
-    None if the error is final."""
+    None if the error is final; `raised_as`: the type that the workflow sees, if that is not
+    `error_type`."""
 
     result: str | None = None
     error_type: str = ""
     error_message: str = ""
     error_traceback: str = ""
     retry_in: float | None = None
+    raised_as: str = ""
 
     @classmethod
     def of_error(cls, error_type: str, message: str, error_traceback: str = "") -> Self:
         return cls(
             error_type=codec.clean_text(error_type, 200),
-            error_message=codec.clean_text(message, _MESSAGE_LIMIT),
+            error_message=codec.clean_text(message, MESSAGE_LIMIT),
             error_traceback=codec.clean_text(error_traceback, _TRACEBACK_LIMIT),
         )
 
     @classmethod
     def of_exception(cls, exc: BaseException) -> Self:
+        """Never raises, whatever the methods of `exc` do."""
         if isinstance(exc, NonRetryable | RetryAfter) and exc.__cause__ is not None:
             exc = exc.__cause__
-        message = str(exc)
-        if isinstance(exc, KeyError) and len(exc.args) == 1 and isinstance(exc.args[0], str):
-            message = exc.args[0]  # str() would add quotes, and raising it again more of them
-        return cls.of_error(type(exc).__name__, message, "".join(traceback.format_exception(exc)))
+        error_type, raised_as = type_of(exc), nearest(type(exc))
+        answer = cls.of_error(error_type, message_of(exc), traceback_of(exc))
+        return answer if raised_as == error_type else answer._replace(raised_as=raised_as)
 
     def under(self, policy: Retry, exc: BaseException, failures: int) -> Self:
         """This error as the policy has it, of the attempt that failed as number `failures`."""

@@ -23,13 +23,14 @@ from durable_monty.models import Call, Execution, Program, Snapshot
 from durable_monty.operations import bulk
 from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.changes import Changes, Locked, changes_of, holding
+from durable_monty.operations.culprits import own_type
 from durable_monty.operations.hold import lease
 from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.plain_commit import commit_plain, is_plain
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
-from durable_monty.sandbox import CANCELLED
+from durable_monty.sandbox import CANCELLED, Failed
 from durable_monty.wakeups import announce
 
 logger = logging.getLogger("durable_monty")
@@ -120,6 +121,8 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
                 journal.add(calls, execution.worker_id, refusal, is_last=outcome.is_last)
                 answered = any(_is_undelivered(call, refused=bool(refusal)) for call in calls)
                 changed = changes_of(outcome, row, now, answered=answered) | {"claim": None}
+                if isinstance(outcome.ending, Failed) and changed["error_type"] != "Cancelled":
+                    changed["error_type"] = own_type(execution.pk, outcome.ending, using)
             changed["call_count"] = execution.call_count + len(calls)
             changes[execution.pk] = changed
         finished = [pk for pk, changed in changes.items() if "finished_at" in changed]

@@ -34,7 +34,8 @@ from durable_monty.operations.withdraw import DEADLINE_PASSED
 from durable_monty.sandbox import CANCELLED, Position, Rehearsal, Workflow, rehearse
 from durable_monty.wakeups import announce
 
-_ANSWER = ("status", "result", "error_type", "error_message", "error_traceback")
+_ERROR = ("error_type", "error_message", "raised_as", "error_traceback")
+_ANSWER = ("status", "result", *_ERROR)
 _HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
 
 
@@ -220,7 +221,7 @@ def _copy(call: Call, fork: Execution, position: Position, edits: Edits, now: da
         _take(copy, call, *_ANSWER, *_HISTORY)
     elif (answer := edits.answers.get(call.call_id)) is not None:
         copy.status, copy.result, copy.finished_at = answer.status, answer.result, now
-        _take(copy, answer, "error_type", "error_message", "error_traceback")
+        _take(copy, answer, *_ERROR)
         copy.completed_by, copy.reason = edits.user, codec.clean_text(edits.reason, 10_000)
     elif call.call_id not in edits.answers and has_answer(call):
         _take(copy, call, *_ANSWER, *_HISTORY)

@@ -30,6 +30,7 @@ class Undelivered(NamedTuple):
     result: str | None
     error_type: str
     error_message: str
+    raised_as: str
 
 
 def answers_of(
@@ -110,6 +111,7 @@ _JOURNAL = (
     "result",
     "error_type",
     "error_message",
+    "raised_as",
 )
 
 
@@ -117,7 +119,7 @@ def settled(call: Any) -> Settled:
     """`call`: a `Call`, or a row with the columns of its answer."""
     if call.status == CallStatus.COMPLETED:
         return Settled(result=call.result)
-    return Settled(error_type=call.error_type, error_message=call.error_message)
+    return Settled(None, call.error_type, call.error_message, call.raised_as)
 
 
 def _request(call: Any) -> CallRequest:

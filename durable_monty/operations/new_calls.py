@@ -120,6 +120,7 @@ _OTHERS = (
     "deadline_at",
 )
 _SAME: dict[str, Any] = {
+    "raised_as": "",
     "error_traceback": "",
     "after_load": False,
     "failures": 0,

@@ -15,15 +15,11 @@ from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.operations.attempts import after, timeouts_of
+from durable_monty.operations.culprits import failed_calls, is_message_of
 from durable_monty.operations.fork import Edits, fork_execution
 from durable_monty.operations.stop import locked
 from durable_monty.operations.transactions import write
-from durable_monty.operations.withdraw import DEADLINE_PASSED
-from durable_monty.sandbox import CANCELLED
 from durable_monty.wakeups import announce
-
-# Failed calls that are looked at, the last ones.
-_LOOKED_AT = 100
 
 
 def retry_execution(execution_id: uuid.UUID, *, key: str | None = None, using: str) -> Execution:
@@ -83,14 +79,7 @@ def _culprits(execution: Execution, using: str) -> tuple[int, Sequence[int]]:
     It is the call whose error is the execution's; if none is (the workflow raised another one),
     those whose failure was delivered in the last turn.
     """
-    failed = list(
-        Call.objects.using(using)
-        .filter(execution=execution, status=CallStatus.FAILED, delivered_turn__isnull=False)
-        .exclude(error_type=CANCELLED)
-        .exclude(error_message=DEADLINE_PASSED)
-        .order_by("-delivered_turn", "call_id")
-        .only("call_id", "delivered_turn", "error_type", "error_message")[:_LOOKED_AT]
-    )
+    failed = failed_calls(execution.pk, using)
     turns = [call.delivered_turn for call in failed if _is_error_of(call, execution)]
     turns += [call.delivered_turn for call in failed if call.delivered_turn == execution.turn]
     if execution.status != ExecutionStatus.FAILED or not turns or turns[0] is None:
@@ -101,8 +90,5 @@ def _culprits(execution: Execution, using: str) -> tuple[int, Sequence[int]]:
 
 
 def _is_error_of(call: Call, execution: Execution) -> bool:
-    # The sandbox raises what it does not know as RuntimeError("Type: message").
-    return (execution.error_type, execution.error_message) in (
-        (call.error_type, call.error_message),
-        ("RuntimeError", f"{call.error_type}: {call.error_message}"),
-    )
+    same_type = execution.error_type == call.error_type
+    return same_type and is_message_of(call, execution.error_message)

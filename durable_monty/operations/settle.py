@@ -215,6 +215,7 @@ def settle_open(
             result=answer.result,
             error_type=answer.error_type,
             error_message=answer.error_message,
+            raised_as=answer.raised_as,
             error_traceback=answer.error_traceback,
             finished_at=now,
             due_at=None,

@@ -36,6 +36,7 @@ _CALL = (
     "status",
     "delivered_turn",
     "after_load",
+    "raised_as",
     "executor",
     "attempt",
     "reason",

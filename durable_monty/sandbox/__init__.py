@@ -2,6 +2,7 @@
 
 from durable_monty.sandbox.checking import SYNTAX, Complaint, check_types
 from durable_monty.sandbox.dictionary import dictionary_of
+from durable_monty.sandbox.errors import RAISABLE, nearest
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
 from durable_monty.sandbox.journal import (
     CANCELLED,
@@ -23,6 +24,7 @@ from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
 
 __all__ = [
     "CANCELLED",
+    "RAISABLE",
     "SLEEP",
     "SYNTAX",
     "CallRequest",
@@ -43,6 +45,7 @@ __all__ = [
     "check_types",
     "dictionary_of",
     "digest_of",
+    "nearest",
     "pack",
     "rehearse",
     "replay",

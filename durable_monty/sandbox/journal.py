@@ -58,11 +58,13 @@ CANCELLED = "durable_monty.Cancelled"
 
 
 class Settled(NamedTuple):
-    """An answer to deliver: `result` as JSON text, or None for an error."""
+    """An answer to deliver: `result` as JSON text, or None for an error. `raised_as` is the type
+    that the workflow sees, where the sandbox does not have `error_type`."""
 
     result: str | None = None
     error_type: str = ""
     error_message: str = ""
+    raised_as: str = ""
 
 
 class Suspended(NamedTuple):

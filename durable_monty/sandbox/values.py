@@ -9,22 +9,8 @@ from pydantic_monty import ExternalSettledResult, MontyClassProxy
 
 from durable_monty import codec
 from durable_monty.exceptions import UnstorableValue
+from durable_monty.sandbox.errors import RAISABLE
 from durable_monty.sandbox.journal import CANCELLED, Settled
-
-# Python's own names of what the sandbox can raise, and how it calls them. Ours, not the
-# sandbox's list, so that a replay on another version of it raises the same. Missing on purpose:
-# SystemExit and its like, which `except Exception` would not catch, and StopIteration, which a
-# coroutine may not raise.
-_RAISABLE = {
-    name: name
-    for name in (
-        "ArithmeticError AssertionError AttributeError Exception FileExistsError "
-        "FileNotFoundError ImportError IndexError IsADirectoryError KeyError LookupError "
-        "MemoryError ModuleNotFoundError NameError NotADirectoryError NotImplementedError OSError "
-        "OverflowError PermissionError RecursionError RuntimeError SyntaxError TimeoutError "
-        "TypeError UnboundLocalError ValueError ZeroDivisionError"
-    ).split()
-} | {"JSONDecodeError": "json.JSONDecodeError"}
 
 # What the sandbox gives for objects that cannot leave it, as whole strings in JSON text.
 _UNAWAITED = re.compile(
@@ -60,18 +46,15 @@ def to_text(value: Any, path: str, max_bytes: int | None) -> str:
 
 
 def to_sandbox(answer: Settled) -> ExternalSettledResult:
-    """What the sandbox is resumed with. Types that it does not know become RuntimeError."""
+    """What the sandbox is resumed with."""
     if answer.result is not None:
         return {"return_value": codec.decode_for_sandbox(answer.result)}
     if answer.error_type == CANCELLED:
         # As in asyncio: `except Exception` does not stop it, `finally` and `except BaseException`
         # may clean up.
         return {"exc_type": "BaseException", "message": f"Cancelled: {answer.error_message}"}
-    known: Any = _RAISABLE.get(answer.error_type)
-    if known is None:
-        message = f"{answer.error_type}: {answer.error_message}"
-        return {"exc_type": "RuntimeError", "message": message}
-    return {"exc_type": known, "message": answer.error_message}
+    raised_as: Any = RAISABLE.get(answer.raised_as or answer.error_type, "RuntimeError")
+    return {"exc_type": raised_as, "message": answer.error_message}
 
 
 def _with_records(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:

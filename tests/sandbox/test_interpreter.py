@@ -13,6 +13,7 @@ import pytest
 from durable_monty import codec
 from durable_monty.exceptions import HostFault, SnapshotUnusable
 from durable_monty.sandbox import (
+    RAISABLE,
     Completed,
     Failed,
     Interpreter,
@@ -114,14 +115,12 @@ def test_types_the_sandbox_cannot_raise_arrive_as_runtime_error(name):
     with interpreter(source) as run:
         run.start()
         turn = run.resume({0: Settled(error_type=name, error_message="3 left")})
-        assert turn.outcome == Completed(f"\"RuntimeError('{name}: 3 left')\"")
+        assert turn.outcome == Completed("\"RuntimeError('3 left')\"")
 
 
 def test_every_raisable_type_is_known_to_the_sandbox():
-    from durable_monty.sandbox.values import _RAISABLE
-
     source = "try:\n    await f(1)\nexcept Exception as e:\n    out = type(e).__name__\nout"
-    for name in _RAISABLE:
+    for name in RAISABLE:
         with interpreter(source) as run:
             run.start()
             turn = run.resume({0: Settled(error_type=name, error_message="m")})

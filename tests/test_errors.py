@@ -1,0 +1,217 @@
+"""What a workflow sees of the exceptions of its functions, and what is kept of them."""
+
+import builtins
+import json
+
+import pytest
+from pydantic_monty import Monty, MontyRuntimeError
+
+from durable_monty import NonRetryable, RetryAfter
+from durable_monty.models import Call, Execution
+from durable_monty.reads.export import export_json
+from durable_monty.sandbox import RAISABLE, nearest
+from tests.support import run, work
+
+pytestmark = pytest.mark.django_db
+
+BUILTIN = sorted(
+    {
+        kind
+        for kind in vars(builtins).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    },
+    key=lambda kind: kind.__name__,
+)
+
+
+class CardDeclined(ValueError):
+    pass
+
+
+class GatewayGone(ConnectionError):
+    pass
+
+
+class Plain(Exception):
+    pass
+
+
+KeyErrorOfOurs = type("KeyError", (Exception,), {})
+
+
+@pytest.fixture
+def raising(register):
+    """Registers a function that raises what is put into `errors`, the first one first."""
+    errors = []
+
+    def broken():
+        raise errors.pop(0)
+
+    register("broken", broken)
+    return errors
+
+
+@pytest.fixture(scope="module")
+def sandbox_has():
+    """The names of exceptions that the sandbox defines by itself."""
+
+    def is_defined(name):
+        with pool.checkout() as session:
+            try:
+                session.feed_run(name)
+            except MontyRuntimeError:
+                return False
+            return True
+
+    with Monty() as pool:
+        return {kind.__name__ for kind in BUILTIN if is_defined(kind.__name__)}
+
+
+def caught_as(name):
+    return f"""
+try:
+    await broken()
+except {name} as error:
+    seen = [type(error).__name__, error.args[0]]
+seen
+"""
+
+
+def made(kind):
+    if issubclass(kind, BaseExceptionGroup):
+        return kind("told", [ValueError()])
+    if kind in (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError):
+        text = b"x" if kind is UnicodeDecodeError else "x"
+        given = (text, 0, 1, "told")
+        return kind(*given) if kind is UnicodeTranslateError else kind("ascii", *given)
+    return kind("told")
+
+
+@pytest.mark.parametrize("kind", BUILTIN, ids=lambda kind: kind.__name__)
+def test_a_builtin_exception_arrives_as_its_nearest_base_that_the_sandbox_has(
+    service, raising, sandbox_has, kind
+):
+    # A coroutine may not raise StopIteration.
+    bases = [base.__name__ for base in kind.__mro__ if base is not StopIteration]
+    expected = next(name for name in bases if name in sandbox_has)
+    error = made(kind)
+    message = str(error) if kind is not KeyError else "told"
+    raising.append(error)
+
+    execution = run(caught_as(expected), ["broken"])
+
+    assert service.get_result(execution.pk) == [expected, message]
+    call = execution.calls.get()
+    assert (call.error_type, call.raised_as or call.error_type) == (kind.__name__, expected)
+
+
+def test_what_the_sandbox_can_raise_is_what_it_has(sandbox_has):
+    assert set(RAISABLE) - {"JSONDecodeError"} == sandbox_has - {"StopIteration"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kept", "caught"),
+    [
+        (CardDeclined("no"), "CardDeclined", "ValueError"),
+        (GatewayGone("no"), "GatewayGone", "OSError"),
+        (Plain("no"), "Plain", "Exception"),
+        (KeyErrorOfOurs("no"), "KeyError", "Exception"),
+        (NonRetryable("no"), "NonRetryable", "RuntimeError"),
+        (RetryAfter(3, "no"), "RetryAfter", "RuntimeError"),
+        (SystemExit("no"), "SystemExit", "RuntimeError"),
+        (json.JSONDecodeError("no", "", 0), "JSONDecodeError", "json.JSONDecodeError"),
+    ],
+)
+def test_other_exceptions_arrive_as_what_can_be_caught(service, raising, error, kept, caught):
+    raising.append(error)
+
+    execution = run(f"import json\n{caught_as(caught)}", ["broken"])
+
+    message = "no: line 1 column 1 (char 0)" if "JSON" in kept else "no"
+    assert service.get_result(execution.pk) == [caught.removeprefix("json."), message]
+    assert execution.calls.get().error_type == kept
+
+
+def test_an_exception_that_was_raised_from_another_is_that_one(service, raising):
+    error = NonRetryable("given up")
+    error.__cause__ = CardDeclined("no")
+    raising.append(error)
+
+    execution = run(caught_as("ValueError"), ["broken"])
+
+    assert service.get_result(execution.pk) == ["ValueError", "no"]
+    assert execution.calls.get().error_type == "CardDeclined"
+
+
+def test_an_execution_that_a_call_ended_shows_the_type_that_its_function_raised(service, raising):
+    raising += [Plain("caught"), CardDeclined("not enough money")]
+    code = """
+try:
+    await broken()
+except Exception:
+    pass
+await broken()
+"""
+    execution = run(code, ["broken"])
+
+    assert (execution.error_type, execution.error_message) == ("CardDeclined", "not enough money")
+    assert service.poll(execution.pk)["error"] == "CardDeclined: not enough money"
+    assert "ValueError: not enough money" in execution.error_traceback
+
+
+def test_an_exception_of_the_workflow_itself_keeps_its_type(raising):
+    raising.append(CardDeclined("no"))
+    code = f"{caught_as('ValueError')}\nraise ValueError('mine')"
+
+    assert run(code, ["broken"]).error_type == "ValueError"
+
+
+def test_a_replay_and_a_fork_raise_it_again(service, raising, durable_settings):
+    raising.append(GatewayGone("no"))
+    code = f"{caught_as('OSError')}\nawait approve('it')\nseen"
+    execution = run(code, ["broken", "approve"])
+    Execution.objects.get().snapshot.delete()  # so that it is replayed
+
+    fork = service.fork_execution(execution.pk, 2)
+    for pk in (execution.pk, fork):
+        service.complete_call(pk, 1, True)
+    work()
+
+    for pk in (execution.pk, fork):
+        assert service.get_result(pk) == ["OSError", "no"]
+        call = Call.objects.get(execution=pk, call_id=0)
+        assert (call.error_type, call.raised_as) == ("GatewayGone", "OSError")
+
+
+def test_an_error_given_by_hand_arrives_in_the_same_way(service):
+    execution = run(caught_as("OSError").replace("broken()", "approve('it')"), ["approve"])
+
+    service.fail_call(execution.pk, 0, GatewayGone("no"))
+    work()
+
+    assert service.get_result(execution.pk) == ["OSError", "no"]
+
+
+def test_the_export_tells_as_what_it_was_raised(raising):
+    raising.append(GatewayGone("no"))
+    execution = run("await broken()", ["broken"])
+
+    [exported] = json.loads("".join(export_json([execution.pk], "default")))["executions"]
+
+    [call] = exported["calls"]
+    assert (call["error"]["type"], call["raised_as"]) == ("GatewayGone", "OSError")
+    assert exported["error"]["type"] == "GatewayGone"
+
+
+def test_a_call_page_tells_both_types(raising, admin_client):
+    raising.append(GatewayGone("no"))
+    call = run("await broken()", ["broken"]).calls.get()
+
+    page = admin_client.get(f"/admin/durable_monty/call/{call.pk}/change/").content.decode()
+
+    assert "GatewayGone" in page
+    assert "OSError" in page
+
+
+def test_nearest_of_what_has_no_base_that_can_be_caught():
+    assert nearest(GeneratorExit) == "RuntimeError"
