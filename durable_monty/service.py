@@ -15,6 +15,7 @@ from durable_monty import codec, conf, operations
 from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
 from durable_monty.models import Execution
 from durable_monty.operations.answer import Answer
+from durable_monty.operations.keys import OnConflict
 from durable_monty.reads import executions as reads
 
 
@@ -33,17 +34,20 @@ class OrchestratorService:
         key: str | None = None,
         name: str = "",
         deadline: timedelta | None = None,
+        on_conflict: OnConflict = "raise",
     ) -> str:
         """Schedules `code` and gives its execution id; a worker runs it.
 
         Runs in the caller's transaction: if that rolls back, nothing was started.
         `external_functions`: what it may call: registered names, dotted paths, or the functions
         themselves. `inputs`: its global variables. `key`: starting again with the same key gives
-        the same execution. `deadline`: from now; when it passes, what the workflow awaits raises
+        the same execution. It is the same if the inputs are, and the name, or where one of the
+        two has no name, the functions and the code without its comments and blank lines; else
+        `on_conflict` says whether this raises `KeyConflict`, or gives that execution ("return").
+        `deadline`: from now; when it passes, what the workflow awaits raises
         TimeoutError, and after `CANCEL_GRACE` it is failed.
 
-        Raises `InvalidWorkflow`, `UnknownFunction`, `UnstorableValue`, and `KeyConflict` when the
-        key belongs to an execution with other code, functions or inputs.
+        Raises `InvalidWorkflow`, `UnknownFunction`, `UnstorableValue`, `KeyConflict`.
         """
         execution = operations.start_execution(
             code,
@@ -52,6 +56,7 @@ class OrchestratorService:
             key=key,
             name=name,
             deadline=deadline,
+            on_conflict=on_conflict,
             using=self.using,
         )
         return str(execution.pk)
@@ -158,6 +163,7 @@ class OrchestratorService:
         ask_again: Iterable[int] = (),
         key: str | None = None,
         name: str | None = None,
+        on_conflict: OnConflict = "raise",
     ) -> str:
         """Schedules an execution that goes on from `turn` of this one, and gives its id.
 
@@ -165,7 +171,8 @@ class OrchestratorService:
         call id -> another result (or an exception), `ask_again`: call ids without an answer, both
         of calls that were open after that turn; the others keep the answers they have got since.
         `code` must do, up to that turn, what was recorded: it is replayed here, `ReplayMismatch`
-        if it differs. Turn 0 starts it again.
+        if it differs. Turn 0 starts it again. `key`, `on_conflict`: as in `start_execution`; the
+        same fork is one of the same turn, with the same edits.
 
         Raises `ExecutionNotFound`, `TurnNotForkable`, `UnstorableValue`, `HostFault` if the
         sandbox fails, and as `start_execution` does.
@@ -175,14 +182,25 @@ class OrchestratorService:
             code, external_functions, {**edited, **dict.fromkeys(ask_again)}, name
         )
         fork = operations.fork_execution(
-            _parsed(execution_id), turn, edits, key=key, using=self.using
+            _parsed(execution_id),
+            turn,
+            edits,
+            key=key,
+            on_conflict=on_conflict,
+            using=self.using,
         )
         return str(fork.pk)
 
-    def restart_execution(self, execution_id: str | uuid.UUID, *, key: str | None = None) -> str:
+    def restart_execution(
+        self,
+        execution_id: str | uuid.UUID,
+        *,
+        key: str | None = None,
+        on_conflict: OnConflict = "raise",
+    ) -> str:
         """Schedules the same program with the same inputs again, and gives the id. Raises
         `ExecutionNotFound`, `KeyConflict`."""
-        return self.fork_execution(execution_id, 0, key=key)
+        return self.fork_execution(execution_id, 0, key=key, on_conflict=on_conflict)
 
     def retry_execution(self, execution_id: str | uuid.UUID, *, key: str | None = None) -> str:
         """Tries failed calls again, and gives the id of the execution that goes on.

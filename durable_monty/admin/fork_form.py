@@ -27,7 +27,7 @@ from durable_monty.admin.typed import JSONField
 from durable_monty.exceptions import UnstorableValue
 from durable_monty.models import Call, Execution
 from durable_monty.operations import Answer, Edits
-from durable_monty.operations.fork import has_answer
+from durable_monty.operations.copies import has_answer
 
 KEEP, AGAIN, RESULT, ERROR = "keep", "again", "result", "error"
 _LONGEST = 300

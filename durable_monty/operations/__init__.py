@@ -3,8 +3,9 @@
 from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.claim import claim_calls, claim_executions
+from durable_monty.operations.copies import Edits
 from durable_monty.operations.due import what_is_due
-from durable_monty.operations.fork import Edits, fork_execution
+from durable_monty.operations.fork import fork_execution
 from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.hold import (
     give_back,

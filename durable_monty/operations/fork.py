@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from django.db import IntegrityError
 
@@ -14,51 +12,37 @@ from durable_monty import codec
 from durable_monty.exceptions import (
     ExecutionNotFound,
     InvalidInputs,
-    KeyConflict,
     ReplayMismatch,
     TurnNotForkable,
 )
 from durable_monty.functions import resolve_functions
-from durable_monty.models import Call, CallKind, CallStatus, Execution, ExecutionStatus, Program
-from durable_monty.models.call import ANSWERED
+from durable_monty.models import Call, CallKind, Execution, ExecutionStatus, Program
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
-from durable_monty.operations.answer import Answer
-from durable_monty.operations.attempts import executor_of, schedule
+from durable_monty.operations.copies import NO_EDITS, Edits, copy_call, is_delivered, same_answers
 from durable_monty.operations.journal import turns_of
+from durable_monty.operations.keys import (
+    OnConflict,
+    check_on_conflict,
+    differing_program,
+    find_by_key,
+    known_or_conflict,
+)
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.start import check_label, check_source
 from durable_monty.operations.transactions import write
-from durable_monty.operations.withdraw import DEADLINE_PASSED
-from durable_monty.sandbox import CANCELLED, Position, Rehearsal, Workflow, rehearse
+from durable_monty.sandbox import Rehearsal, Workflow, rehearse
 from durable_monty.wakeups import announce
-
-_ERROR = ("error_type", "error_message", "raised_as", "error_traceback")
-_ANSWER = ("status", "result", *_ERROR)
-_HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
-
-
-@dataclass(frozen=True, slots=True)
-class Edits:
-    """What a fork has otherwise. `answers`: call id -> answer, None to ask again; of calls that
-    were open after the turn. `user` and `reason` are noted on the answers; a user who edits the
-    source may let it call only what `check_permitted` allows."""
-
-    code: str | None = None
-    functions: Iterable[str | Callable[..., Any]] | None = None
-    answers: Mapping[int, Answer | None] = field(default_factory=dict)
-    name: str | None = None
-    user: Any = None
-    reason: str = ""
 
 
 def fork_execution(
     execution_id: uuid.UUID,
     turn: int,
-    edits: Edits = Edits(),
+    edits: Edits = NO_EDITS,
     *,
     key: str | None = None,
+    on_conflict: OnConflict = "raise",
     using: str,
 ) -> Execution:
     """Schedules an execution that goes on from `turn` of another, which is left as it is.
@@ -73,10 +57,11 @@ def fork_execution(
     origin = _find(execution_id, using)
     if key is not None:
         check_label("key", key, empty=False)
-        if (known := _known(key, origin, turn, using)) is not None:
-            return known
-    _check_turn(origin, turn)
+        check_on_conflict(on_conflict)
     plan = _Plan(origin, turn, *_program(origin, edits), edits)
+    if key is not None and (known := find_by_key(key, using)) is not None:
+        return known_or_conflict(known, key, _differing(known, plan, using), on_conflict)
+    _check_turn(origin, turn)
     calls = Call.objects.using(using).filter(execution=origin, turn__lte=turn)
     journal = list(calls.order_by("call_id"))
     _check_answers(plan, journal)
@@ -85,10 +70,10 @@ def fork_execution(
         with write(using):
             return _write(plan, journal, rehearsal, key, using)
     except IntegrityError:
-        known = None if key is None else _known(key, origin, turn, using)
-        if known is None:
+        known = find_by_key(key, using) if key is not None else None
+        if key is None or known is None:
             raise
-        return known
+        return known_or_conflict(known, key, _differing(known, plan, using), on_conflict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +84,10 @@ class _Plan:
     functions: Mapping[str, str]
     edits: Edits
 
+    @property
+    def name(self) -> str:
+        return self.origin.name if self.edits.name is None else self.edits.name
+
 
 def _find(execution_id: uuid.UUID, using: str) -> Execution:
     executions = Execution.objects.using(using).select_related("program")
@@ -108,11 +97,16 @@ def _find(execution_id: uuid.UUID, using: str) -> Execution:
     return execution
 
 
-def _known(key: str, origin: Execution, turn: int, using: str) -> Execution | None:
-    known = Execution.objects.using(using).filter(key=key).first()
-    if known is not None and (known.forked_from_id, known.forked_turn) != (origin.pk, turn):
-        raise KeyConflict(key, known.pk, ["execution or turn"])
-    return known
+def _differing(known: Execution, plan: _Plan, using: str) -> list[str]:
+    """Returns what a fork means otherwise than the fork `known`."""
+    if (known.forked_from_id, known.forked_turn) != (plan.origin.pk, plan.turn):
+        return ["execution or turn"]
+    differing = differing_program(known, plan.source, plan.functions)
+    if known.name != plan.name:
+        differing.append("name")
+    if not same_answers(known, plan.edits.answers, using):
+        differing.append("answers")
+    return differing
 
 
 def _check_turn(origin: Execution, turn: int) -> None:
@@ -145,7 +139,7 @@ def _program(origin: Execution, edits: Edits) -> tuple[str, Mapping[str, str]]:
 
 
 def _check_answers(plan: _Plan, journal: Iterable[Call]) -> None:
-    open_calls = {call.call_id: call for call in journal if not _is_delivered(call, plan.turn)}
+    open_calls = {call.call_id: call for call in journal if not is_delivered(call, plan.turn)}
     for call_id, answer in plan.edits.answers.items():
         call = open_calls.get(call_id)
         if call is None or (answer is not None and call.kind != CallKind.FUNCTION):
@@ -177,7 +171,7 @@ def _write(
     fork = Execution(
         id=execution_id,
         program=Program.objects.using(using).ensure(plan.source, plan.functions),
-        name=origin.name if plan.edits.name is None else plan.edits.name,
+        name=plan.name,
         key=key,
         inputs=origin.inputs,
         seed=str(execution_id),
@@ -193,65 +187,11 @@ def _write(
         fork.position_start = rehearsal.position.start
         fork.position_end = rehearsal.position.end
         copies = [
-            _copy(call, fork, rehearsal.calls[call.call_id], plan.edits, now) for call in journal
+            copy_call(call, fork, rehearsal.calls[call.call_id], plan.edits, now)
+            for call in journal
         ]
         fork.call_count = len(copies)
     fork.save(using=using, force_insert=True)
     Call.objects.using(using).bulk_create(copies, batch_size=1_000)
     announce(using)
     return fork
-
-
-def _copy(call: Call, fork: Execution, position: Position, edits: Edits, now: datetime) -> Call:
-    copy = Call(
-        execution=fork,
-        call_id=call.call_id,
-        kind=call.kind,
-        function=call.function,
-        args=call.args,
-        kwargs=call.kwargs,
-        position_start=position.start,
-        position_end=position.end,
-        turn=call.turn,
-        executor=call.executor,
-        created_at=call.created_at,
-    )
-    if _is_delivered(call, fork.turn):
-        copy.delivered_turn, copy.after_load = call.delivered_turn, call.after_load
-        _take(copy, call, *_ANSWER, *_HISTORY)
-    elif (answer := edits.answers.get(call.call_id)) is not None:
-        copy.status, copy.result, copy.finished_at = answer.status, answer.result, now
-        _take(copy, answer, *_ERROR)
-        copy.completed_by, copy.reason = edits.user, codec.clean_text(edits.reason, 10_000)
-    elif call.call_id not in edits.answers and has_answer(call):
-        _take(copy, call, *_ANSWER, *_HISTORY)
-    else:
-        _ask(copy, now)
-    return copy
-
-
-def _is_delivered(call: Call, turn: int) -> bool:
-    return call.delivered_turn is not None and call.delivered_turn <= turn
-
-
-def has_answer(call: Call) -> bool:
-    """One that a fork can keep: not one that asked its execution to end."""
-    ends = call.error_type == CANCELLED or call.error_message == DEADLINE_PASSED
-    return call.status in ANSWERED and not ends
-
-
-def _take(copy: Call, of: Call | Answer, *names: str) -> None:
-    for name in names:
-        setattr(copy, name, getattr(of, name))
-
-
-def _ask(copy: Call, now: datetime) -> None:
-    if copy.kind == CallKind.TIMER:
-        # It ends when it would have ended.
-        (delay,) = codec.decode(copy.args)
-        copy.due_at = copy.created_at + timedelta(seconds=delay)
-        return
-    copy.executor = executor_of(copy.function)
-    copy.status, copy.created_at = CallStatus.PENDING, now
-    for name, at in schedule(copy.function, copy.executor, now).items():
-        setattr(copy, name, at)

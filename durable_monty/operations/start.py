@@ -7,11 +7,18 @@ from typing import Any
 from django.db import IntegrityError, connections, transaction
 
 from durable_monty import codec, conf
-from durable_monty.exceptions import InvalidInputs, InvalidWorkflow, KeyConflict
+from durable_monty.exceptions import InvalidInputs, InvalidWorkflow
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
+from durable_monty.operations.keys import (
+    OnConflict,
+    check_on_conflict,
+    differing_start,
+    find_by_key,
+    known_or_conflict,
+)
 from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.plain import start_plain
 from durable_monty.wakeups import announce
@@ -26,11 +33,13 @@ def start_execution(
     name: str = "",
     deadline: timedelta | None = None,
     user: Any = None,
+    on_conflict: OnConflict = "raise",
     using: str,
 ) -> Execution:
     """Schedules a run, in the caller's transaction if there is one.
 
-    The same `key` gives the same execution; `KeyConflict` if code, functions or inputs differ.
+    The same `key` gives the same execution. `on_conflict`: whether a start that means something
+    else raises `KeyConflict`, or returns that execution too.
     `user`: who wrote the code, if it is not the project's own; `FunctionNotPermitted` if it may
     not call what it names.
     """
@@ -44,8 +53,10 @@ def start_execution(
         raise InvalidWorkflow(f"The deadline must be a positive timedelta, not {deadline!r}.")
     if key is not None:
         check_label("key", key, empty=False)
-        if (known := _find(key, using)) is not None:
-            return _same(known, key, code, functions, inputs_text)
+        check_on_conflict(on_conflict)
+        if (known := find_by_key(key, using)) is not None:
+            differing = differing_start(known, code, functions, inputs_text, name)
+            return known_or_conflict(known, key, differing, on_conflict)
     if key is None and deadline is None and connections[using].vendor == "postgresql":
         started = start_plain(code, functions, inputs_text, name, using=using)
         if started is not None:
@@ -69,31 +80,11 @@ def start_execution(
                 due_at=now,
             )
     except IntegrityError:
-        known = _find(key, using) if key is not None else None
+        known = find_by_key(key, using) if key is not None else None
         if key is None or known is None:
             raise
-        return _same(known, key, code, functions, inputs_text)
-
-
-def _find(key: str, using: str) -> Execution | None:
-    return Execution.objects.using(using).select_related("program").filter(key=key).first()
-
-
-def _same(
-    known: Execution, key: str, code: str, functions: dict[str, str], inputs: str
-) -> Execution:
-    differing = [
-        what
-        for what, same in [
-            ("code", known.program.source == code),
-            ("functions", known.program.functions == functions),
-            ("inputs", known.inputs == inputs),
-        ]
-        if not same
-    ]
-    if differing:
-        raise KeyConflict(key, known.id, differing)
-    return known
+        differing = differing_start(known, code, functions, inputs_text, name)
+        return known_or_conflict(known, key, differing, on_conflict)
 
 
 def check_source(code: str) -> None:

@@ -296,6 +296,44 @@ def test_the_same_key_forks_once(service, summed):
     )
 
 
+@pytest.mark.parametrize(
+    ("edits", "differing"),
+    [
+        ({"answers": {0: True}}, "answers"),
+        ({"answers": {0: False, 1: 3}}, "answers"),
+        ({"answers": {0: ValueError("no")}}, "answers"),
+        ({"ask_again": [0]}, "answers"),
+        ({}, "answers"),
+        ({"name": "other", "answers": {0: False}}, "name"),
+        ({"code": SUM + "1", "answers": {0: False}}, "code"),
+        ({"external_functions": ["approve", "add", "echo"], "answers": {0: False}}, "functions"),
+    ],
+)
+def test_the_same_key_with_other_edits(service, summed, edits, differing):
+    first = service.fork_execution(summed.pk, 1, answers={0: False}, key="once")
+    work()
+    again = {"code": SUM + "# a comment", "answers": {0: False}, "name": "sum", "key": "once"}
+    assert service.fork_execution(summed.pk, 1, **again) == first
+
+    with pytest.raises(KeyConflict) as raised:
+        service.fork_execution(summed.pk, 1, **edits, key="once")
+    assert raised.value.differing == (differing,)
+    options = {**edits, "key": "once", "on_conflict": "return"}
+    assert service.fork_execution(summed.pk, 1, **options) == first
+
+
+def test_the_same_key_asks_again_once(service, summed):
+    first = service.fork_execution(summed.pk, 1, ask_again=[0, 1], key="once")
+    work()
+    service.complete_call(first, 0, False)
+    work()
+
+    assert service.fork_execution(summed.pk, 1, ask_again=[0, 1], key="once") == first
+    with pytest.raises(KeyConflict):
+        service.restart_execution(summed.pk, key="once")
+    assert service.restart_execution(summed.pk, key="once", on_conflict="return") == first
+
+
 def test_a_fork_outlives_its_origin(service, summed):
     fork = service.fork_execution(summed.pk, 4)
     summed.delete()

@@ -53,6 +53,71 @@ def test_same_key_gives_the_same_execution(service):
     assert Execution.objects.get().name == "pay"
 
 
+PAY = """
+\'\'\'Pays.\'\'\'
+total = 0  # euros
+for price in prices:
+    total += price
+text = f"{total}#1"
+await add(total, '# 1')
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        PAY,
+        PAY.replace("  # euros", ""),
+        PAY.replace("# euros", '# isn\'t in "cents" {'),
+        PAY.replace("total = 0", "# the sum\n\n\ntotal = 0").rstrip(),
+        PAY.replace("    total += price", "        # each\n        total+=price\n\n    # so far"),
+        PAY.replace("\n", "\r\n"),
+    ],
+)
+def test_code_without_comments_and_layout_is_the_same_code(service, code):
+    first = service.start_execution(PAY, ["add"], {"prices": [1]}, key="order-7")
+    assert service.start_execution(code, ["add"], {"prices": [1]}, key="order-7") == first
+    assert (
+        service.start_execution(code, ["add"], {"prices": [1]}, key="order-7", name="pay") == first
+    )
+
+
+def test_other_code_is_another_meaning(service):
+    first = service.start_execution("await add(1, 2)", ["add"], key="order-7")
+    with pytest.raises(KeyConflict, match="which differs in code. Use"):
+        service.start_execution("await add(1, 3)", ["add"], key="order-7")
+    options = {"key": "order-7", "on_conflict": "return"}
+    assert service.start_execution("await add(1, 3)", ["add"], **options) == first
+    assert Execution.objects.count() == 1
+
+
+def test_with_a_name_the_code_may_be_another(service):
+    inputs = {"order": 7, "lines": {"b": 1, "a": 2}}
+    first = service.start_execution("a", ["add"], inputs, key="order-7", name="pay")
+
+    turned = dict(reversed(inputs.items()))
+    assert service.start_execution("b", [], turned, key="order-7", name="pay") == first
+    for name, other, differing in [
+        ("pay back", inputs, "name"),
+        ("pay", inputs | {"order": 8}, "inputs"),
+        ("pay", inputs | {"lines": {"a": 2, "b": 1}}, "inputs"),
+        ("pay back", {}, "name and inputs"),
+        ("", inputs, "code and functions"),
+    ]:
+        with pytest.raises(KeyConflict) as raised:
+            service.start_execution("b", [], other, key="order-7", name=name)
+        assert raised.value.differing == tuple(differing.split(" and "))
+        started = service.start_execution(
+            "b", [], other, key="order-7", name=name, on_conflict="return"
+        )
+        assert started == first
+
+
+def test_on_conflict_is_one_of_two(service):
+    with pytest.raises(InvalidWorkflow, match="on_conflict must be 'raise' or 'return', not 'x'."):
+        service.start_execution("1", [], key="a", on_conflict="x")
+
+
 @pytest.mark.parametrize(
     ("code", "functions", "inputs", "differing"),
     [

@@ -1,0 +1,111 @@
+"""Copies of a journal's calls, for an execution that begins with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from durable_monty import codec
+from durable_monty.models import Call, CallKind, CallStatus, Execution
+from durable_monty.models.call import ANSWERED
+from durable_monty.operations.answer import Answer
+from durable_monty.operations.attempts import executor_of, schedule
+from durable_monty.operations.withdraw import DEADLINE_PASSED
+from durable_monty.sandbox import CANCELLED, Position
+
+_ERROR = ("error_type", "error_message", "raised_as", "error_traceback")
+_ANSWER = ("status", "result", *_ERROR)
+_HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What a fork has otherwise. `answers`: call id -> answer, None to ask again; of calls that
+    were open after the turn. `user` and `reason` are noted on the answers; a user who edits the
+    source may let it call only what `check_permitted` allows."""
+
+    code: str | None = None
+    functions: Iterable[str | Callable[..., Any]] | None = None
+    answers: Mapping[int, Answer | None] = field(default_factory=dict)
+    name: str | None = None
+    user: Any = None
+    reason: str = ""
+
+
+NO_EDITS = Edits()
+
+
+def copy_call(
+    call: Call, fork: Execution, position: Position, edits: Edits, now: datetime
+) -> Call:
+    copy = Call(
+        execution=fork,
+        call_id=call.call_id,
+        kind=call.kind,
+        function=call.function,
+        args=call.args,
+        kwargs=call.kwargs,
+        position_start=position.start,
+        position_end=position.end,
+        turn=call.turn,
+        executor=call.executor,
+        created_at=call.created_at,
+    )
+    if is_delivered(call, fork.turn):
+        copy.delivered_turn, copy.after_load = call.delivered_turn, call.after_load
+        _take(copy, call, *_ANSWER, *_HISTORY)
+    elif (answer := edits.answers.get(call.call_id)) is not None:
+        copy.status, copy.result, copy.finished_at = answer.status, answer.result, now
+        _take(copy, answer, *_ERROR)
+        copy.completed_by, copy.reason = edits.user, codec.clean_text(edits.reason, 10_000)
+    elif call.call_id not in edits.answers and has_answer(call):
+        _take(copy, call, *_ANSWER, *_HISTORY)
+    else:
+        _ask(copy, now)
+    return copy
+
+
+def is_delivered(call: Call, turn: int) -> bool:
+    return call.delivered_turn is not None and call.delivered_turn <= turn
+
+
+def has_answer(call: Call) -> bool:
+    """One that a fork can keep: not one that asked its execution to end."""
+    ends = call.error_type == CANCELLED or call.error_message == DEADLINE_PASSED
+    return call.status in ANSWERED and not ends
+
+
+def _take(copy: Call, of: Call | Answer, *names: str) -> None:
+    for name in names:
+        setattr(copy, name, getattr(of, name))
+
+
+def _ask(copy: Call, now: datetime) -> None:
+    if copy.kind == CallKind.TIMER:
+        # It ends when it would have ended.
+        (delay,) = codec.decode(copy.args)
+        copy.due_at = copy.created_at + timedelta(seconds=delay)
+        return
+    copy.executor = executor_of(copy.function)
+    copy.status, copy.created_at = CallStatus.PENDING, now
+    for name, at in schedule(copy.function, copy.executor, now).items():
+        setattr(copy, name, at)
+
+
+def same_answers(fork: Execution, answers: Mapping[int, Answer | None], using: str) -> bool:
+    """Whether the fork was made with these answers: only those have the time of the fork."""
+    calls = Call.objects.using(using).filter(execution=fork, turn__lte=fork.forked_turn)
+    given = {
+        call.call_id: (call.status, call.result, call.error_type, call.error_message)
+        for call in calls.filter(finished_at=fork.created_at)
+    }
+    wanted = {
+        call_id: (answer.status, answer.result, answer.error_type, answer.error_message)
+        for call_id, answer in answers.items()
+        if answer is not None
+    }
+    again = [call_id for call_id, answer in answers.items() if answer is None]
+    kept = calls.filter(finished_at__lt=fork.created_at, call_id__in=again)
+    return given == wanted and not kept.exists()

@@ -1,0 +1,95 @@
+"""What a key stands for: the same meaning gives the execution that exists."""
+
+from __future__ import annotations
+
+import io
+import json
+import tokenize
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from durable_monty.exceptions import InvalidWorkflow, KeyConflict
+from durable_monty.models import Execution
+
+OnConflict = Literal["raise", "return"]
+
+# What has no meaning, and what has the same meaning however it is written.
+_NOTHING = (tokenize.COMMENT, tokenize.NL)
+_LAYOUT = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+
+
+def find_by_key(key: str, using: str) -> Execution | None:
+    executions = Execution.objects.using(using).select_related("program")
+    return executions.filter(key=key).first()
+
+
+def check_on_conflict(on_conflict: str) -> None:
+    if on_conflict not in {"raise", "return"}:
+        raise InvalidWorkflow(f"on_conflict must be 'raise' or 'return', not {on_conflict!r}.")
+
+
+def known_or_conflict(
+    known: Execution, key: str, differing: Sequence[str], on_conflict: OnConflict
+) -> Execution:
+    """Returns the execution that has the key. Raises `KeyConflict` if something differs, unless
+    the caller wants it all the same."""
+    if differing and on_conflict == "raise":
+        raise KeyConflict(key, known.pk, differing)
+    return known
+
+
+def differing_start(
+    known: Execution, code: str, functions: Mapping[str, str], inputs: str, name: str
+) -> list[str]:
+    """Returns what a start means otherwise than the start of `known`.
+
+    The name says which workflow is meant. Where one of the two has none, its source says it.
+    """
+    differing = []
+    if name and known.name:
+        differing += ["name"] if name != known.name else []
+    else:
+        differing += differing_program(known, code, functions)
+    if not _same_inputs(known.inputs, inputs):
+        differing.append("inputs")
+    return differing
+
+
+def differing_program(known: Execution, code: str, functions: Mapping[str, str]) -> list[str]:
+    is_same = known.program.source == code or _meaning(known.program.source) == _meaning(code)
+    differing = [] if is_same else ["code"]
+    return differing if known.program.functions == functions else [*differing, "functions"]
+
+
+def _same_inputs(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    # The order of variables says nothing; the order inside of a value may.
+    parts = [
+        {name: json.dumps(value) for name, value in json.loads(text).items()}
+        for text in (one, other)
+    ]
+    return parts[0] == parts[1]
+
+
+def _meaning(source: str) -> str | list[tuple[int, str]]:
+    """Returns the source without comments, blank lines and layout, or as it is if this Python
+    cannot read it. A docstring is code."""
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (tokenize.TokenError, SyntaxError):
+        return source
+    if any(_is_doubtful(token) for token in tokens):
+        return source
+    return [
+        (token.type, "" if token.type in _LAYOUT else token.string)
+        for token in tokens
+        if token.type not in _NOTHING
+    ]
+
+
+def _is_doubtful(token: tokenize.TokenInfo) -> bool:
+    # Python 3.11 ends an f-string at a quote inside of its braces; a # behind it is no comment.
+    text = token.string
+    cut = token.type == tokenize.STRING and text.count("{") != text.count("}")
+    return token.type == tokenize.ERRORTOKEN or (cut and "f" in text[:2].lower())
