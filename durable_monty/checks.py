@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from durable_monty import conf, discovery
 from durable_monty.exceptions import FunctionError
@@ -277,7 +277,7 @@ def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
 def _hears(alias: str) -> bool:
     try:
         return can_listen(alias)
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         return True  # out of reach: others say so
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.db import Error, connections, transaction
@@ -96,7 +97,8 @@ class Listener:
                 logger.warning("wake-ups interrupted", extra={"why": str(exc)})
             finally:
                 self.hears = False
-                connection.close()
+                with suppress(Exception):
+                    connection.close()
             self._stopped.wait(pause)
 
     def _listen(self, connection: Any) -> None:
@@ -137,13 +139,15 @@ def _hears(connection: Any, using: str) -> bool:
     if not callable(getattr(connection.connection, "notifies", None)):
         return False  # psycopg2
     proof = uuid.uuid4().hex
-    connection.connection.autocommit = True
-    connection.connection.execute(f"LISTEN {_CHANNEL}")
+    with connection.wrap_database_errors:
+        connection.connection.autocommit = True
+        connection.connection.execute(f"LISTEN {_CHANNEL}")
     sender = connections[using].copy()
     try:
         with sender.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, %s)", [_CHANNEL, proof])
     finally:
         sender.close()
-    notifications = connection.connection.notifies(timeout=_PROOF)
-    return any(notification.payload == proof for notification in notifications)
+    with connection.wrap_database_errors:
+        notifications = connection.connection.notifies(timeout=_PROOF)
+        return any(notification.payload == proof for notification in notifications)

@@ -8,15 +8,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from django.db import Error, InterfaceError, OperationalError, connections
-
 from durable_monty import conf, operations
 from durable_monty.engine import TURN_THREADS, Engine
-from durable_monty.exceptions import CallNotFound, IllegalTransition
 from durable_monty.executors.base import Executor
 from durable_monty.executors.loading import executor_class
 from durable_monty.functions import FUNCTION_REGISTRY, searched
-from durable_monty.models import Call, Execution
+from durable_monty.jobs import Jobs
+from durable_monty.loop_errors import LoopErrors
+from durable_monty.models import Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.reads.executions import unknown_functions
@@ -27,9 +26,7 @@ from durable_monty.wakeups import TOLD, Listener
 logger = logging.getLogger("durable_monty")
 
 # Seconds.
-_MAX_ERROR_PAUSE = 5.0
 _STOP_LATENCY = 0.2
-_JOB_INTERVAL = 0.5
 _QUICK = 0.002
 # Between looks at what time brings: the least, and the most while there is work.
 _LOOK_PAUSE, _BUSY_LOOK = 0.05, 0.2
@@ -55,6 +52,7 @@ class Worker:
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
         self._executors = self.executor.serves()
         self._engine = Engine(self.executor, self.using)
+        self._jobs = Jobs(self.executor, self.using)
         self._stopping = False
         self._work_came = threading.Event()
         self._reported: set[str] = set()
@@ -69,7 +67,9 @@ class Worker:
         """Works until `stop()`, for one round, or until no execution is scheduled or waiting.
 
         Gives False if running calls had to be cut off at the end; they run again once their
-        leases have run out. Raises `DatabaseNotMigrated`, and ValueError for both options.
+        leases have run out. An error in a round is logged, and the next round begins after a
+        pause; with `once` it is raised. Raises `DatabaseNotMigrated`, and ValueError for both
+        options.
         """
         if once and until_complete:
             raise ValueError("Choose one: once=True for one round, or until_complete=True.")
@@ -85,11 +85,11 @@ class Worker:
                         self._round(threads)
                     else:
                         self._loop(threads, until_complete=until_complete)
-                    self._engine.drain(threads, conf.current().DRAIN_TIMEOUT)
+                    drained = self._drain(threads)
                 finally:
                     self._engine.abandon()
         finally:
-            drained = self.executor.stop(conf.current().DRAIN_TIMEOUT)
+            drained = self._stop_executor() and drained
             drained = self._end() and drained
         return drained
 
@@ -105,6 +105,7 @@ class Worker:
         )
         self._beat_at, self._looked_at = time.monotonic(), -math.inf
         self._engine.start(self._worker_id)
+        self._jobs.worker_id = self._worker_id
         self.executor.wake = self._work_came.set
         self.executor.start(self.using, self._worker_id)
         self._listener = Listener(self.using, self._look_again)
@@ -120,22 +121,43 @@ class Worker:
             )
 
     def _end(self) -> bool:
-        """Whether everything was recorded; if not, leases and the heartbeat run out."""
+        """Whether all answers were recorded; if not, their calls' leases run out."""
         if self._listener is not None:
             self._listener.stop()
         if self._worker_id is None:
             return True
         try:
             self._record_answers()
-            operations.retire_worker(self._worker_id, using=self.using)
-        except Error as exc:
-            logger.warning("worker not signed off", extra={"why": str(exc)})
+        except Exception as exc:
+            logger.exception("answers not recorded", extra={"why": str(exc)})
             return False
+        try:
+            operations.retire_worker(self._worker_id, using=self.using)
+        except Exception as exc:  # noqa: BLE001  (its work is recorded; its heartbeat runs out)
+            logger.warning("worker not signed off: %s", exc, extra={"why": str(exc)})
         logger.info("worker stopped", extra={"worker": self._worker_id})
         return True
 
+    def _drain(self, threads: ThreadPoolExecutor) -> bool:
+        """Whether all that was held is in the database."""
+        deadline = time.monotonic() + conf.current().DRAIN_TIMEOUT
+        errors = LoopErrors("Draining", self.using)
+        while True:
+            try:
+                self._engine.drain(threads, deadline - time.monotonic())
+                return self._engine.is_idle
+            except Exception as exc:  # noqa: BLE001  (noted)
+                time.sleep(max(0.0, min(errors.note(exc), deadline - time.monotonic())))
+
+    def _stop_executor(self) -> bool:
+        try:
+            return self.executor.stop(conf.current().DRAIN_TIMEOUT)
+        except Exception:
+            logger.exception("executor not stopped", extra={"executor": self.executor.name})
+            return False
+
     def _loop(self, threads: ThreadPoolExecutor, *, until_complete: bool) -> None:
-        error_pause = 0.0
+        errors = LoopErrors("A round of the worker", self.using)
         while not self._stopping:
             try:
                 self._work_came.clear()
@@ -144,13 +166,11 @@ class Worker:
                     continue
                 if until_complete and not self._is_anything_active():
                     return
-                error_pause = 0.0
-            except (OperationalError, InterfaceError) as exc:
-                # Out of reach, restarting, or locked: claims come back by their leases.
-                error_pause = min(_MAX_ERROR_PAUSE, 2 * error_pause + 0.1)
-                logger.warning("database error", extra={"why": str(exc), "pause": error_pause})
-                connections[self.using].close()
-            self._pause(error_pause or self._patience())
+                pause = self._patience()
+            except Exception as exc:  # noqa: BLE001  (noted)
+                # What was claimed in it comes back by its lease.
+                pause = errors.note(exc)
+            self._pause(pause)
 
     def _round(self, threads: ThreadPoolExecutor) -> bool:
         """One look at everything; whether there was something to do."""
@@ -189,11 +209,11 @@ class Worker:
             worked += operations.expire_executions(limit, using=self.using)
         if due.calls:
             worked += self._offer_calls()
-        return bool(worked + self._check_jobs())
+        return bool(worked + self._jobs.check())
 
     def _offer_calls(self) -> int:
         self.executor.calls_came()
-        return self._submit_calls()
+        return self._jobs.submit()
 
     def _patience(self) -> float:
         """The longer there was nothing to do, the longer."""
@@ -242,65 +262,9 @@ class Worker:
         self._answers += self.executor.take_answers() + self._engine.take_answers()
         if not self._answers:
             return 0
-        refused = operations.settle_attempts(self._answers, using=self.using)
+        refused = operations.record_answers(self._answers, using=self.using)
         recorded = len(self._answers)
         self._answers.clear()  # not before: they are tried again if the database was out of reach
         for refusal in refused:
             logger.warning("answer refused", extra={"why": str(refusal)})
         return recorded
-
-    def _submit_calls(self) -> int:
-        claims = operations.claim_calls(
-            FUNCTION_REGISTRY.served_by(self._executors),
-            self._executors,
-            self.executor.capacity(),
-            using=self.using,
-            worker_id=self._worker_id,
-        )
-        calls = operations.start_attempts(claims, using=self.using) if claims else []
-        for call in calls:
-            self._submit(call)
-        return len(claims)
-
-    def _submit(self, call: Call) -> None:
-        try:
-            job_id = self.executor.submit_call(call)
-        except Exception as exc:
-            logger.exception("call could not be submitted", extra={"call": call.pk})
-            self._settle(call, Answer.of_exception(exc))
-            return
-        if not self.executor.records_answers:
-            operations.watch_job(ClaimedCall.of(call), job_id, _JOB_INTERVAL, using=self.using)
-
-    def _check_jobs(self) -> int:
-        """Asks for the jobs whose turn it is, those of a worker that died among them."""
-        if self.executor.records_answers:
-            return 0
-        calls = operations.claim_jobs(self._executors, conf.current().BATCH_SIZE, using=self.using)
-        for call in calls:
-            self._check_job(call)
-        return len(calls)
-
-    def _check_job(self, call: Call) -> None:
-        try:
-            job = self.executor.check_job(call.job_id)
-            match job["status"]:
-                case "finished":
-                    self._settle(call, Answer.of_result(job.get("result"), call.function))
-                case "failed":
-                    self._settle(
-                        call, Answer.of_error("RuntimeError", job.get("error", "The job failed."))
-                    )
-                case _:
-                    operations.watch_job(
-                        ClaimedCall.of(call), call.job_id, _JOB_INTERVAL, using=self.using
-                    )
-        except LookupError:
-            logger.warning("job is unknown, the call is submitted again", extra={"call": call.pk})
-            operations.release_calls([ClaimedCall.of(call)], using=self.using)
-
-    def _settle(self, call: Call, answer: Answer) -> None:
-        try:
-            operations.settle_attempt(ClaimedCall.of(call), answer, using=self.using)
-        except (IllegalTransition, CallNotFound) as exc:
-            logger.warning("answer refused", extra={"call": call.pk, "why": str(exc)})

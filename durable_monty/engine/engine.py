@@ -9,6 +9,7 @@ answer, that answer is committed.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from durable_monty.operations.changes import Changes
 from durable_monty.operations.commit import commit
 from durable_monty.operations.outcomes import Advanced, Outcome, Parked
 from durable_monty.sandbox import Interpreter
+
+logger = logging.getLogger("durable_monty")
 
 # Seconds after a claim that left nothing, while executions are held, unless something is said to
 # have become due.
@@ -120,7 +123,13 @@ class Engine:
         }
         parked: list[Outcome] = []
         begun: list[Held] = []
-        for step in steps_of(claimed, self.using, live, claimed_at(claimed)):
+        try:
+            steps = steps_of(claimed, self.using, live, claimed_at(claimed))
+        except BaseException:
+            for interpreter in live.values():
+                interpreter.close()
+            raise
+        for step in steps:
             self._turns.note_time(step.now, step.read_at)
             if step.execution.turn and not step.answers:
                 parked.append(Parked(step.execution))
@@ -150,11 +159,16 @@ class Engine:
             else:
                 self._drop(held)
         batch.sort(key=lambda ended: ended[0].execution.id)  # the oldest first, as far as possible
-        if done := [(held, outcome) for held, outcome in batch if outcome is not None]:
-            self._commit(done)
-        for held in [held for held, outcome in batch if outcome is None]:
+        done = [(held, outcome) for held, outcome in batch if outcome is not None]
+        failed = [held for held, outcome in batch if outcome is None]
+        try:
+            if done:
+                self._commit(done)
+        finally:
+            for held in failed:
+                self._drop(held)
+        for held in failed:
             # Nothing has come of it since its claim: once more, the careful way.
-            self._drop(held)
             self._advance(held.execution)
         return len(batch)
 
@@ -170,7 +184,14 @@ class Engine:
                 self._drop(held)
             raise
         for held, outcome in done:
-            self._go_on(held, outcome, written)
+            try:
+                self._go_on(held, outcome, written)
+            except Exception:
+                # The others go on; this one is left to its lease.
+                logger.exception(
+                    "execution left to its lease", extra={"execution": str(held.execution.id)}
+                )
+                self._drop(held)
 
     def _go_on(self, held: Held, outcome: Advanced, written: Changes) -> None:
         changes = written.get(held.execution.id)

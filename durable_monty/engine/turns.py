@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -162,7 +162,7 @@ class Turns:
             if not isinstance(exc, DurableMontyError):
                 logger.exception("turn failed", extra={"execution": str(held.execution.id)})
         if outcome is None or host_is_to_blame(outcome):
-            outcome = self._undone(held)
+            outcome = self._outcome(held, self._undone)
         interpreter = None
         if outcome is not None and outcome.is_last:
             interpreter, held.interpreter = held.interpreter, None
@@ -188,7 +188,15 @@ class Turns:
         return held.outcome(holds=can_hold)
 
     def _park(self, held: Held) -> None:
-        self._finish(held, held.outcome(holds=False))
+        self._finish(held, self._outcome(held, partial(Held.outcome, holds=False)))
+
+    def _outcome(self, held: Held, find: Callable[[Held], Advanced | None]) -> Advanced | None:
+        """None, if that fails too: whatever happens, the execution must not be held for ever."""
+        try:
+            return find(held)
+        except Exception:
+            logger.exception("turn failed", extra={"execution": str(held.execution.id)})
+            return None
 
     def _finish(self, held: Held, outcome: Advanced | None) -> None:
         self._finished.append((held, outcome))

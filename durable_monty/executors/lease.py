@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import Error, connections
+from django.db import connections
 
 from durable_monty import conf
+from durable_monty.loop_errors import LoopErrors
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.hold import renew_calls
-
-logger = logging.getLogger("durable_monty")
 
 
 class LeaseKeeper:
@@ -30,13 +28,14 @@ class LeaseKeeper:
         self._changed = threading.Condition()
         self._running: dict[ClaimedCall, str] = {}
         self._thread: threading.Thread | None = None
+        self._errors: dict[str, LoopErrors] = {}
 
     def hold(self, claimed: ClaimedCall, *, using: str) -> None:
         if self._pid != os.getpid():  # threads do not survive a fork, nor may a held lock
             self._reset()
         with self._changed:
             self._running[claimed] = using
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._keep, name="durable_monty-leases", daemon=True
                 )
@@ -75,10 +74,9 @@ class LeaseKeeper:
             claims = [claimed for claimed, alias in running.items() if alias == using]
             try:
                 renew_calls(claims, using=using)
-            except Error as exc:
+            except Exception as exc:  # noqa: BLE001  (noted)
                 # The next round tries again; two may fail before a lease runs out.
-                logger.warning("leases not renewed", extra={"why": str(exc)})
-                connections[using].close()
+                self._errors.setdefault(using, LoopErrors("Renewing leases", using)).note(exc)
 
 
 leases = LeaseKeeper()

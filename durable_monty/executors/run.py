@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connections
+from django.db import IntegrityError, connections
 
 from durable_monty import codec
 from durable_monty.context import running
@@ -17,8 +17,9 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.settle import settle_attempt, settle_attempts
-from durable_monty.operations.transactions import write
+from durable_monty.operations.record import record_answers
+from durable_monty.operations.settle import settle_attempt
+from durable_monty.operations.transactions import may_pass, write
 
 logger = logging.getLogger("durable_monty")
 
@@ -102,9 +103,9 @@ def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
         return
     for wait in _RECORD_WAITS:
         try:
-            refused = settle_attempts(answers, using=using)
-        except (OperationalError, InterfaceError) as exc:
-            if wait is None:
+            refused = record_answers(answers, using=using)
+        except Exception as exc:
+            if wait is None or not may_pass(exc):
                 raise
             logger.warning("answers not recorded yet", extra={"why": str(exc)})
             connections[using].close()

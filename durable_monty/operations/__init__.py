@@ -16,6 +16,7 @@ from durable_monty.operations.hold import (
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
 from durable_monty.operations.permits import offered_to
+from durable_monty.operations.record import record_answers
 from durable_monty.operations.retry import retry_call, retry_execution
 from durable_monty.operations.settle import (
     settle_attempt,
@@ -48,6 +49,7 @@ __all__ = [
     "give_back",
     "offered_to",
     "pause_execution",
+    "record_answers",
     "register_worker",
     "release_calls",
     "renew_calls",

@@ -46,7 +46,11 @@ def insert(
     values = tuple(fixed.values())
     with connection.cursor() as cursor:
         if hasattr(cursor.cursor, "copy"):  # psycopg 3
-            with cursor.cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            # The driver's own method: its errors are not Django's yet.
+            with (
+                connection.wrap_database_errors,
+                cursor.cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy,
+            ):
                 for row in rows:
                     copy.write_row((*row, *values))
         elif connection.vendor == "sqlite":

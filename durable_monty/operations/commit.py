@@ -10,13 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import (
-    DatabaseError,
-    InterfaceError,
-    OperationalError,
-    connections,
-    transaction,
-)
+from django.db import connections, transaction
 from django.db.models import F, Q
 
 from durable_monty.models import Call, Execution, Program, Snapshot
@@ -28,7 +22,7 @@ from durable_monty.operations.hold import lease
 from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.plain_commit import commit_plain, is_plain
-from durable_monty.operations.transactions import write
+from durable_monty.operations.transactions import may_pass, write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED, Failed
 from durable_monty.wakeups import announce
@@ -55,11 +49,11 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
             written = commit_plain(plain, using=using)
             if any(outcome.asks_others for outcome in plain):
                 announce(using, to_others=True)
-        except DatabaseError as exc:
+        except Exception as exc:
             if transaction.get_connection(using).in_atomic_block:
                 raise
             logger.warning("commit is tried again", extra={"why": str(exc)})
-            if isinstance(exc, OperationalError | InterfaceError):
+            if may_pass(exc):
                 connections[using].close()
             is_doubtful = True
         outcomes = [outcome for outcome in outcomes if outcome.execution.id not in written]
@@ -72,25 +66,32 @@ def _commit_all(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool = 
     for wait in (*_WAITS, None):
         try:
             return _commit(outcomes, using, is_doubtful=is_doubtful)
-        except (OperationalError, InterfaceError) as exc:
-            if wait is None or transaction.get_connection(using).in_atomic_block:
-                raise
-            logger.warning("commit is tried again", extra={"why": str(exc)})
-            connections[using].close()
-            is_doubtful = True
-            time.sleep(wait)
-        except DatabaseError as exc:
-            if len(outcomes) > 1:
+        # The driver refuses some values with errors that are not Django's, such as OverflowError.
+        except Exception as exc:
+            if may_pass(exc):
+                if wait is None or transaction.get_connection(using).in_atomic_block:
+                    raise
+                logger.warning("commit is tried again", extra={"why": str(exc)})
+                connections[using].close()
+                is_doubtful = True
+                time.sleep(wait)
+            elif len(outcomes) > 1:
                 each = [_commit_all([outcome], using) for outcome in outcomes]
                 return {pk: changes for written in each for pk, changes in written.items()}
-            logger.exception(
-                "commit was refused", extra={"execution": str(outcomes[0].execution.id)}
-            )
-            if isinstance(outcomes[0], Faulted):
-                raise
-            fault = Faulted(outcomes[0].execution, f"commit refused: {exc}")
-            return _commit_all([fault], using)
+            else:
+                return _put_off(outcomes[0], exc, using)
     return {}
+
+
+def _put_off(outcome: Outcome, exc: Exception, using: str) -> Changes:
+    """Writes that the database refused an execution's turn. If it refuses that too, the execution
+    is left to its lease."""
+    logger.error(
+        "commit was refused", exc_info=exc, extra={"execution": str(outcome.execution.id)}
+    )
+    if isinstance(outcome, Faulted):
+        return {}
+    return _commit_all([Faulted(outcome.execution, f"commit refused: {exc}")], using)
 
 
 def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Changes:

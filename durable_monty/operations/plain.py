@@ -103,10 +103,13 @@ def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Exec
     look, take = _claim_statements(using, clock.NOW["sqlite"])
     shift = f"{clock.offset.total_seconds():+f} seconds"
     with connection.cursor() as cursor:
-        if cursor.execute(look, [shift]).fetchone() is None:
+        # `fetchone` of Django's cursor, not of what `execute` gives: that raises sqlite3's errors.
+        cursor.execute(look, [shift])
+        if cursor.fetchone() is None:
             return []  # found without a write transaction, of which there is one at a time
         with write(using):
-            now, rows = cursor.execute(take, [shift, limit]).fetchone()
+            cursor.execute(take, [shift, limit])
+            now, rows = cursor.fetchone()
             claimed = bulk.loaded(Execution, json.loads(rows), using)
             token, lease_ends = uuid.uuid4(), clock.read(now) + lease()
             changes = [(execution.pk, token, lease_ends, worker_id) for execution in claimed]

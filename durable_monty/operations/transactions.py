@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 
 _sqlite_writer = threading.RLock()
 
@@ -17,6 +17,15 @@ def _forget_writer() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_writer)
+
+_READ_ONLY = "25006"  # PostgreSQL's, for which psycopg has an InternalError
+
+
+def may_pass(exc: BaseException) -> bool:
+    """Whether the state of the database is to blame, not what was written: it is out of reach,
+    locked, full or read-only."""
+    is_read_only = getattr(exc.__cause__, "sqlstate", None) == _READ_ONLY
+    return is_read_only or isinstance(exc, OperationalError | InterfaceError)
 
 
 @contextmanager

@@ -128,3 +128,9 @@ def terminate_child():
         os._exit(0)
     os.kill(fork, signal.SIGTERM)
     return [program.wait(), os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])]
+
+
+@register_function("wait_in_time", start_to_close=60)
+def wait_in_time(x):
+    """Has a time-out, and so a row before it is run."""
+    return x

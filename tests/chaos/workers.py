@@ -9,6 +9,11 @@ from tests.processes import Process, is_forked, members, stat_of
 _ORPHAN_PATIENCE = 10.0
 # Drained, or drained with running calls cut off, or so new that it knew no signals yet.
 _GOOD_CODES = {0, 3, -signal.SIGTERM}
+# How the last line begins of one that could not start.
+_NO_DATABASE = (
+    "CommandError: The database 'default' cannot be used",
+    "django.db.utils.OperationalError",
+)
 
 
 class Worker:
@@ -60,13 +65,22 @@ class Worker:
         self._start()
 
     def _note_end(self):
-        """Only what was killed may end, or not have begun: it needs a database for that."""
-        code, log = self.process.popen.returncode, self.process.log.read_text()
+        """A worker may end only if it was killed, or if it found no database when it began."""
+        code = self.process.popen.returncode
         if code == -signal.SIGKILL:
             return
-        if "worker started" in log:
-            self.wrong.append(f"a worker ended with {code}:\n{self.process.tail()}")
-        self.not_started += 1
+        if code == 1 and self._found_no_database():
+            self.not_started += 1
+        else:
+            self.wrong.append(
+                f"a worker ended by itself, with exit code {code}:\n{self.process.tail()}"
+            )
+
+    def _found_no_database(self):
+        *before, last = self.process.log.read_text().splitlines() or [""]
+        return last.startswith(_NO_DATABASE) and not any(
+            "worker started" in line for line in before
+        )
 
     def drain(self, patience):
         """SIGTERM, unless it was killed a moment ago. What is left are orphans."""
@@ -76,5 +90,7 @@ class Worker:
         while (self.process.popen.poll() is None or self.pids) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.orphans += len(self.pids)
-        if not ended_before and (code := self.process.popen.poll()) not in _GOOD_CODES:
+        if ended_before:
+            self._note_end()
+        elif (code := self.process.popen.poll()) not in _GOOD_CODES:
             self.wrong.append(f"a worker that was to drain ended with {code}")

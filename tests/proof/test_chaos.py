@@ -2,15 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from django.db import connection
 
-from tests.chaos.clocks import can_step
+from tests.chaos.clocks import Clock, can_step
+from tests.chaos.workers import Worker
 from tests.postgresql import is_installed
-from tests.processes import ROOT, database_url
+from tests.processes import ROOT, database_url, until
 from tests.proof.databases import create, drop, renamed
 
 _QUICK = {"sqlite": "django_q", "postgresql": "local", "mysql": "django_q"}
@@ -61,3 +63,46 @@ def test_chaos(proof, where, executor):
     assert {"kill", "SIGSTOP"} <= met
     assert ("clock" in met) is can_step()
     assert ("PostgreSQL" in met) is (connection.vendor == "postgresql")
+
+
+@pytest.fixture
+def one_worker(transactional_db, tmp_path):
+    clock = Clock(tmp_path / "clock", None)
+    clock.environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.worker_settings",
+        "DATABASE_URL": database_url(),
+    }
+    worker = Worker(0, "local", tmp_path, clock)
+    yield worker
+    worker.process.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGABRT])
+def test_a_worker_that_ends_by_itself_is_wrong(one_worker, number):
+    """It is begun again, but that does not hide it. To chaos, which did not send these signals, it
+    ended by itself."""
+    one_worker.process.until_ready()
+    first = one_worker.process
+    first.signal(number)
+    until(lambda: one_worker.revive() or one_worker.begun == 2, "the next one is begun")
+    code = 0 if number == signal.SIGTERM else -number
+    (wrong,) = one_worker.wrong
+    assert wrong == f"a worker ended by itself, with exit code {code}:\n{first.tail()}"
+    assert one_worker.not_started == 0
+
+
+def test_a_worker_that_ended_by_itself_before_the_drain_is_wrong(one_worker):
+    one_worker.process.until_ready()
+    one_worker.process.signal(signal.SIGTERM)
+    one_worker.process.popen.wait(30)
+    one_worker.drain(30)
+    assert [wrong.splitlines()[0] for wrong in one_worker.wrong] == [
+        "a worker ended by itself, with exit code 0:"
+    ]
+
+
+def test_a_worker_that_was_killed_is_not_wrong(one_worker):
+    one_worker.process.until_ready()
+    one_worker.process.signal(signal.SIGKILL)
+    until(lambda: one_worker.revive() or one_worker.begun == 2, "the next one is begun")
+    assert (one_worker.wrong, one_worker.not_started) == ([], 0)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
+from functools import cached_property
 from typing import Any
 
-from django.db import Error, connections
 from django_q.brokers import Broker, get_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
@@ -17,18 +16,16 @@ from durable_monty.executors.django_q.board import TaskChannel
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.django_q.task import task_for
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
+from durable_monty.loop_errors import LoopErrors
 from durable_monty.models import Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.claim import claim_calls
 from durable_monty.wakeups import TOLD
 
-logger = logging.getLogger("durable_monty")
-
 NAME = "django_q"
 SERVED = (DEFAULT_EXECUTOR, NAME)
 
-_ERROR_PAUSE = 0.5
 _FULL_PAUSES = (0.001, 0.02)  # seconds: first, longest
 
 Package = tuple[Any, str]
@@ -46,12 +43,11 @@ class CallSource(Broker):  # type: ignore[misc]
     # Times `POLL_INTERVAL`. The bell is rung for calls alone.
     _patience = 1
     _full_pause = 0.0
-    _failing = False
     _has_all = False  # of the calls that were due, so far as the bell has told
 
     def dequeue(self) -> list[Package] | None:
-        """What to start next. It waits a little when there is nothing, and never raises for a
-        database out of reach: django-q2 would sleep 10 s and replace the pusher."""
+        """What to start next. It waits a little when there is nothing, and never raises:
+        django-q2 would sleep 10 s and replace the pusher."""
         if self.tasks is not None:
             self.tasks.beat()
         if (room := self._room()) <= 0:
@@ -60,16 +56,14 @@ class CallSource(Broker):  # type: ignore[misc]
             return None
         self._full_pause = 0.0
         try:
-            packages = self._packages(room) or self._other_tasks()
-        except Error as exc:
-            if not self._failing:
-                logger.warning("calls not claimed", extra={"why": str(exc)})
-            self._failing = True
-            connections[self.using].close()
-            time.sleep(_ERROR_PAUSE)
+            return self._packages(room) or self._other_tasks()
+        except Exception as exc:  # noqa: BLE001  (noted)
+            time.sleep(self._errors.note(exc))
             return None
-        self._failing = False
-        return packages
+
+    @cached_property
+    def _errors(self) -> LoopErrors:
+        return LoopErrors("Claiming calls", self.using)
 
     def acknowledge(self, task_id: Any) -> None:
         if not _is_call(task_id):

@@ -44,9 +44,10 @@ DURABLE_MONTY['DRAIN_TIMEOUT'] seconds. The second stops at once.
 
 Exit codes:
   0    done, or drained
-  1    could not start: settings, or a database that is not migrated
+  1    could not start: settings, or a database that is out of reach or not migrated;
+       or the only round of --once failed
   2    wrong options
-  3    drained, but running calls had to be cut off; they will be run again
+  3    drained, but running calls were cut off or not recorded; they will be run again
   143  a second SIGTERM (130: SIGINT)"""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from durable_monty.exceptions import DurableMontyError
+from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.settle import settle_attempts
+from durable_monty.operations.transactions import may_pass
+
+logger = logging.getLogger("durable_monty")
+
+
+def record_answers(
+    answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str
+) -> list[DurableMontyError]:
+    """As `settle_attempts`. If the database refuses the batch, each answer is recorded by itself,
+    and the call whose answer is refused fails with the reason.
+
+    Raises while the database is out of reach, full or read-only: then nothing is decided.
+    """
+    try:
+        return settle_attempts(answers, using=using)
+    except Exception as exc:
+        if may_pass(exc):
+            raise
+        if len(answers) > 1:
+            return [
+                refusal for answer in answers for refusal in record_answers([answer], using=using)
+            ]
+        logger.exception("answer cannot be recorded", extra={"call": answers[0][0].pk})
+        return _fail(answers[0][0], exc, using)
+
+
+def _fail(claimed: ClaimedCall, exc: Exception, using: str) -> list[DurableMontyError]:
+    message = f"The database refused the answer: {type(exc).__name__}: {exc}"
+    try:
+        return settle_attempts([(claimed, Answer.of_error("RuntimeError", message))], using=using)
+    except Exception as again:
+        if may_pass(again):
+            raise
+        logger.exception("call left to its lease", extra={"call": claimed.pk})
+        return []

@@ -1,0 +1,221 @@
+"""A worker ends only when it is told to: the database refuses, ends sessions, is read-only."""
+
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+
+from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
+from durable_monty.models import Call, Execution
+from durable_monty.operations import commit as commit_module, record
+from tests.processes import completed, runworker
+from tests.test_crashes import drop_connections
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+only_postgresql = pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="a database of its own kind"
+)
+
+# What inserting a call does, by the database.
+_TROUBLES = {
+    "postgresql": {
+        "session ended": "PERFORM pg_terminate_backend(pg_backend_pid())",
+        "disk full": "RAISE 'could not extend file' USING ERRCODE = '53100'",
+        "read-only": "RAISE 'in a read-only transaction' USING ERRCODE = '25006'",
+        "row refused": "RAISE 'out of range' USING ERRCODE = '22003'",
+        "table gone": "PERFORM 1 FROM nowhere",
+    },
+    "mysql": {
+        "disk full": "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'full'",
+        "read-only": "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'read-only'",
+        "row refused": "SIGNAL SQLSTATE '22003' SET MYSQL_ERRNO = 1264, MESSAGE_TEXT = 'range'",
+    },
+    "sqlite": {"row refused": "SELECT RAISE(ABORT, 'refused')"},
+}
+
+
+@contextmanager
+def trouble(what):
+    """Until the end of the block, calls cannot be inserted."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN {what}; RETURN NEW; END $$"
+            )
+            what = "EXECUTE FUNCTION trouble()"
+        elif connection.vendor == "sqlite":
+            what = f"BEGIN {what}; END"
+        cursor.execute(
+            f"CREATE TRIGGER trouble BEFORE INSERT ON durable_monty_call FOR EACH ROW {what}"
+        )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("DROP FUNCTION trouble() CASCADE")
+            else:
+                cursor.execute("DROP TRIGGER trouble")
+
+
+@pytest.mark.parametrize("what", sorted({what for each in _TROUBLES.values() for what in each}))
+def test_a_worker_outlasts_whatever_a_commit_meets(tmp_path, what):
+    if what not in _TROUBLES[connection.vendor]:
+        pytest.skip("not of this database")
+    service = OrchestratorService()
+    # Its call has time-outs: its row is written by COPY.
+    execution_id = service.start_execution("await wait_in_time('a')", ["wait_in_time"])
+    with runworker(tmp_path, "--executor=local", settings={"LEASE": 1}) as process:
+        with trouble(_TROUBLES[connection.vendor][what]):
+            begun = service.start_execution("await wait_in_time('b')", ["wait_in_time"])
+            process.until(
+                lambda: (
+                    "commit is tried again" in (log := process.log.read_text())
+                    or "commit was refused" in log
+                ),
+                "a commit is refused",
+            )
+        for each in (execution_id, begun):
+            process.until(lambda e=each: completed(e), "it goes on")
+            assert service.get_result(each) in {"a", "b"}
+        process.signal(signal.SIGTERM)
+        process.ends(0)
+
+
+@only_postgresql
+def test_a_read_only_database_is_waited_for(tmp_path):
+    """As after a failover, until the clients find the new primary."""
+    service = OrchestratorService()
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with runworker(tmp_path, "--executor=local", settings={"LEASE": 1}) as process:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            try:
+                drop_connections()
+                execution_id = service.start_execution("await add(1, 2)", ["add"])
+                process.until_logged("read-only transaction")
+            finally:
+                cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        process.until(lambda: completed(execution_id), "it goes on")
+        process.signal(signal.SIGTERM)
+        process.ends(0)
+    assert service.get_result(execution_id) == 3
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="a file of its own kind")
+def test_a_read_only_file_is_waited_for(service, log, monkeypatch):
+    execution_id = service.start_execution("await add(1, 2)", ["add"])
+    look = Worker._look_after
+
+    def read_only_once(self):
+        monkeypatch.setattr(Worker, "_look_after", look)
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only = 1")
+        operations.beat(self._worker_id, using="default")
+
+    monkeypatch.setattr(Worker, "_look_after", read_only_once)
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert service.get_result(execution_id) == 3
+    assert "attempt to write a readonly database" in log.text
+
+
+@pytest.mark.parametrize("error", [OverflowError, LookupError, MemoryError])
+def test_any_error_of_a_round_is_logged_and_the_next_one_follows(service, monkeypatch, log, error):
+    execution_id = service.start_execution("await add(1, 2)", ["add"])
+    failures = [error("too much")] * 3
+
+    def fails(self):
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(Worker, "_beat", fails)
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert service.get_result(execution_id) == 3
+    told = [
+        (record.levelno, record.getMessage(), record.exc_info is not None)
+        for record in log.records
+        if record.levelno >= logging.WARNING
+    ]
+    text = "A round of the worker failed and will be tried again in {} s: {}: too much"
+    assert told == [
+        (logging.ERROR, text.format(0.1, error.__name__), True),
+        (logging.WARNING, text.format(0.2, error.__name__), False),
+        (logging.WARNING, text.format(0.4, error.__name__), False),
+    ]
+
+
+def test_an_error_of_the_only_round_is_raised(service, monkeypatch):
+    def fails(self):
+        raise LookupError("a bug of ours")
+
+    monkeypatch.setattr(Worker, "_look_after", fails)
+    with pytest.raises(LookupError, match="a bug of ours"):
+        Worker(service, LocalExecutor()).run(once=True)
+
+
+def test_one_refused_row_puts_off_one_execution(service, log):
+    """The others of its commit are written."""
+    ids = [
+        service.start_execution("await wait_in_time(x)", ["wait_in_time"], {"x": x})
+        for x in ("good", "refused", "fine")
+    ]
+    claimed = operations.claim_executions(10, using="default")
+    refuse = {
+        "postgresql": "IF NEW.args LIKE '%refused%' THEN RAISE 'no' USING ERRCODE = '22003'; "
+        "END IF",
+        "mysql": "IF NEW.args LIKE '%refused%' THEN "
+        "SIGNAL SQLSTATE '22003' SET MYSQL_ERRNO = 1264; END IF",
+        "sqlite": "SELECT RAISE(ABORT, 'no') WHERE NEW.args LIKE '%refused%'",
+    }[connection.vendor]
+    with trouble(refuse), ThreadPoolExecutor(2) as threads:
+        operations.advance_executions(claimed, using="default", threads=threads)
+    assert [Call.objects.filter(execution=pk).count() for pk in ids] == [1, 0, 1]
+    refused = Execution.objects.get(pk=ids[1])
+    assert (refused.status, refused.faults, refused.claim) == ("scheduled", 1, None)
+    assert log.messages.count("commit was refused") == 1
+
+
+def test_an_answer_that_the_database_refuses_fails_its_call_alone(service, monkeypatch):
+    settle = record.settle_attempts
+
+    def refuses(answers, *, using):
+        if any(answer.result == '"poison"' for _claimed, answer in answers):
+            raise OverflowError("Python int too large")
+        return settle(answers, using=using)
+
+    monkeypatch.setattr(record, "settle_attempts", refuses)
+    monkeypatch.setattr(commit_module, "is_plain", lambda outcome: False)
+    source = """
+try:
+    found = await wait_in_time(x)
+except RuntimeError as error:
+    found = str(error)
+found
+"""
+    ids = [
+        service.start_execution(source, ["wait_in_time"], {"x": x}) for x in ("a", "poison", "b")
+    ]
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert [service.get_result(pk) for pk in ids] == [
+        "a",
+        "The database refused the answer: OverflowError: Python int too large",
+        "b",
+    ]
+
+
+def test_only_the_sign_off_failed(service, monkeypatch, log):
+    """All work is recorded: that is a warning, not running calls that were cut off."""
+    execution_id = service.start_execution("await add(1, 2)", ["add"])
+
+    def fails(worker_id, *, using):
+        raise LookupError("the table is gone")
+
+    monkeypatch.setattr(operations, "retire_worker", fails)
+    assert Worker(service, LocalExecutor()).run(until_complete=True) is True
+    assert service.get_result(execution_id) == 3
+    assert "worker not signed off: the table is gone" in log.messages
