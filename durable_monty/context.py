@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextvars import ContextVar
 from datetime import datetime
 
 from durable_monty.exceptions import CallCancelled, NoCurrentCall
+from durable_monty.logging import current
 from durable_monty.models import Call
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.heartbeat import beat_call, note_progress
@@ -88,13 +88,10 @@ class CallContext:
         )
 
 
-_current: ContextVar[CallContext] = ContextVar("durable_monty_call")
-
-
 def current_call() -> CallContext:
     """The call of the function that is running. Raises `NoCurrentCall` outside of one."""
     try:
-        return _current.get()
+        return current.get()
     except LookupError:
         raise NoCurrentCall from None
 
@@ -108,7 +105,7 @@ class running:  # noqa: N801  (a context manager; a generator takes three times 
         self._context = CallContext(call, using)
 
     def __enter__(self) -> None:
-        self._token = _current.set(self._context)
+        self._token = current.set(self._context)
 
     def __exit__(self, *exc_info: object) -> None:
-        _current.reset(self._token)
+        current.reset(self._token)

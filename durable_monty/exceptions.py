@@ -137,7 +137,12 @@ class WaitTimeout(DurableMontyError, TimeoutError):
 
 
 class IllegalTransition(DurableMontyError):
-    """A row was not in a state that allows the change; nothing was changed."""
+    """A row was not in a state that allows the change; nothing was changed.
+
+    `function`: that of the call, where it is known.
+    """
+
+    function = ""
 
 
 class ExecutionFinished(IllegalTransition):

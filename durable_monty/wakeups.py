@@ -54,7 +54,7 @@ def _notify(using: str, payload: str) -> None:
                 cursor.execute(f"NOTIFY {_CHANNEL}, '{payload}'")
         except Error as exc:
             # What was committed is committed; workers look by themselves.
-            logger.warning("wake-up not sent", extra={"why": str(exc)})
+            logger.warning("wake-up not sent: %s", exc, extra={"reason": str(exc)})
 
 
 class Listener:
@@ -94,7 +94,7 @@ class Listener:
                     )
                 was_deaf = True
             except Exception as exc:  # noqa: BLE001  (the driver's own, too)
-                logger.warning("wake-ups interrupted", extra={"why": str(exc)})
+                logger.warning("wake-ups interrupted: %s", exc, extra={"reason": str(exc)})
             finally:
                 self.hears = False
                 with suppress(Exception):

@@ -97,7 +97,7 @@ def _complaints(source: str, functions: Iterable[str], inputs: Iterable[str]) ->
         return check_types(source, stubs, usual_limits())
     except HostFault as exc:
         # It helps, no more: the execution would fail with the same.
-        logger.warning("source was not type-checked", extra={"why": str(exc)})
+        logger.warning("source was not type-checked: %s", exc, extra={"reason": str(exc)})
         return []
 
 

@@ -39,7 +39,7 @@ class ClaimedCall:
 class Answer(NamedTuple):
     """`result` is JSON text, or None for an error; `retry_in`: seconds until the next attempt,
     None if the error is final; `raised_as`: the type that the workflow sees, if that is not
-    `error_type`."""
+    `error_type`; `exc`: the exception, where this process has it."""
 
     result: str | None = None
     error_type: str = ""
@@ -47,6 +47,7 @@ class Answer(NamedTuple):
     error_traceback: str = ""
     retry_in: float | None = None
     raised_as: str = ""
+    exc: BaseException | None = None
 
     @classmethod
     def of_error(cls, error_type: str, message: str, error_traceback: str = "") -> Self:
@@ -63,11 +64,12 @@ class Answer(NamedTuple):
             exc = exc.__cause__
         error_type, raised_as = type_of(exc), nearest(type(exc))
         answer = cls.of_error(error_type, message_of(exc), traceback_of(exc))
-        return answer if raised_as == error_type else answer._replace(raised_as=raised_as)
+        return answer._replace(raised_as="" if raised_as == error_type else raised_as, exc=exc)
 
     def under(self, policy: Retry, exc: BaseException, failures: int) -> Self:
         """This error as the policy has it, of the attempt that failed as number `failures`."""
-        return self._replace(retry_in=policy.wait(exc, failures))
+        wait = policy.wait(exc, failures)
+        return self._replace(retry_in=wait, exc=self.exc if wait is None else None)
 
     @classmethod
     def of_result(cls, result: Any, function: str) -> Self:

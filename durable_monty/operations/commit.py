@@ -22,6 +22,7 @@ from durable_monty.operations.hold import lease
 from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.plain_commit import commit_plain, is_plain
+from durable_monty.operations.reports import report_written
 from durable_monty.operations.transactions import may_pass, write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED, Failed
@@ -47,6 +48,7 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
         try:
             plain = [outcome for outcome in outcomes if is_plain(outcome)]
             written = commit_plain(plain, using=using)
+            report_written(plain, written, using)
             if any(outcome.asks_others for outcome in plain):
                 announce(using, to_others=True)
         except Exception as exc:
@@ -133,6 +135,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         _save(changes, using)
         if journal.is_due:
             announce(using, to_others=True)  # they may run them
+        report_written(kept, changes, using)
     return changes
 
 

@@ -30,6 +30,7 @@ from durable_monty.operations.keys import (
 )
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.permits import check_permitted
+from durable_monty.operations.reports import report_waiting
 from durable_monty.operations.start import check_label, check_source
 from durable_monty.operations.transactions import write
 from durable_monty.sandbox import Rehearsal, Workflow, rehearse
@@ -194,4 +195,5 @@ def _write(
     fork.save(using=using, force_insert=True)
     Call.objects.using(using).bulk_create(copies, batch_size=1_000)
     announce(using)
+    report_waiting(fork, copies, using)
     return fork

@@ -70,6 +70,10 @@ class NewCall:
         return self.request.kwargs
 
     @property
+    def is_open(self) -> bool:
+        return self.answer is None and not self.is_withdrawn
+
+    @property
     def waits_long(self) -> bool:
         """For a person, or until a sleep is over."""
         return self.request.kind == "timer" or self.executor == MANUAL_EXECUTOR

@@ -27,6 +27,7 @@ from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import end_attempt, schedule_retry
 from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.plain_calls import settle_plain_results
+from durable_monty.operations.reports import report_failed_call
 from durable_monty.operations.transactions import write
 from durable_monty.sandbox import SLEEP
 from durable_monty.wakeups import announce
@@ -225,13 +226,19 @@ def settle_open(
     )
     if not settled:
         call.refresh_from_db(using=using)
+    elif answer.result is None and not note:  # a note says that a person answered
+        report_failed_call(call, answer, using)
     return bool(settled)
 
 
 def _refusal(call: Call, answer: Answer) -> LeaseLost | CallSettled:
+    refusal: LeaseLost | CallSettled
     if call.is_open:
-        return LeaseLost(call.execution_id, call.call_id)
-    return CallSettled(call.execution_id, call.call_id, call.status, answer.status)
+        refusal = LeaseLost(call.execution_id, call.call_id)
+    else:
+        refusal = CallSettled(call.execution_id, call.call_id, call.status, answer.status)
+    refusal.function = call.function
+    return refusal
 
 
 def wake(execution_ids: Sequence[uuid.UUID], now: datetime, using: str) -> None:

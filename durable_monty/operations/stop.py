@@ -14,6 +14,7 @@ from durable_monty.models import Execution, ExecutionStatus, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.changes import finished
+from durable_monty.operations.reports import report_execution
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, answer_calls, withdraw_calls
 from durable_monty.sandbox import CANCELLED
@@ -139,6 +140,6 @@ def _end(  # noqa: PLR0917
 ) -> None:
     withdraw_calls([execution.pk], now, using)
     Snapshot.objects.using(using).filter(pk=execution.pk).delete()
-    Execution.objects.using(using).filter(pk=execution.pk).update(
-        claim=None, error_type=error_type, error_message=message, **finished(status, now)
-    )
+    changes = finished(status, now) | {"error_type": error_type, "error_message": message}
+    Execution.objects.using(using).filter(pk=execution.pk).update(claim=None, **changes)
+    report_execution(execution, changes, using)

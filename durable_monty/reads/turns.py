@@ -89,7 +89,13 @@ def stand_after(execution: Execution, turn: int, using: str) -> Stand:
         return Stand(why_not=str(exc))
     except Exception as exc:
         # The sandbox may be missing, or rows may hold what no version of ours has written.
-        logger.exception("turn could not be replayed", extra={"execution": str(execution.pk)})
+        logger.exception(
+            "turn %d of execution %s (%s) could not be replayed",
+            turn,
+            execution.pk,
+            execution.name or "unnamed",
+            extra={"execution_id": str(execution.pk), "workflow": execution.name},
+        )
         return Stand(why_not=f"{type(exc).__name__}: {exc}")
     if last is None:
         return Stand(

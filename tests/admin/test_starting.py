@@ -222,7 +222,9 @@ def test_without_a_sandbox_nothing_is_checked(author, monkeypatch, log):
     start(author, "await invite(1)")
 
     assert Execution.objects.count() == 1
-    assert [record.getMessage() for record in log.records] == ["source was not type-checked"]
+    assert [record.getMessage() for record in log.records] == [
+        "source was not type-checked: this process was forked"
+    ]
 
 
 def test_who_may_let_source_call_any_function(staff):

@@ -203,7 +203,9 @@ def test_a_sandbox_that_cannot_be_used_is_told(sums, viewer, monkeypatch, log):
     failure = FileNotFoundError("no such program")
     page = text_of(viewer.get(turn_url(sums, 2)))
     assert f"{UNKNOWN}FileNotFoundError: no such program" in page
-    assert [record.message for record in log.records] == ["turn could not be replayed"]
+    assert [record.message for record in log.records] == [
+        f"turn 2 of execution {sums.pk} (sums) could not be replayed"
+    ]
 
 
 def test_rows_that_nobody_of_ours_has_written_are_told(sums, viewer):

@@ -1,6 +1,7 @@
 """The functions that the tests' workflows call."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -63,6 +64,11 @@ def note(path, text):
     with Path(path).open("a") as file:
         file.write(f"{text}\n")
     return text
+
+
+@register_function("log")
+def log(number):
+    logging.getLogger("tests.app").info("packed %d", number)
 
 
 @register_function("block_until")

@@ -14,6 +14,7 @@ from django_q.signing import SignedPackage
 from durable_monty import conf
 from durable_monty.executors.django_q.board import TaskChannel
 from durable_monty.executors.django_q.channels import Bell
+from durable_monty.executors.django_q.logs import demote_calls
 from durable_monty.executors.django_q.task import task_for
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
 from durable_monty.loop_errors import LoopErrors
@@ -44,6 +45,10 @@ class CallSource(Broker):  # type: ignore[misc]
     _patience = 1
     _full_pause = 0.0
     _has_all = False  # of the calls that were due, so far as the bell has told
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        demote_calls()
 
     def dequeue(self) -> list[Package] | None:
         """What to start next. It waits a little when there is nothing, and never raises:
