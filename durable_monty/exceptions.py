@@ -159,6 +159,22 @@ class ExecutionNotPaused(IllegalTransition):
         super().__init__(f"Execution {execution_id} is {status}, not paused: nothing to resume.")
 
 
+class ExecutionNotFailed(IllegalTransition):
+    def __init__(self, execution_id: object, status: str) -> None:
+        self.execution_id, self.status = execution_id, status
+        super().__init__(
+            f"Execution {execution_id} is {status}, not failed: there is nothing to resolve."
+        )
+
+
+class ExecutionNotResolved(IllegalTransition):
+    def __init__(self, execution_id: object) -> None:
+        self.execution_id = execution_id
+        super().__init__(
+            f"Execution {execution_id} was not resolved by hand: there is nothing to take back."
+        )
+
+
 class TurnNotForkable(IllegalTransition):
     def __init__(self, execution_id: object, turn: int, why: str) -> None:
         self.execution_id, self.turn, self.why = execution_id, turn, why

@@ -164,6 +164,7 @@ class OrchestratorService:
         key: str | None = None,
         name: str | None = None,
         on_conflict: OnConflict = "raise",
+        keep_keys: bool = False,
     ) -> str:
         """Schedules an execution that goes on from `turn` of this one, and gives its id.
 
@@ -172,24 +173,22 @@ class OrchestratorService:
         of calls that were open after that turn; the others keep the answers they have got since.
         `code` must do, up to that turn, what was recorded: it is replayed here, `ReplayMismatch`
         if it differs. Turn 0 starts it again. `key`, `on_conflict`: as in `start_execution`; the
-        same fork is one of the same turn, with the same edits.
+        same fork has the same edits. `keep_keys`: calls that are asked again keep their
+        idempotency keys.
 
         Raises `ExecutionNotFound`, `TurnNotForkable`, `UnstorableValue`, `HostFault` if the
         sandbox fails, and as `start_execution` does.
         """
         edited = {call_id: _answer(value) for call_id, value in (answers or {}).items()}
         edits = operations.Edits(
-            code, external_functions, {**edited, **dict.fromkeys(ask_again)}, name
+            code,
+            external_functions,
+            {**edited, **dict.fromkeys(ask_again)},
+            name,
+            keep_keys=keep_keys,
         )
-        fork = operations.fork_execution(
-            _parsed(execution_id),
-            turn,
-            edits,
-            key=key,
-            on_conflict=on_conflict,
-            using=self.using,
-        )
-        return str(fork.pk)
+        options: dict[str, Any] = {"key": key, "on_conflict": on_conflict, "using": self.using}
+        return str(operations.fork_execution(_parsed(execution_id), turn, edits, **options).pk)
 
     def restart_execution(
         self,
@@ -202,15 +201,30 @@ class OrchestratorService:
         `ExecutionNotFound`, `KeyConflict`."""
         return self.fork_execution(execution_id, 0, key=key, on_conflict=on_conflict)
 
-    def retry_execution(self, execution_id: str | uuid.UUID, *, key: str | None = None) -> str:
+    def retry_execution(
+        self, execution_id: str | uuid.UUID, *, key: str | None = None, keep_keys: bool = True
+    ) -> str:
         """Tries failed calls again, and gives the id of the execution that goes on.
 
         In one that is unfinished, those that wait for a retry are due now. One that failed
-        because of a call is forked from the turn before, with that call asked again. Raises
-        `NothingToRetry`, and as `fork_execution` does.
+        because of a call is forked from the turn before, once, with that call asked again under
+        the same idempotency key (`keep_keys=False`: under a new one). If it is that retry which
+        failed, retry that one. Raises `NothingToRetry`, and as `fork_execution` does.
         """
-        execution = operations.retry_execution(_parsed(execution_id), key=key, using=self.using)
+        execution = operations.retry_execution(
+            _parsed(execution_id), key=key, keep_keys=keep_keys, using=self.using
+        )
         return str(execution.pk)
+
+    def resolve_execution(self, execution_id: str | uuid.UUID, reason: str) -> None:
+        """Takes a failed execution out of the list of failures, because it needs nothing more.
+        Raises `ExecutionNotFound`, `ExecutionNotFailed`."""
+        operations.resolve_execution(_parsed(execution_id), reason, using=self.using)
+
+    def unresolve_execution(self, execution_id: str | uuid.UUID) -> None:
+        """Lists an execution that was resolved among the failures again. Raises
+        `ExecutionNotFound`, `ExecutionNotResolved`."""
+        operations.unresolve_execution(_parsed(execution_id), using=self.using)
 
     def retry_call(self, execution_id: str | uuid.UUID, call_id: int) -> None:
         """Lets a call that waits for a retry be tried now. Raises `ExecutionNotFound`,
@@ -247,6 +261,8 @@ class OrchestratorService:
     afork_execution = sync_to_async(fork_execution)
     arestart_execution = sync_to_async(restart_execution)
     aretry_execution = sync_to_async(retry_execution)
+    aresolve_execution = sync_to_async(resolve_execution)
+    aunresolve_execution = sync_to_async(unresolve_execution)
     aretry_call = sync_to_async(retry_call)
     await_ = sync_to_async(wait)
 

@@ -170,9 +170,37 @@ class Migration(migrations.Migration):
                         verbose_name="forked after turn",
                     ),
                 ),
+                (
+                    "handled_at",
+                    models.DateTimeField(
+                        help_text="When this failure was retried or resolved.",
+                        null=True,
+                        verbose_name="handled",
+                    ),
+                ),
+                (
+                    "resolution",
+                    models.TextField(
+                        blank=True,
+                        help_text="Why this failure needs nothing more.",
+                        verbose_name="resolution",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(verbose_name="created")),
                 ("started_at", models.DateTimeField(null=True, verbose_name="started")),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                (
+                    "retried_by",
+                    models.ForeignKey(
+                        db_index=False,
+                        help_text="The execution that goes on from the call that made this one fail.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="retries",
+                        to="durable_monty.execution",
+                        verbose_name="retried by",
+                    ),
+                ),
                 (
                     "forked_from",
                     models.ForeignKey(
@@ -199,6 +227,7 @@ class Migration(migrations.Migration):
                     ("pause_execution", "Can pause executions"),
                     ("resume_execution", "Can resume executions"),
                     ("retry_execution", "Can retry executions"),
+                    ("resolve_execution", "Can mark failed executions as resolved"),
                     ("restart_execution", "Can restart executions"),
                     ("fork_execution", "Can fork executions"),
                     ("export_execution", "Can export executions"),
@@ -447,6 +476,14 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, max_length=500, verbose_name="progress message"),
                 ),
                 (
+                    "key_execution",
+                    models.UUIDField(
+                        help_text="Its id stands in the idempotency key, if it is not this execution's.",
+                        null=True,
+                        verbose_name="execution of the key",
+                    ),
+                ),
+                (
                     "job_id",
                     durable_monty.models.identifier.IdentifierField(
                         blank=True, max_length=200, verbose_name="job id"
@@ -658,6 +695,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="execution",
+            index=models.Index(
+                condition=models.Q(("retried_by__isnull", False)),
+                fields=["retried_by"],
+                name="dm_execution_retries",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="execution",
             index=models.Index(fields=["status", "id"], name="dm_execution_status"),
         ),
         migrations.AddIndex(
@@ -670,6 +715,18 @@ class Migration(migrations.Migration):
                 condition=models.Q(("finished_at__isnull", False)),
                 fields=["status", "finished_at"],
                 name="dm_execution_finished",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="execution",
+            index=models.Index(
+                condition=models.Q(
+                    ("finished_at__isnull", False),
+                    ("handled_at__isnull", True),
+                    ("output__isnull", True),
+                ),
+                fields=["status", "finished_at"],
+                name="dm_execution_failures",
             ),
         ),
         migrations.AddIndex(

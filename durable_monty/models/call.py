@@ -134,6 +134,11 @@ class Call(models.Model):
     )
     progress = models.FloatField(_("progress"), null=True, help_text=_("From 0 to 1."))
     progress_message = models.CharField(_("progress message"), max_length=500, blank=True)
+    key_execution = models.UUIDField(
+        _("execution of the key"),
+        null=True,
+        help_text=_("Its id stands in the idempotency key, if it is not this execution's."),
+    )
     job_id = IdentifierField(_("job id"), max_length=200, blank=True)
 
     created_at = models.DateTimeField(_("created"))
@@ -230,4 +235,4 @@ class Call(models.Model):
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this call: give it to services that take one."""
-        return f"{self.execution_id}:{self.call_id}"
+        return f"{self.key_execution or self.execution_id}:{self.call_id}"

@@ -49,6 +49,16 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
     def unfinished(self) -> ExecutionQuerySet:
         return self.filter(status__in=UNFINISHED)
 
+    def failures(self) -> ExecutionQuerySet:
+        """Those that failed, and that nobody has retried or resolved yet."""
+        # An index has these; SQLite matches only what is NULL or not.
+        return self.filter(
+            status=ExecutionStatus.FAILED,
+            finished_at__isnull=False,
+            output=None,
+            handled_at=None,
+        )
+
     def due(self, now: datetime) -> ExecutionQuerySet:
         """What a worker must look at: `due_at` is null on all that needs none."""
         return self.filter(due_at__lte=now)
@@ -138,6 +148,22 @@ class Execution(models.Model):
         _("forked after turn"), null=True, help_text=_("0: it was started again.")
     )
 
+    retried_by = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        db_index=False,  # a partial one, below: few are retried
+        related_name="retries",
+        verbose_name=_("retried by"),
+        help_text=_("The execution that goes on from the call that made this one fail."),
+    )
+    handled_at = models.DateTimeField(
+        _("handled"), null=True, help_text=_("When this failure was retried or resolved.")
+    )
+    resolution = models.TextField(
+        _("resolution"), blank=True, help_text=_("Why this failure needs nothing more.")
+    )
+
     created_at = models.DateTimeField(_("created"))
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -157,6 +183,7 @@ class Execution(models.Model):
             ("pause_execution", _("Can pause executions")),
             ("resume_execution", _("Can resume executions")),
             ("retry_execution", _("Can retry executions")),
+            ("resolve_execution", _("Can mark failed executions as resolved")),
             ("restart_execution", _("Can restart executions")),
             ("fork_execution", _("Can fork executions")),
             ("export_execution", _("Can export executions")),
@@ -181,12 +208,24 @@ class Execution(models.Model):
                 name="dm_execution_forks",
                 condition=Q(forked_from__isnull=False),
             ),
+            models.Index(
+                fields=["retried_by"],
+                name="dm_execution_retries",
+                condition=Q(retried_by__isnull=False),
+            ),
             models.Index(fields=["status", "id"], name="dm_execution_status"),
             models.Index(fields=["name", "id"], name="dm_execution_name"),
             models.Index(
                 fields=["status", "finished_at"],
                 name="dm_execution_finished",
                 condition=Q(finished_at__isnull=False),
+            ),
+            models.Index(
+                fields=["status", "finished_at"],
+                name="dm_execution_failures",
+                condition=Q(
+                    finished_at__isnull=False, output__isnull=True, handled_at__isnull=True
+                ),
             ),
             models.Index(
                 fields=["error_type", "id"],

@@ -17,6 +17,7 @@ from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
 from durable_monty.operations.permits import offered_to
 from durable_monty.operations.record import record_answers
+from durable_monty.operations.resolve import resolve_execution, unresolve_execution
 from durable_monty.operations.retry import retry_call, retry_execution
 from durable_monty.operations.settle import (
     settle_attempt,
@@ -53,6 +54,7 @@ __all__ = [
     "register_worker",
     "release_calls",
     "renew_calls",
+    "resolve_execution",
     "resume_execution",
     "retire_worker",
     "retry_call",
@@ -65,6 +67,7 @@ __all__ = [
     "start_attempts",
     "start_execution",
     "terminate_execution",
+    "unresolve_execution",
     "watch_job",
     "what_is_due",
 ]

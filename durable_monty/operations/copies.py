@@ -24,7 +24,8 @@ _HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
 class Edits:
     """What a fork has otherwise. `answers`: call id -> answer, None to ask again; of calls that
     were open after the turn. `user` and `reason` are noted on the answers; a user who edits the
-    source may let it call only what `check_permitted` allows."""
+    source may let it call only what `check_permitted` allows. `keep_keys`: calls that are asked
+    again keep their idempotency keys."""
 
     code: str | None = None
     functions: Iterable[str | Callable[..., Any]] | None = None
@@ -32,6 +33,7 @@ class Edits:
     name: str | None = None
     user: Any = None
     reason: str = ""
+    keep_keys: bool = False
 
 
 NO_EDITS = Edits()
@@ -64,6 +66,8 @@ def copy_call(
         _take(copy, call, *_ANSWER, *_HISTORY)
     else:
         _ask(copy, now)
+        if edits.keep_keys:
+            copy.key_execution = call.key_execution or call.execution_id
     return copy
 
 

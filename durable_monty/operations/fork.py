@@ -44,6 +44,7 @@ def fork_execution(
     *,
     key: str | None = None,
     on_conflict: OnConflict = "raise",
+    is_retry: bool = False,
     using: str,
 ) -> Execution:
     """Schedules an execution that goes on from `turn` of another, which is left as it is.
@@ -51,7 +52,8 @@ def fork_execution(
     It has that journal: the same calls, and the answers with their turns. Calls that were open
     after the turn keep the answer that they have got since, unless `edits` has another; without
     one they are asked again. The journal is replayed first, in this process: `ReplayMismatch` if
-    the source does not do what was recorded. Turn 0: it starts again, from nothing.
+    the source does not do what was recorded. Turn 0: it starts again, from nothing. `is_retry`:
+    the fork is the one retry of the other; if there is one already, that is returned.
 
     Raises `ExecutionNotFound`, `TurnNotForkable`, `HostFault`, and as `start_execution` does.
     """
@@ -69,7 +71,15 @@ def fork_execution(
     rehearsal = _rehearse(plan, using) if turn else None
     try:
         with write(using):
-            return _write(plan, journal, rehearsal, key, using)
+            if not is_retry:
+                return _write(plan, journal, rehearsal, key, using)
+            locked = Execution.objects.using(using).select_for_update().get(pk=origin.pk)
+            if locked.retried_by is not None:
+                return locked.retried_by
+            fork = _write(plan, journal, rehearsal, key, using)
+            changes = {"retried_by": fork, "handled_at": fork.created_at}
+            Execution.objects.using(using).filter(pk=origin.pk).update(**changes)
+            return fork
     except IntegrityError:
         known = find_by_key(key, using) if key is not None else None
         if key is None or known is None:

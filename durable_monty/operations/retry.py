@@ -23,15 +23,22 @@ from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
 
-def retry_execution(execution_id: uuid.UUID, *, key: str | None = None, using: str) -> Execution:
+def retry_execution(
+    execution_id: uuid.UUID, *, key: str | None = None, keep_keys: bool = True, using: str
+) -> Execution:
     """Its calls that wait for a retry are tried now; one that failed because of a call is forked
     from the turn before, with that call open again. Gives the execution that goes on.
 
-    Raises `ExecutionNotFound`, `NothingToRetry`, and as `fork_execution` does.
+    An execution is retried once: whoever asks again gets the same one. If that one has failed
+    too, it is the one to retry. `keep_keys`: calls that are asked again keep their idempotency
+    keys. Raises `ExecutionNotFound`, `NothingToRetry`, and as `fork_execution` does.
     """
-    execution = Execution.objects.using(using).filter(pk=execution_id).first()
+    executions = Execution.objects.using(using).select_related("retried_by")
+    execution = executions.filter(pk=execution_id).first()
     if execution is None:
         raise ExecutionNotFound(execution_id)
+    if execution.retried_by is not None:
+        return execution.retried_by
     if not execution.is_finished:
         with write(using):
             execution = locked(execution_id, ExecutionStatus.WAITING, using)
@@ -41,8 +48,8 @@ def retry_execution(execution_id: uuid.UUID, *, key: str | None = None, using: s
                 raise NothingToRetry(execution_id, execution.status, why)
         return execution
     turn, call_ids = _culprits(execution, using)
-    edits = Edits(answers=dict.fromkeys(call_ids))
-    return fork_execution(execution_id, turn - 1, edits, key=key, using=using)
+    edits = Edits(answers=dict.fromkeys(call_ids), keep_keys=keep_keys)
+    return fork_execution(execution_id, turn - 1, edits, key=key, is_retry=True, using=using)
 
 
 def retry_call(execution_id: uuid.UUID, call_id: int, *, using: str) -> None:

@@ -26,6 +26,8 @@ _EXECUTION = (
     "turn",
     "deadline",
     "forked_turn",
+    "handled_at",
+    "resolution",
     *_TIMES,
 )
 _CALL = (
@@ -39,6 +41,7 @@ _CALL = (
     "raised_as",
     "executor",
     "attempt",
+    "idempotency_key",
     "reason",
     *_TIMES,
 )
@@ -62,6 +65,7 @@ def _execution(execution: Execution, using: str) -> Iterator[str]:
     head = {
         **_columns(execution, _EXECUTION),
         "forked_from": execution.forked_from_id,
+        "retried_by": execution.retried_by_id,
         "error": _error(execution),
         "inputs": _value(execution.inputs),
         "output": _value(execution.output),

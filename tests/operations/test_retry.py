@@ -1,6 +1,9 @@
-import pytest
+import threading
 
-from durable_monty import Retry
+import pytest
+from django.db import connection
+
+from durable_monty import OrchestratorService, Retry, current_call
 from durable_monty.exceptions import (
     CallNotFound,
     CallNotWaiting,
@@ -115,6 +118,126 @@ x
 
     work()
     assert service.get_result(fork) == 1
+
+
+@pytest.fixture
+def failed(flaky, register):
+    """An execution that failed because of `flaky`, which keeps the keys it was called under."""
+    keys, errors = [], flaky()
+
+    def charge(number):
+        keys.append(current_call().idempotency_key)
+        if errors:
+            raise errors.pop()
+        return number
+
+    register("charge", charge)
+    errors.extend([ValueError("third"), ValueError("second"), ValueError("first")])
+    execution = run("x = await add(1, 2)\nawait charge(x)", ["add", "charge"], name="payment")
+    return execution, keys, errors
+
+
+def test_a_retry_is_made_once_and_marks_what_was_retried(service, failed):
+    execution, keys, errors = failed
+    errors.clear()
+
+    first = service.retry_execution(execution.pk)
+    assert service.retry_execution(execution.pk, key="other", keep_keys=False) == first
+    work()
+    assert service.retry_execution(execution.pk) == first
+
+    assert Execution.objects.count() == 2
+    assert service.get_result(first) == 3
+    # A service outside recognises the second try of the same charge.
+    assert keys == [f"{execution.pk}:1"] * 2
+    execution.refresh_from_db()
+    assert (str(execution.retried_by_id), execution.status) == (first, "failed")
+    assert execution.handled_at == execution.retried_by.created_at
+    assert not Execution.objects.failures().exists()
+
+
+def test_a_retry_that_failed_is_retried_itself_under_the_first_key(service, failed):
+    execution, keys, errors = failed
+    errors.pop()
+    second = service.retry_execution(execution.pk)
+    work()
+    assert [str(row.pk) for row in Execution.objects.failures()] == [second]
+    assert service.retry_execution(execution.pk) == second
+
+    third = service.retry_execution(second)
+    work()
+
+    assert service.get_result(third) == 3
+    assert keys == [f"{execution.pk}:1"] * 3
+    assert not Execution.objects.failures().exists()
+
+
+def test_a_retry_may_have_a_new_key(service, failed):
+    execution, keys, errors = failed
+    errors.clear()
+    retry = service.retry_execution(execution.pk, keep_keys=False)
+    work()
+    assert keys == [f"{execution.pk}:1", f"{retry}:1"]
+
+
+@pytest.mark.parametrize("keep_keys", [False, True])
+def test_a_fork_has_new_keys_unless_they_are_kept(service, failed, keep_keys):
+    execution, keys, errors = failed
+    errors.clear()
+    fork = service.fork_execution(execution.pk, 2, ask_again=[1], keep_keys=keep_keys)
+    work()
+    assert keys == [f"{execution.pk}:1", f"{execution.pk if keep_keys else fork}:1"]
+    # It is no retry: what it was forked from is still to be handled.
+    assert [row.pk for row in Execution.objects.failures()] == [execution.pk]
+
+
+def test_calls_made_after_the_retried_one_have_keys_of_their_own(service, flaky, register):
+    keys = []
+    register("ship", lambda: keys.append(current_call().idempotency_key))
+    flaky().append(ValueError("once"))
+    failed = run("await flaky(1)\nawait ship()", ["flaky", "ship"])
+
+    retry = service.retry_execution(failed.pk)
+    work()
+
+    assert keys == [f"{retry}:1"]
+
+
+def test_a_retry_that_was_deleted_can_be_made_again(service, failed):
+    execution, _keys, errors = failed
+    errors.clear()
+    Execution.objects.get(pk=service.retry_execution(execution.pk)).delete()
+
+    again = service.retry_execution(execution.pk)
+
+    work()
+    assert service.get_result(again) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_operators_who_retry_at_the_same_moment_make_one(failed):
+    execution, keys, errors = failed
+    errors.clear()
+    barrier, ids, problems = threading.Barrier(4), [], []
+
+    def retry():
+        try:
+            barrier.wait(10)
+            ids.append(OrchestratorService().retry_execution(execution.pk))
+        except Exception as exc:
+            problems.append(exc)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=retry) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert problems == []
+    assert (len(ids), len({*ids}), Execution.objects.count()) == (4, 1, 2)
+    work()
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""Failures that need nothing more: people say so, with a reason, and may take it back."""
+
+from __future__ import annotations
+
+import uuid
+
+from durable_monty import codec
+from durable_monty.exceptions import ExecutionNotFailed, ExecutionNotFound, ExecutionNotResolved
+from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.models.clock import database_now
+from durable_monty.operations.transactions import write
+
+_REASON_LIMIT = 10_000
+
+
+def resolve_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
+    """Takes a failed execution out of the failures that are to be handled. One that is handled
+    already stays as it is. Raises `ExecutionNotFound`, `ExecutionNotFailed`."""
+    with write(using):
+        execution = _locked(execution_id, using)
+        if execution.status != ExecutionStatus.FAILED:
+            raise ExecutionNotFailed(execution_id, execution.status)
+        if execution.handled_at is None:
+            execution.handled_at = database_now(using)
+            execution.resolution = codec.clean_text(reason, _REASON_LIMIT)
+            execution.save(using=using, update_fields=["handled_at", "resolution"])
+
+
+def unresolve_execution(execution_id: uuid.UUID, *, using: str) -> None:
+    """Lists an execution that was resolved by hand among the failures again. Raises
+    `ExecutionNotFound`, `ExecutionNotResolved`."""
+    with write(using):
+        execution = _locked(execution_id, using)
+        if execution.handled_at is None or execution.retried_by_id is not None:
+            raise ExecutionNotResolved(execution_id)
+        execution.handled_at, execution.resolution = None, ""
+        execution.save(using=using, update_fields=["handled_at", "resolution"])
+
+
+def _locked(execution_id: uuid.UUID, using: str) -> Execution:
+    executions = Execution.objects.using(using).filter(pk=execution_id)
+    execution = executions.select_for_update().first()
+    if execution is None:
+        raise ExecutionNotFound(execution_id)
+    return execution
