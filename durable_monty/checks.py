@@ -18,6 +18,7 @@ from django.core.management import get_commands
 from django.db import DatabaseError, InterfaceError, connections
 
 from durable_monty import conf, discovery
+from durable_monty.durations import LONGEST, LONGEST_TEXT
 from durable_monty.exceptions import FunctionError
 from durable_monty.executors.loading import SHORT_NAMES, executor_class
 from durable_monty.policy import Retry
@@ -145,7 +146,8 @@ def _wrong_types() -> Iterator[CheckMessage]:
             fits = value is None or isinstance(value, str)
         elif isinstance(default, int | float):
             kinds = (int,) if isinstance(default, int) else (int, float)
-            fits = isinstance(value, kinds) and not isinstance(value, bool) and value > 0
+            fits = isinstance(value, kinds) and not isinstance(value, bool)
+            fits = fits and value > 0 and (isinstance(default, int) or value <= LONGEST)
         elif isinstance(default, dict):
             fits = isinstance(value, dict) and _is_retry(value)
         elif isinstance(default, str):
@@ -176,7 +178,7 @@ def _wanted(default: Any, name: str) -> str:
     if isinstance(default, int):
         return "a positive integer"
     if isinstance(default, float):
-        return "a positive number"
+        return f"a positive number of at most {LONGEST_TEXT}"
     return "a string" if isinstance(default, str) else "a list of module paths"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from durable_monty.durations import LONGEST_TEXT
+
 
 class DurableMontyError(Exception):
     """Base of every error of this package."""
@@ -52,7 +54,7 @@ class NonRetryable(DurableMontyError, RuntimeError):
 
 
 class RetryAfter(DurableMontyError, RuntimeError):
-    """Raised by a function: try again in `seconds`, if attempts are left.
+    """Raised by a function: try again in `seconds`, at most 30 days, if attempts are left.
 
     The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
     """
@@ -93,6 +95,12 @@ class CorruptValue(DurableMontyError, ValueError):
 
 class InvalidWorkflow(DurableMontyError, ValueError):
     """The source, its functions or its inputs cannot be started."""
+
+
+class InvalidDuration(DurableMontyError, ValueError):
+    def __init__(self, what: str, value: object) -> None:
+        self.what, self.value = what, value
+        super().__init__(f"{what} must be from 0 to {LONGEST_TEXT}, not {value!r}.")
 
 
 class InvalidInputs(InvalidWorkflow):

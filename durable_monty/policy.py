@@ -5,7 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, fields
 
+from durable_monty.durations import LONGEST, LONGEST_TEXT, capped
 from durable_monty.exceptions import FunctionError, NonRetryable, RetryAfter
+
+# The longest time that RetryAfter may ask for. A server that gives the time of day instead of a
+# delay must not put a call off for years.
+MAX_RETRY_AFTER = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +32,38 @@ class Retry:
     non_retryable: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
+        if not self.max_attempts >= 1:  # nor NaN
             raise FunctionError(f"Retry: max_attempts is {self.max_attempts}; it must be >= 1.")
-        if self.initial < 0 or self.backoff < 1 or self.max_interval < 0:
+        are_possible = 0 <= self.initial <= LONGEST and 0 <= self.max_interval <= LONGEST
+        if not are_possible or not 1 <= self.backoff <= 1000:
             raise FunctionError(
-                "Retry: initial and max_interval must be >= 0 seconds, and backoff >= 1."
+                f"Retry: initial and max_interval must be from 0 to {LONGEST_TEXT}, and backoff "
+                "from 1 to 1,000."
             )
         if not 0 <= self.jitter <= 1:
             raise FunctionError(f"Retry: jitter is {self.jitter}; it must be between 0 and 1.")
+        for name in ("retry_on", "non_retryable"):
+            if not _are_exceptions(getattr(self, name)):
+                raise FunctionError(f"Retry: {name} must be a tuple of exception classes.")
 
     def wait(self, exc: BaseException, failures: int) -> float | None:
         """Seconds until the next attempt, after `failures` failed ones; None: no more."""
-        if isinstance(exc, NonRetryable | SystemExit) or failures >= self.max_attempts:
+        kind = type(exc)  # not isinstance(): that asks `exc` for its class
+        if issubclass(kind, NonRetryable | SystemExit) or failures >= self.max_attempts:
             return None
-        if isinstance(exc, RetryAfter):
-            return exc.seconds
-        if isinstance(exc, self.non_retryable) or not isinstance(exc, self.retry_on):
+        if issubclass(kind, RetryAfter):
+            return capped(getattr(exc, "seconds", 0.0), MAX_RETRY_AFTER)
+        if issubclass(kind, self.non_retryable) or not issubclass(kind, self.retry_on):
             return None
         # The exponent is bounded: 2.0 ** 1024 overflows.
         seconds = min(self.max_interval, self.initial * self.backoff ** min(failures - 1, 60))
         return max(0.0, seconds * random.uniform(1 - self.jitter, 1 + self.jitter))
+
+
+def _are_exceptions(kinds: object) -> bool:
+    return isinstance(kinds, tuple) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +85,8 @@ class Timeouts:
     def __post_init__(self) -> None:
         for field in fields(self):
             seconds = getattr(self, field.name)
-            if seconds is not None and seconds <= 0:
-                raise FunctionError(f"{field.name} is {seconds}; it must be positive, or None.")
+            if seconds is not None and not 0 < seconds <= LONGEST:
+                raise FunctionError(
+                    f"{field.name} is {seconds}; it must be more than 0 and at most "
+                    f"{LONGEST_TEXT}, or None."
+                )

@@ -1,5 +1,6 @@
 """System checks: what they say about wrong settings; that they are silent about right ones."""
 
+import math
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ GOOD_SQLITE = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
 GOOD_QUEUE = {"timeout": 600, "retry": 660, "save_limit": -1, "ack_failures": True}
+NUMBER = "a positive number of at most 3,153,600,000 seconds (100 years)"
 AGE = {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 
@@ -112,8 +114,11 @@ def test_unknown_setting(settings):
         ("BATCH_SIZE", 2.5, "a positive integer; its default is 64"),
         ("BATCH_SIZE", True, "a positive integer; its default is 64"),
         ("BATCH_SIZE", 0, "a positive integer; its default is 64"),
-        ("LEASE", "60", "a positive number; its default is 60.0"),
-        ("LEASE", -1, "a positive number; its default is 60.0"),
+        ("LEASE", "60", f"{NUMBER}; its default is 60.0"),
+        *(
+            ("LEASE", lease, f"{NUMBER}; its default is 60.0")
+            for lease in (-1, math.nan, math.inf, 1e20)
+        ),
         (
             "FUNCTION_MODULES",
             "shop.tasks",

@@ -1,10 +1,18 @@
 import random
+from math import inf, nan
 
 import pytest
 
 from durable_monty import NonRetryable, Retry, RetryAfter
+from durable_monty.durations import LONGEST
 from durable_monty.exceptions import FunctionError
 from durable_monty.policy import Timeouts
+
+ABSURD = (-1, 1e13, 1e300, inf, nan)
+TIMES = (
+    "Retry: initial and max_interval must be from 0 to 3,153,600,000 seconds (100 years), and "
+    "backoff from 1 to 1,000."
+)
 
 
 def test_waits_grow_to_a_maximum():
@@ -56,11 +64,17 @@ def test_retry_after_needs_an_attempt_that_is_left():
     ("arguments", "message"),
     [
         ({"max_attempts": 0}, "Retry: max_attempts is 0; it must be >= 1."),
-        (
-            {"initial": -1},
-            "Retry: initial and max_interval must be >= 0 seconds, and backoff >= 1.",
-        ),
+        ({"max_attempts": nan}, "Retry: max_attempts is nan; it must be >= 1."),
+        *(({name: value}, TIMES) for name in ("initial", "max_interval") for value in ABSURD),
+        *(({"backoff": value}, TIMES) for value in (0.5, *ABSURD)),
         ({"jitter": 2}, "Retry: jitter is 2; it must be between 0 and 1."),
+        ({"jitter": nan}, "Retry: jitter is nan; it must be between 0 and 1."),
+        ({"retry_on": [OSError]}, "Retry: retry_on must be a tuple of exception classes."),
+        ({"retry_on": OSError}, "Retry: retry_on must be a tuple of exception classes."),
+        (
+            {"non_retryable": ("OSError",)},
+            "Retry: non_retryable must be a tuple of exception classes.",
+        ),
     ],
 )
 def test_nonsense_is_refused(arguments, message):
@@ -69,6 +83,24 @@ def test_nonsense_is_refused(arguments, message):
     assert str(caught.value) == message
 
 
-def test_timeouts_are_positive():
-    with pytest.raises(FunctionError, match="start_to_close is 0; it must be positive, or None."):
-        Timeouts(start_to_close=0)
+@pytest.mark.parametrize("seconds", [0, *ABSURD])
+def test_timeouts_are_positive_and_end_some_day(seconds):
+    with pytest.raises(FunctionError) as caught:
+        Timeouts(start_to_close=seconds)
+    assert str(caught.value) == (
+        f"start_to_close is {seconds}; it must be more than 0 and at most "
+        "3,153,600,000 seconds (100 years), or None."
+    )
+
+
+def test_the_longest_policy_can_be_computed():
+    retry = Retry(max_attempts=inf, initial=LONGEST, backoff=1000, max_interval=LONGEST, jitter=0)
+    assert retry.wait(ValueError(), 10**6) == LONGEST
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wait"),
+    [(1.7e12, 30 * 86_400), (inf, 30 * 86_400), (1e300, 30 * 86_400), (nan, 0), (-5, 0)],
+)
+def test_retry_after_is_capped(seconds, wait):
+    assert Retry(max_attempts=2).wait(RetryAfter(seconds), 1) == wait

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -75,17 +76,28 @@ class LocalExecutor(TableExecutor):
         super().__init__()
         self.threads = threads or min(8, (os.cpu_count() or 1) + 4)
         self._threads: list[threading.Thread] = []
+        self._numbers = itertools.count()
+        self._has_begun = False
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._answers: deque[tuple[ClaimedCall, Answer]] = deque()
         self._typical_seconds = math.inf
-        self._submitted, self._ended = 0, 0
+        self._busy, self._executed = 0, 0
         self._lock = threading.Lock()
 
     def capacity(self) -> int:
         """A call for each thread; more wait here while calls are so quick that fetching them is
         what takes the time. What waits behind a slow one could have been run elsewhere."""
+        if self._has_begun and not any(thread.is_alive() for thread in self._threads):
+            return 0
         wanted = _AHEAD if self._typical_seconds < _QUICK else self.threads
         return wanted - self._running()
+
+    def check(self) -> None:
+        """Replaces threads that have ended: any library may raise something in a thread of the
+        process."""
+        if self._has_begun:
+            with self._lock:
+                self._start_missing()
 
     def submit_call(self, call: Call) -> str:
         self._put(partial(self._run, call))
@@ -105,7 +117,7 @@ class LocalExecutor(TableExecutor):
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def get_stats(self) -> dict[str, Any]:
-        return {"threads": self.threads, "running": self._running(), "executed": self._ended}
+        return {"threads": self.threads, "running": self._running(), "executed": self._executed}
 
     def stop(self, timeout: float) -> bool:
         """What waits for a thread is run too."""
@@ -118,36 +130,49 @@ class LocalExecutor(TableExecutor):
         return not self._threads
 
     def _running(self) -> int:
-        return self._submitted - self._ended
+        return self._busy + self._jobs.qsize()
 
     def _put(self, job: Callable[[], None]) -> None:
         with self._lock:
-            self._submitted += 1
             if not self._threads:
-                self._threads = [
-                    # Daemons: a function that never ends must not keep the process from ending.
-                    threading.Thread(
-                        target=self._work, name=f"durable_monty-{number}", daemon=True
-                    )
-                    for number in range(self.threads)
-                ]
-                for thread in self._threads:
-                    thread.start()
+                self._start_missing()
         self._jobs.put(job)
+
+    def _start_missing(self) -> None:
+        self._has_begun = True
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        while len(self._threads) < self.threads:
+            # A daemon: a function that never ends must not keep the process from ending.
+            thread = threading.Thread(
+                target=self._work, name=f"durable_monty-{next(self._numbers)}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as exc:  # the system has no more; `check` tries again
+                logger.warning("thread not started: %s", exc)
+                return
+            self._threads.append(thread)
 
     def _work(self) -> None:
         try:
             while (job := self._next()) is not None:
-                started = time.monotonic()
-                try:
-                    job()
-                except Exception:
-                    logger.exception("call failed")
-                with self._lock:
-                    self._ended += 1
-                    self._note(time.monotonic() - started)
+                self._do(job)
         finally:
             connections.close_all()
+
+    def _do(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._busy += 1
+        started = time.monotonic()
+        try:
+            job()
+        except BaseException:
+            logger.exception("call failed")
+        finally:
+            with self._lock:
+                self._busy -= 1
+                self._executed += 1
+                self._note(time.monotonic() - started)
 
     def _next(self) -> Callable[[], None] | None:
         try:
@@ -168,7 +193,8 @@ class LocalExecutor(TableExecutor):
                     self._answers.append((claimed, answer_of(call, self.using)))
         except Error as exc:
             logger.warning("call left to its lease", extra={"call": call.pk, "why": str(exc)})
-        self.wake()
+        finally:
+            self.wake()
 
     def _run_young(
         self,

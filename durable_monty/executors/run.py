@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -61,12 +63,22 @@ def answer_of(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly)
             result = invoke(
                 call.function, function, codec.decode(call.args), codec.decode(call.kwargs)
             )
-    except KeyboardInterrupt:
-        raise
+            return Answer.of_result(
+                result, call.function
+            )  # this runs code of the result's classes
     # SystemExit too: a function may call sys.exit(); an async one may raise CancelledError.
-    except BaseException as exc:  # noqa: BLE001
+    except BaseException as exc:
+        if _is_of_a_person(exc):
+            raise
         return Answer.of_exception(exc).under(function.retry_policy, exc, call.failures + 1)
-    return Answer.of_result(result, call.function)
+
+
+def _is_of_a_person(exc: BaseException) -> bool:
+    """Whether it is Ctrl-C in a process that runs functions in its main thread, as a shell does.
+    Workers have a signal handler of their own, so there the function itself has raised it."""
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    return type(exc) is KeyboardInterrupt and in_main and handler is signal.default_int_handler
 
 
 class _RollBack(Exception):

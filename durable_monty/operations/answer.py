@@ -11,6 +11,7 @@ from durable_monty.exceptions import NonRetryable, RetryAfter, UnstorableValue
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.exception_texts import (
     MESSAGE_LIMIT,
+    cause_of,
     message_of,
     traceback_of,
     type_of,
@@ -60,8 +61,8 @@ class Answer(NamedTuple):
     @classmethod
     def of_exception(cls, exc: BaseException) -> Self:
         """Never raises, whatever the methods of `exc` do."""
-        if isinstance(exc, NonRetryable | RetryAfter) and exc.__cause__ is not None:
-            exc = exc.__cause__
+        if issubclass(type(exc), NonRetryable | RetryAfter):
+            exc = cause_of(exc) or exc
         error_type, raised_as = type_of(exc), nearest(type(exc))
         answer = cls.of_error(error_type, message_of(exc), traceback_of(exc))
         return answer._replace(raised_as="" if raised_as == error_type else raised_as, exc=exc)

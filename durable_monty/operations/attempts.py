@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import F, Q
 
+from durable_monty.durations import later
 from durable_monty.functions import (
     DEFAULT_EXECUTOR,
     FUNCTION_REGISTRY,
@@ -24,7 +25,7 @@ def timeouts_of(function: str) -> Timeouts:
 
 
 def after(now: datetime, seconds: float | None) -> datetime | None:
-    return None if seconds is None else now + timedelta(seconds=seconds)
+    return None if seconds is None else later(now, seconds)
 
 
 def executor_of(function: str) -> str:
@@ -67,7 +68,7 @@ def end_attempt(
 
 def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: str) -> bool:
     """Whether the call was open and within `fence`; if not, `call` is read again."""
-    due_at = now + timedelta(seconds=answer.retry_in or 0.0)
+    due_at = later(now, answer.retry_in or 0.0)
     start_by = after(due_at, timeouts_of(call.function).schedule_to_start)
     call.start_by, call.attempt_end_by, call.heartbeat_by = start_by, None, None
     call.note_deadline()

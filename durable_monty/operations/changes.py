@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from durable_monty import codec
+from durable_monty.durations import later
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
 from durable_monty.sandbox import Completed, Failed
@@ -115,7 +116,7 @@ def _fault_changes(
         message = f"This turn was given up after {faults} tries: {why}"
         return _failed("RuntimeError", message, "", now) | {"faults": faults}
     backoff = min(_MAX_BACKOFF, 0.5 * 2**faults)
-    return {"faults": faults, "due_at": now + timedelta(seconds=backoff)}
+    return {"faults": faults, "due_at": later(now, backoff)}
 
 
 def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from durable_monty import codec
+from durable_monty.durations import later
 from durable_monty.models import Call, CallKind, CallStatus, Execution
 from durable_monty.models.call import ANSWERED
 from durable_monty.operations.answer import Answer
@@ -90,7 +91,7 @@ def _ask(copy: Call, now: datetime) -> None:
     if copy.kind == CallKind.TIMER:
         # It ends when it would have ended.
         (delay,) = codec.decode(copy.args)
-        copy.due_at = copy.created_at + timedelta(seconds=delay)
+        copy.due_at = later(copy.created_at, delay)
         return
     copy.executor = executor_of(copy.function)
     copy.status, copy.created_at = CallStatus.PENDING, now

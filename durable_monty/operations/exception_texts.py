@@ -1,8 +1,8 @@
 """What is written down of an exception, whatever its class does when it is asked.
 
-The exception of a function is its author's code: `__str__` may raise, a message may have
-megabytes. Messages are cut before a traceback is formatted, because Python takes 7 s to format one
-of 30 MB.
+The exception of a function is its author's code: `__str__` and properties may raise, even
+`isinstance` may (it asks for `__class__`), and a message may have megabytes. Messages are cut
+before a traceback is formatted, because Python takes 7 s to format one of 30 MB.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ def type_of(exc: BaseException) -> str:
     """Returns the name of its class, which a metaclass may hide."""
     name: str = vars(type)["__name__"].__get__(type(exc))
     return name
+
+
+def cause_of(exc: BaseException) -> BaseException | None:
+    """Returns what it was raised from."""
+    cause: BaseException | None = vars(BaseException)["__cause__"].__get__(exc)
+    return cause
 
 
 def message_of(exc: BaseException) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from durable_monty.durations import later
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call, CallStatus
 from durable_monty.models.call import ENGINE
@@ -197,7 +198,7 @@ class Journal:
             }
         state: dict[str, Any] = {"status": CallStatus.PENDING}
         if call.request.delay is not None:
-            return state | {"due_at": self.now + timedelta(seconds=call.request.delay)}
+            return state | {"due_at": later(self.now, call.request.delay)}
         self.is_due |= call.request.kind == "function"
         return state | schedule(call.function, call.executor, self.now)
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Max
 
 from durable_monty import codec, conf
+from durable_monty.durations import later
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import (
     Attempt,
@@ -101,7 +102,7 @@ def _make_call_due(broken: _Broken) -> str:
         return ""
     if call.kind == CallKind.TIMER:
         (delay,) = codec.decode(call.args)
-        broken.save(due_at=call.created_at + timedelta(seconds=delay))
+        broken.save(due_at=later(call.created_at, delay))
         return "It ends when it should have, counted from when it began."
     broken.save(due_at=broken.now)
     return "It was made due."
@@ -171,7 +172,7 @@ def _limit_grace(broken: _Broken) -> str:
     if execution.is_finished or execution.cancel_requested_at is None or execution.grace_until:
         return ""
     grace = conf.current().CANCEL_GRACE
-    broken.save(grace_until=broken.now + timedelta(seconds=grace))
+    broken.save(grace_until=later(broken.now, grace))
     return f"It is terminated in {grace:g} seconds, unless it ends before."
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import IntegrityError, connections, transaction
 
 from durable_monty import codec, conf
+from durable_monty.durations import LONGEST
 from durable_monty.exceptions import InvalidInputs, InvalidWorkflow
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
@@ -49,8 +50,10 @@ def start_execution(
     check_source(code)
     inputs_text = _encode_inputs(inputs or {}, functions)
     check_label("name", name, empty=True)
-    if deadline is not None and deadline <= timedelta():
-        raise InvalidWorkflow(f"The deadline must be a positive timedelta, not {deadline!r}.")
+    if deadline is not None and not timedelta() < deadline <= timedelta(seconds=LONGEST):
+        raise InvalidWorkflow(
+            f"The deadline must be a positive timedelta of at most 100 years, not {deadline!r}."
+        )
     if key is not None:
         check_label("key", key, empty=False)
         check_on_conflict(on_conflict)

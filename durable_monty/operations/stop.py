@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
 
 from durable_monty import codec, conf
-from durable_monty.exceptions import ExecutionFinished, ExecutionNotFound
+from durable_monty.durations import LONGEST, later
+from durable_monty.exceptions import ExecutionFinished, ExecutionNotFound, InvalidDuration
 from durable_monty.models import Execution, ExecutionStatus, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
@@ -30,8 +31,10 @@ def cancel_execution(
 
     It may clean up, with calls too, for `grace` seconds (`CANCEL_GRACE`); then it is terminated.
     One that has not begun is cancelled at once. Asking again changes nothing. Raises
-    `ExecutionNotFound`, `ExecutionFinished`.
+    `ExecutionNotFound`, `ExecutionFinished`, `InvalidDuration`.
     """
+    if grace is not None and not 0 <= grace <= LONGEST:
+        raise InvalidDuration("grace", grace)
     with write(using):
         execution = locked(execution_id, ExecutionStatus.CANCELLED, using)
         if execution.cancel_requested_at is not None:
@@ -125,7 +128,7 @@ def _ask(
     Execution.objects.using(using).filter(pk=execution.pk).update(
         wakeups=execution.wakeups + 1,
         pause_requested=False,
-        grace_until=now + timedelta(seconds=seconds),
+        grace_until=later(now, seconds),
         **changes,
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from datetime import timedelta
 
+from durable_monty.durations import later
 from durable_monty.models import Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
@@ -16,7 +16,7 @@ from durable_monty.operations.transactions import write
 def watch_job(claimed: ClaimedCall, job_id: str, interval: float, *, using: str) -> None:
     """Notes where a call runs, and that somebody must ask for it in `interval` seconds."""
     with write(using):
-        due_at = database_now(using) + timedelta(seconds=interval)
+        due_at = later(database_now(using), interval)
         ours([claimed], using).update(job_id=job_id, due_at=due_at)
 
 

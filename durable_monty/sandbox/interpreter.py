@@ -22,6 +22,7 @@ from pydantic_monty import (
 )
 
 from durable_monty import codec
+from durable_monty.durations import LONGEST
 from durable_monty.exceptions import HostFault, SnapshotUnusable, UnstorableValue
 from durable_monty.sandbox.clocks import CLOCKS, Clock, reading
 from durable_monty.sandbox.failures import (
@@ -48,7 +49,6 @@ from durable_monty.sandbox.pool import checkout
 from durable_monty.sandbox.values import NotAwaited, to_sandbox, to_text
 
 SLEEP = "asyncio.sleep"
-_MAX_SLEEP = 100 * 365 * 86_400.0
 
 Outcome = Suspended | Completed | Failed
 
@@ -220,7 +220,7 @@ class Interpreter:
 
     def _sleep(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
         delay = max(0.0, float(snapshot.args[0]))
-        if not math.isfinite(delay) or delay > _MAX_SLEEP:
+        if not math.isfinite(delay) or delay > LONGEST:
             message = "asyncio.sleep() takes at most 100 years"
             return snapshot.resume({"exc_type": "OverflowError", "message": message})
         self._record(

@@ -1,17 +1,19 @@
 """The functions that the tests' workflows call."""
 
 import asyncio
+import builtins
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from django.db import transaction
 
-from durable_monty import register_function
+from durable_monty import NonRetryable, RetryAfter, register_function
 
 
 @register_function("add")
@@ -46,6 +48,85 @@ def fail(kind, message):
         "OutOfStock": OutOfStock,
         "SystemExit": SystemExit,
     }[kind](message)
+
+
+class StrRaises(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+class StrExits(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+
+
+class ClassRaises(Exception):
+    @property
+    def __class__(self):
+        raise ValueError
+
+
+class NotesRaise(Exception):
+    @property
+    def __notes__(self):
+        raise ValueError
+
+
+class CauseRaises(NonRetryable):
+    @property
+    def __cause__(self):
+        raise ValueError
+
+
+class HasNoName(type):
+    @property
+    def __name__(cls):
+        raise ValueError
+
+
+class Nameless(Exception, metaclass=HasNoName):
+    pass
+
+
+class IterRaises(list):
+    def __iter__(self):
+        raise LookupError("told")
+
+
+def strange(kind):
+    error, two = ValueError("told"), ValueError("two")
+    match kind:
+        case "unpicklable":
+            error.lock = threading.Lock()
+        case "circle":
+            error.__cause__, two.__cause__ = two, error
+        case "group":
+            error = ExceptionGroup("told", [ValueError("one"), OSError("two")])
+        case "large":
+            error = ValueError("told\n" * 6_000_000)
+        case "CancelledError":
+            error = asyncio.CancelledError("told")
+        case "RetryAfter":
+            error = RetryAfter(1.7e12, "told")
+        case _:
+            error = (globals().get(kind) or getattr(builtins, kind))("told")
+    return error
+
+
+def raise_strange(kind):
+    if kind == "result":
+        return IterRaises([1])
+    raise strange(kind)
+
+
+async def raise_strange_async(kind):
+    return raise_strange(kind)
+
+
+register_function("raise_strange")(raise_strange)
+register_function("raise_strange_async")(raise_strange_async)
+register_function("raise_strange_with_row", start_to_close=60)(raise_strange)
+register_function("raise_strange_in_transaction", transactional=True)(raise_strange)
 
 
 @register_function("unstorable")

@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from math import inf, nan
 
 import pytest
 
@@ -8,6 +9,7 @@ from durable_monty.exceptions import (
     CallSettled,
     ExecutionFinished,
     ExecutionNotPaused,
+    InvalidDuration,
     InvalidWorkflow,
 )
 from durable_monty.models import Call, Execution, Snapshot
@@ -405,6 +407,21 @@ def test_deadline_of_an_execution_that_no_worker_began(service, move_clock):
     assert get(execution_id).status == "failed"
 
 
-def test_deadline_must_lie_ahead(service):
-    with pytest.raises(InvalidWorkflow, match="The deadline must be a positive timedelta"):
-        service.start_execution("1", [], deadline=timedelta(0))
+@pytest.mark.parametrize("deadline", [timedelta(0), timedelta(-1), timedelta.max])
+def test_deadline_must_lie_ahead_and_come_some_day(service, deadline):
+    with pytest.raises(InvalidWorkflow) as caught:
+        service.start_execution("1", [], deadline=deadline)
+    assert str(caught.value) == (
+        f"The deadline must be a positive timedelta of at most 100 years, not {deadline!r}."
+    )
+
+
+@pytest.mark.parametrize("grace", [-1, 1e20, inf, nan])
+def test_a_grace_that_cannot_be_is_refused(service, grace):
+    execution = run("await approve('x')", ["approve"])
+    with pytest.raises(InvalidDuration) as caught:
+        service.cancel_execution(execution.pk, grace=grace)
+    assert str(caught.value) == (
+        f"grace must be from 0 to 3,153,600,000 seconds (100 years), not {grace!r}."
+    )
+    assert get(execution.pk).cancel_requested_at is None
