@@ -267,7 +267,8 @@ def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
             f"Wake-ups do not arrive through the database {alias!r}: LISTEN does not work there, "
             f"so workers poll every {conf.current().POLL_INTERVAL} seconds.",
             hint="A pooler in transaction mode loses them: let workers connect to the server "
-            "itself, or in session mode. The driver must be psycopg 3.",
+            "itself, or in session mode. Behind such a pooler, set DISABLE_SERVER_SIDE_CURSORS to "
+            "True. The driver must be psycopg 3.",
             id="durable_monty.W025",
         )
     # Django's default is the server's own, READ COMMITTED unless somebody changed it.

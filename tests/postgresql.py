@@ -23,7 +23,7 @@ class Cluster:
     def __init__(self, directory, environment=None):
         self.directory = Path(directory)
         self.environment = environment or {}
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/{_DATABASE}"
         self._data = self.directory / "data"
 
@@ -97,7 +97,7 @@ def _command_line(pid):
         return b""
 
 
-def _free_port():
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -524,7 +524,8 @@ def test_notifications_that_do_not_arrive(database, monkeypatch, hears):
         "Wake-ups do not arrive through the database 'default': LISTEN does not work there, so "
         "workers poll every 0.01 seconds.",
         hint="A pooler in transaction mode loses them: let workers connect to the server itself, "
-        "or in session mode. The driver must be psycopg 3.",
+        "or in session mode. Behind such a pooler, set DISABLE_SERVER_SIDE_CURSORS to True. The "
+        "driver must be psycopg 3.",
         id="durable_monty.W025",
     )
     assert database("postgresql", **AGE) == ([warning] if hears is False else [])

@@ -3,7 +3,7 @@ import uuid
 from functools import partial
 
 import pytest
-from django.db import ProgrammingError, connection
+from django.db import ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from durable_monty import OrchestratorService
@@ -183,3 +183,32 @@ def test_plans_are_kept_and_read_no_table(many, is_analysed):
             plan = plan_of(cursor, f"EXECUTE {name}({bulk.marks_of(types)})", values)
             assert "Seq Scan on durable_monty_call" not in plan, plan
             assert "Seq Scan on durable_monty_execution" not in plan, plan
+
+
+@only_postgresql
+@pytest.mark.parametrize("trouble", ["DISCARD ALL", "DEALLOCATE ALL"])
+def test_nothing_prepared_is_used_in_the_callers_transaction(trouble):
+    """Its error would abort that."""
+    for _ in range(7):
+        one()
+    with connection.cursor() as cursor:
+        cursor.execute(trouble)
+    with transaction.atomic():
+        assert [one() for _ in range(9)] == [[(8,)]] * 9
+        assert prepared_now() == set()
+
+
+@only_postgresql
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_statements_of_another_client_are_not_taken_for_ours(monkeypatch, is_stale):
+    """Its name is used by a client of the same pooler, which had this server before."""
+    connection.close()
+    with connection.cursor() as cursor:
+        for number in range(3):
+            cursor.execute(f"PREPARE durable_monty_{number} (integer) AS SELECT $1 + 1000")
+    assert [one() for _ in range(9)] == [[(8,)]] * 9
+    monkeypatch.setattr(prepared, "_FRESH", 0.0)
+    if is_stale:
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+    assert [one() for _ in range(9)] == [[(8,)]] * 9
