@@ -134,8 +134,8 @@ def test_turn_that_fails(service):
     is_found(
         "failing-turn",
         "warning",
-        "Turn 1 could not be run 2 times; after 5 it fails. The workers' logs say why "
-        "('execution could not be advanced').",
+        "Turn 1 could not be run 2 times; after 5 it fails or is paused. The workers' logs say "
+        "why ('execution could not be advanced').",
         execution_id,
     )
 

@@ -178,7 +178,7 @@ def _run(step: Step) -> Outcome:
         return Faulted(step.execution, str(exc))
     except Exception as exc:
         logger.exception("turn failed", extra={"execution": str(step.execution.pk)})
-        return Faulted(step.execution, f"{type(exc).__name__}: {exc}", counts=False)
+        return Faulted(step.execution, f"{type(exc).__name__}: {exc}", is_ours=True)
 
 
 def _turn(step: Step) -> Advanced | Parked:

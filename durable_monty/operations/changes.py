@@ -49,14 +49,9 @@ def changes_of(
         case Parked():
             return _suspended(outcome.execution, row, now, row.status)
         case Mismatched(why=why):
-            return {
-                "status": ExecutionStatus.PAUSED,
-                "error_type": "ReplayMismatch",
-                "error_message": codec.clean_text(why, _UNLIMITED),
-                "due_at": None,
-            }
-        case Faulted(why=why, counts=counts):
-            return _fault_changes(outcome.execution, why, now, counts=counts)
+            return _paused("ReplayMismatch", why)
+        case Faulted():
+            return _fault_changes(outcome, now)
 
 
 def holding(outcome: Advanced, now: datetime, lease: timedelta) -> dict[str, Any]:
@@ -106,17 +101,26 @@ def _progress(outcome: Advanced, now: datetime) -> dict[str, Any]:
     return changes
 
 
-def _fault_changes(
-    execution: Execution, why: str, now: datetime, *, counts: bool
-) -> dict[str, Any]:
-    faults = execution.faults + 1
-    if not counts:
-        faults = min(faults, MAX_FAULTS - 1)
-    elif faults >= MAX_FAULTS:
-        message = f"This turn was given up after {faults} tries: {why}"
+def _fault_changes(outcome: Faulted, now: datetime) -> dict[str, Any]:
+    faults = outcome.execution.faults + 1
+    if faults >= MAX_FAULTS:
+        message = f"This turn was given up after {faults} tries: {outcome.why}"
+        if outcome.is_ours:
+            # Not 0: calls of the last turn may be missing.
+            return _paused("HostFault", message) | {"faults": 1}
         return _failed("RuntimeError", message, "", now) | {"faults": faults}
     backoff = min(_MAX_BACKOFF, 0.5 * 2**faults)
     return {"faults": faults, "due_at": later(now, backoff)}
+
+
+def _paused(error_type: str, why: str) -> dict[str, Any]:
+    """Nothing is lost; `resume_execution` lets it try again."""
+    return {
+        "status": ExecutionStatus.PAUSED,
+        "error_type": error_type,
+        "error_message": codec.clean_text(why, _UNLIMITED),
+        "due_at": None,
+    }
 
 
 def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dict[str, Any]:

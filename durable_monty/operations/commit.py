@@ -19,6 +19,7 @@ from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.changes import Changes, Locked, changes_of, holding
 from durable_monty.operations.culprits import own_type
 from durable_monty.operations.hold import lease
+from durable_monty.operations.left_calls import judged
 from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.plain_commit import commit_plain, is_plain
@@ -103,7 +104,8 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
             return {}
         if is_doubtful:
             _release_written(outcomes, locked, now, using)
-        kept = [outcome for outcome in outcomes if _is_ours(outcome.execution, locked)]
+        ours = [outcome for outcome in outcomes if _is_ours(outcome.execution, locked)]
+        kept = [judged(outcome, using) for outcome in ours]
         advanced = [outcome for outcome in kept if isinstance(outcome, Advanced)]
         _deliver(advanced, using)
         refusals = _refusals(advanced, locked, using)

@@ -12,6 +12,7 @@ from durable_monty import codec
 from durable_monty.exceptions import (
     ExecutionNotFound,
     InvalidInputs,
+    InvalidWorkflow,
     ReplayMismatch,
     TurnNotForkable,
 )
@@ -33,7 +34,7 @@ from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.reports import report_waiting
 from durable_monty.operations.start import check_label, check_source
 from durable_monty.operations.transactions import write
-from durable_monty.sandbox import Rehearsal, Workflow, rehearse
+from durable_monty.sandbox import Rehearsal, Workflow, mistake_in, rehearse
 from durable_monty.wakeups import announce
 
 
@@ -161,11 +162,13 @@ def _check_answers(plan: _Plan, journal: Iterable[Call]) -> None:
 def _rehearse(plan: _Plan, using: str) -> Rehearsal:
     origin = plan.origin
     workflow = Workflow(plan.source, plan.functions, origin.inputs, origin.seed)
+    is_edited = plan.source != origin.program.source
+    if is_edited and (mistake := mistake_in(workflow)) is not None:
+        raise InvalidWorkflow(str(mistake))
     recorded = turns_of(origin.pk, plan.turn, using)
     try:
         return rehearse(workflow, recorded, usual_limits())
     except ReplayMismatch as exc:
-        is_edited = plan.source != origin.program.source
         if exc.call_id is not None or plan.turn != origin.turn or is_edited:
             raise
         raise TurnNotForkable(origin.pk, plan.turn, "it ended in that turn") from exc

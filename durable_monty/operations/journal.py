@@ -82,7 +82,7 @@ def journals_of(
             rows = rows.filter(Q(turn__gte=first) | Q(delivered_turn__gte=first))
         for call in rows.order_by("execution_id", "call_id").values_list(*_JOURNAL, named=True):
             if made := recorded.get((call.execution_id, call.turn)):
-                made.calls[call.call_id] = _request(call)
+                made.calls[call.call_id] = request_of(call)
             if call.delivered_turn is None or call.kind == CallKind.CLOCK:
                 continue
             if given := recorded.get((call.execution_id, call.delivered_turn)):
@@ -122,7 +122,7 @@ def settled(call: Any) -> Settled:
     return Settled(None, call.error_type, call.error_message, call.raised_as)
 
 
-def _request(call: Any) -> CallRequest:
+def request_of(call: Any) -> CallRequest:
     return CallRequest(
         call_id=call.call_id,
         kind=cast("Kind", call.kind),

@@ -94,12 +94,13 @@ class Mismatched:
 
 @dataclass(frozen=True, slots=True)
 class Faulted:
-    """The host failed, not the workflow: to be tried again later. `counts`: too many of these
-    fail the execution."""
+    """The host failed, not the workflow: to be tried again later, and given up after too many of
+    these. `is_ours`: no fault of the sandbox or the database, but of this code; then the execution
+    is paused, else it fails."""
 
     execution: Execution
     why: str
-    counts: bool = True
+    is_ours: bool = False
 
 
 Outcome = Advanced | Parked | Mismatched | Faulted

@@ -34,7 +34,9 @@ def is_plain(outcome: Outcome) -> TypeGuard[Advanced]:
     if outcome.loaded_turn not in (None, outcome.turn):
         return False
     is_answered = all(call.answer is not None for call in outcome.written)
-    if outcome.holds or isinstance(outcome.ending, Completed):
+    if isinstance(ending := outcome.ending, Completed):
+        return is_answered and not ending.left
+    if outcome.holds:
         return is_answered
     return isinstance(outcome.turns[-1].outcome, Suspended) and (
         is_answered or all(map(_is_ordinary, outcome.calls))

@@ -39,7 +39,7 @@ def attention(
         *_late_executions(fleet, now, using),
         *_unserved(queues, fleet, now),
         *_late_calls(queues, fleet, now),
-        *_mismatched(using),
+        *_paused(using),
         *_silent(workers, now),
     )
 
@@ -88,16 +88,27 @@ def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]
         yield Notice("error", text % facts, Call, "?waiting=worker")
 
 
-def _mismatched(using: str) -> Iterator[Notice]:
+def _paused(using: str) -> Iterator[Notice]:
     executions = Execution.objects.using(using)
-    paused = count(executions.filter(status=ExecutionStatus.PAUSED, error_type__gt=""))
-    if paused.number:
+    paused = executions.filter(status=ExecutionStatus.PAUSED, error_type__gt="")
+    if not count(paused).number:
+        return
+    faulted = count(paused.filter(error_type="HostFault"))
+    if faulted.number:
+        text = ngettext(
+            "%(count)s execution is paused, because its turn could not be run.",
+            "%(count)s executions are paused, because their turns could not be run.",
+            faulted.number,
+        )
+        yield Notice("error", text % {"count": faulted}, Execution, "?attention=stuck")
+    mismatched = count(paused.exclude(error_type="HostFault"))
+    if mismatched.number:
         text = ngettext(
             "%(count)s execution is paused, because its replay differs from its journal.",
             "%(count)s executions are paused, because their replays differ from their journals.",
-            paused.number,
+            mismatched.number,
         )
-        yield Notice("error", text % {"count": paused}, Execution, "?attention=stuck")
+        yield Notice("error", text % {"count": mismatched}, Execution, "?attention=stuck")
 
 
 def _silent(workers: Sequence[Worker], now: datetime) -> Iterator[Notice]:

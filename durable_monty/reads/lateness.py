@@ -50,14 +50,27 @@ def paused_by_mismatch(scope: Scope) -> Iterator[Finding]:
         )
 
 
+def paused_by_faults(scope: Scope) -> Iterator[Finding]:
+    paused = scope.executions().filter(status=ExecutionStatus.PAUSED, error_type="HostFault")
+    for execution_id, why in scope.cut(paused.order_by("pk").values_list("pk", "error_message")):
+        yield Finding(
+            "host-fault",
+            "error",
+            f"It is paused, with nothing lost. {why} This is a fault of durable_monty or of its "
+            "installation, not of the workflow. The workers' logs have its traceback ('turn "
+            "failed'). Resume it when the fault is mended.",
+            execution_id,
+        )
+
+
 def failing_turns(scope: Scope) -> Iterator[Finding]:
     failing = scope.executions().active().filter(faults__gte=2).order_by("pk")
     for execution_id, turn, faults in scope.cut(failing.values_list("pk", "turn", "faults")):
         yield Finding(
             "failing-turn",
             "warning",
-            f"Turn {turn + 1} could not be run {faults} times; after {MAX_FAULTS} it fails. The "
-            "workers' logs say why ('execution could not be advanced').",
+            f"Turn {turn + 1} could not be run {faults} times; after {MAX_FAULTS} it fails or is "
+            "paused. The workers' logs say why ('execution could not be advanced').",
             execution_id,
         )
 
@@ -215,6 +228,7 @@ def _minutes(scope: Scope) -> str:
 LATENESS: Sequence[Check] = (
     undone,
     paused_by_mismatch,
+    paused_by_faults,
     failing_turns,
     held_by_stopped,
     held_by_silent,

@@ -3,6 +3,8 @@
 from durable_monty.sandbox.checking import SYNTAX, Complaint, check_types
 from durable_monty.sandbox.dictionary import dictionary_of
 from durable_monty.sandbox.errors import RAISABLE, nearest
+from durable_monty.sandbox.failures import never_awaited
+from durable_monty.sandbox.forgotten import Forgotten, mistake_in
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
 from durable_monty.sandbox.journal import (
     CANCELLED,
@@ -31,6 +33,7 @@ __all__ = [
     "Complaint",
     "Completed",
     "Failed",
+    "Forgotten",
     "Interpreter",
     "Kind",
     "Limits",
@@ -45,7 +48,9 @@ __all__ = [
     "check_types",
     "dictionary_of",
     "digest_of",
+    "mistake_in",
     "nearest",
+    "never_awaited",
     "pack",
     "rehearse",
     "replay",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from collections.abc import Collection
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +16,10 @@ from durable_monty.sandbox.journal import Limits, Suspended, Workflow
 
 # The window of deflate: what lies further back is not looked at.
 _MOST = 32 * 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_ITEMS = 16
+_EMPTIED = (bool, int, float, str, bytes, complex, Decimal, timedelta, time, set, frozenset)
+# Whole strings of the source. From each quote on, as one may end where another begins.
+_WORD = re.compile(r"""(?=["'](\w{1,64})["'])""")
 
 
 @lru_cache(maxsize=256)
@@ -23,10 +29,12 @@ def dictionary_of(
     """The dump of a first turn with inputs of the same shape that say nothing; None if that turn
     does not wait for anything.
 
-    A dump of a real run would hand its inputs to whoever can read the program.
+    A dump of a real run would hand its inputs to whoever can read the program: of a dict, only
+    the keys that stand in the source are kept.
     """
     given = codec.decode(inputs)
-    shape = codec.encode({name: _emptied(value) for name, value in given.items()})
+    words = set(_WORD.findall(source))
+    shape = codec.encode({name: _emptied(value, words) for name, value in given.items()})
     workflow = Workflow(source, dict(functions), shape, seed="")
     try:
         with Interpreter(
@@ -41,11 +49,19 @@ def dictionary_of(
     return dump if len(dump) <= _MOST else None
 
 
-def _emptied(value: Any) -> Any:
+def _emptied(value: Any, words: Collection[str]) -> Any:
+    """A value that says nothing but what `words`, those of the source, say already."""
     match value:
+        case dict():
+            return {key: _emptied(item, words) for key, item in value.items() if key in words}
         case list() | tuple():
-            return [_emptied(item) for item in value[:1]]
-        case bool() | int() | float() | str():
+            most = 1 if isinstance(value, list) else _MOST_ITEMS  # a tuple may be unpacked
+            return type(value)(_emptied(item, words) for item in value[:most])
+        case datetime():
+            return datetime(2000, 1, 1, tzinfo=UTC if value.tzinfo else None)
+        case date():
+            return date(2000, 1, 1)
+        case _ if type(value) in _EMPTIED:
             return type(value)()
         case _:
             return None

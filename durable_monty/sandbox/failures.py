@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from pydantic_monty import MontyRuntimeError, MontySyntaxError
 
-from durable_monty.sandbox.forgotten import forgotten
+from durable_monty.sandbox.forgotten import Forgotten, not_given_up
 from durable_monty.sandbox.journal import CallRequest, Failed, Workflow
 from durable_monty.sandbox.values import NotAwaited
 
@@ -31,26 +31,32 @@ def failure_of(exc: MontyRuntimeError | MontySyntaxError, log_bytes: int) -> Fai
     return Failed(type(error).__name__, message, _traceback(exc), limit=limit)
 
 
-def never_awaited(calls: Iterable[CallRequest], workflow: Workflow) -> Failed | None:
-    """Of a workflow that has completed, if it forgot to wait for one of its last turn's calls."""
-    # An `await` of these would have suspended the turn, unless it raised before it could.
-    made = [call for call in calls if call.kind != "clock"]
-    places = forgotten(workflow.source, [call.position for call in made])
-    for call in made:
-        if call.position in places:
-            return _not_awaited(_name_of(call, workflow), call, workflow)
-    return None
+def failed_by(mistake: Forgotten) -> Failed:
+    line = mistake.used_on or mistake.line
+    return Failed("RuntimeError", str(mistake), f'  File "workflow", line {line}')
 
 
-def coroutine_left(exc: NotAwaited, calls: Iterable[CallRequest], workflow: Workflow) -> Failed:
+def never_awaited(calls: Collection[CallRequest], workflow: Workflow) -> Failed | None:
+    """`calls`: those without an answer, of a workflow that has completed."""
+    if not calls:
+        return None
+    positions = [call.position for call in calls]
+    places = not_given_up(workflow.source, workflow.functions, positions)
+    lost = min((call for call in calls if call.position in places), default=None)
+    return None if lost is None else _not_awaited(lost, workflow)
+
+
+def object_left(exc: NotAwaited, workflow: Workflow) -> Failed:
     """Of an output that holds a coroutine."""
-    return _not_awaited(coroutine_name(exc, calls, workflow), _call_of(exc, calls), workflow)
+    if exc.call is not None:
+        return _not_awaited(exc.call, workflow)
+    message = f"{exc.name}(...) was never awaited. Write: await {exc.name}(...)"
+    return Failed("RuntimeError", message)
 
 
-def coroutine_name(exc: NotAwaited, calls: Iterable[CallRequest], workflow: Workflow) -> str:
+def coroutine_name(exc: NotAwaited, workflow: Workflow) -> str:
     """What the source calls the function that the coroutine is of."""
-    call = _call_of(exc, calls)
-    return (exc.name or "it") if call is None else _name_of(call, workflow)
+    return exc.name if exc.call is None else _name_of(exc.call, workflow)
 
 
 def unknown_name(name: str, workflow: Workflow) -> str:
@@ -60,24 +66,14 @@ def unknown_name(name: str, workflow: Workflow) -> str:
     return f"{name!r} is not a function that this workflow may call; it may call: {known}"
 
 
-def _not_awaited(name: str, call: CallRequest | None, workflow: Workflow) -> Failed:
-    place = "" if call is None else f", called on line {_line(call, workflow)},"
-    return Failed(
-        "RuntimeError", f"{name}(...){place} was never awaited. Write: await {name}(...)"
-    )
-
-
-def _call_of(exc: NotAwaited, calls: Iterable[CallRequest]) -> CallRequest | None:
-    return next((call for call in calls if call.call_id == exc.call_id), None)
+def _not_awaited(call: CallRequest, workflow: Workflow) -> Failed:
+    before = workflow.source.encode()[: call.position.start]
+    return failed_by(Forgotten(_name_of(call, workflow), before.count(b"\n") + 1, 0))
 
 
 def _name_of(call: CallRequest, workflow: Workflow) -> str:
     names = (name for name, known in workflow.functions.items() if known == call.function)
     return next(names, call.function)
-
-
-def _line(call: CallRequest, workflow: Workflow) -> int:
-    return workflow.source.encode()[: call.position.start].count(b"\n") + 1
 
 
 def _traceback(exc: MontyRuntimeError | MontySyntaxError) -> str:

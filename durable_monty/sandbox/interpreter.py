@@ -28,12 +28,14 @@ from durable_monty.sandbox.clocks import CLOCKS, Clock, reading
 from durable_monty.sandbox.failures import (
     PRINTED_TOO_MUCH,
     TOO_MANY_CALLS,
-    coroutine_left,
     coroutine_name,
+    failed_by,
     failure_of,
     never_awaited,
+    object_left,
     unknown_name,
 )
+from durable_monty.sandbox.forgotten import mistake_in
 from durable_monty.sandbox.journal import (
     CallRequest,
     Completed,
@@ -45,8 +47,9 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
+from durable_monty.sandbox.open_calls import OpenCalls
 from durable_monty.sandbox.pool import checkout
-from durable_monty.sandbox.values import NotAwaited, to_sandbox, to_text
+from durable_monty.sandbox.values import NotAwaited, to_sandbox
 
 SLEEP = "asyncio.sleep"
 
@@ -69,6 +72,7 @@ class Interpreter:
         self.unrecorded: list[CallRequest] = []  # see `replay`
         self._made = 0
         self._paused: FutureSnapshot | None = None
+        self.open_calls = OpenCalls(workflow)
         self._checkout = checkout(limits, seed=workflow.seed)
         self._session: MontySession = self._checkout.__enter__()
 
@@ -87,7 +91,13 @@ class Interpreter:
         self._checkout.__exit__(None, None, None)
 
     def start(self) -> Turn:
-        """The first turn."""
+        """The first turn. A source with a call that nothing can await fails before anything of it
+        is run."""
+        mistake = mistake_in(self.workflow)
+        return self.begin() if mistake is None else Turn((), "", failed_by(mistake))
+
+    def begin(self) -> Turn:
+        """The first turn, whatever the source looks like."""
         inputs = codec.decode_for_sandbox(self.workflow.inputs)
         return self._turn(
             lambda: self._session.feed_start(
@@ -110,6 +120,7 @@ class Interpreter:
         if self._paused is None:
             raise HostFault("the interpreter is not paused")
         paused, self._paused = self._paused, None
+        self.open_calls.answer(paused, frozenset(answers))
         batch = {call_id: to_sandbox(answers[call_id]) for call_id in sorted(answers)}
         return self._turn(lambda: paused.resume(batch))
 
@@ -205,12 +216,13 @@ class Interpreter:
     def _call(self, snapshot: FunctionSnapshot, target: str) -> SyncSnapshot:
         name, limit = snapshot.function_name, self.value_limit(snapshot.call_id)
         try:
-            args = to_text(list(snapshot.args), "args", limit)
-            kwargs = to_text(given, "kwargs", limit) if (given := snapshot.kwargs) else "{}"
+            args = self.open_calls.text(list(snapshot.args), "args", limit)
+            given = snapshot.kwargs
+            kwargs = self.open_calls.text(given, "kwargs", limit) if given else "{}"
         except (UnstorableValue, TypeError) as exc:  # TypeError: a set of sandbox instances
             return snapshot.resume({"exc_type": "TypeError", "message": f"{name}(): {exc}"})
         except NotAwaited as exc:
-            coroutine = coroutine_name(exc, self._calls, self.workflow)
+            coroutine = coroutine_name(exc, self.workflow)
             message = f"{name}() was given a coroutine: await {coroutine}(...) first"
             return snapshot.resume({"exc_type": "TypeError", "message": message})
         self._record(
@@ -223,37 +235,22 @@ class Interpreter:
         if not math.isfinite(delay) or delay > LONGEST:
             message = "asyncio.sleep() takes at most 100 years"
             return snapshot.resume({"exc_type": "OverflowError", "message": message})
-        self._record(
-            CallRequest(
-                snapshot.call_id,
-                "timer",
-                SLEEP,
-                codec.encode([delay]),
-                "{}",
-                _position(snapshot),
-                delay=delay,
-            )
-        )
+        args, place = codec.encode([delay]), _position(snapshot)
+        self._record(CallRequest(snapshot.call_id, "timer", SLEEP, args, "{}", place, delay=delay))
         return snapshot.resume({"future": ...})
 
     def _tell_time(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
         result = self.read_clock(snapshot)
+        name, place = snapshot.function_name, _position(snapshot)
         self._record(
-            CallRequest(
-                snapshot.call_id,
-                "clock",
-                snapshot.function_name,
-                "[]",
-                "{}",
-                _position(snapshot),
-                result=result,
-            )
+            CallRequest(snapshot.call_id, "clock", name, "[]", "{}", place, result=result)
         )
         return snapshot.resume({"return_value": codec.decode_for_sandbox(result)})
 
     def _record(self, call: CallRequest) -> None:
         self.admit(call)
         self._calls.append(call)
+        self.open_calls.add(call)
 
     def _look_up(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
         name = snapshot.variable_name
@@ -263,12 +260,13 @@ class Interpreter:
 
     def _complete(self, snapshot: MontyComplete) -> Completed | Failed:
         try:
-            output = to_text(snapshot.output, "output", self.limits.value_bytes)
+            output = self.open_calls.text(snapshot.output, "output", self.limits.value_bytes)
         except NotAwaited as exc:
-            return coroutine_left(exc, self._calls, self.workflow)
+            return object_left(exc, self.workflow)
         except (UnstorableValue, TypeError) as exc:
             return Failed("TypeError", f"The output cannot be stored: {exc}")
-        return never_awaited(self._calls, self.workflow) or Completed(output)
+        failed = never_awaited(self.open_calls.known.values(), self.workflow)
+        return failed or Completed(output, tuple(self.open_calls.loaded))
 
 
 class _Stop(Exception):

@@ -75,7 +75,11 @@ class Suspended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
+    """`left`: calls of earlier turns that have no answer yet, if this process does not know where
+    in the source they stand: a saved interpreter was loaded since."""
+
     output: str
+    left: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class _Replay(Interpreter):
         fresh = _Replay(self.workflow, self.limits, self.clock)
         try:
             fresh.load(saved)
+            fresh.open_calls.known = self.open_calls.known
         except BaseException:
             fresh.close()
             raise
@@ -115,7 +116,11 @@ class _Replay(Interpreter):
         """`may_end`: whether the workflow may come to its end in it; `is_open`: whether it may
         make calls that were not recorded."""
         self._recorded, self._is_open = recorded, is_open
-        turn = self.resume(recorded.answers) if recorded.turn > 1 else self.start()
+        if recorded.turn > 1:
+            turn = self.resume(recorded.answers)
+        else:
+            # One that was refused at its start has made no call.
+            turn = self.start() if may_end and not recorded.calls else self.begin()
         if not (may_end and _is_end(turn)):
             self._compare_outcome(recorded, turn)
         missing = recorded.calls.keys() - {call.call_id for call in turn.calls}

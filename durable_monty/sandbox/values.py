@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic_monty import ExternalSettledResult, MontyClassProxy
@@ -10,39 +12,43 @@ from pydantic_monty import ExternalSettledResult, MontyClassProxy
 from durable_monty import codec
 from durable_monty.exceptions import UnstorableValue
 from durable_monty.sandbox.errors import RAISABLE
-from durable_monty.sandbox.journal import CANCELLED, Settled
+from durable_monty.sandbox.journal import CANCELLED, CallRequest, Settled
 
-# What the sandbox gives for objects that cannot leave it, as whole strings in JSON text.
-_UNAWAITED = re.compile(
-    r'"<(?:coroutine external_future\((?P<call_id>\d+)\)'
-    r'|coroutine object (?P<coroutine>[^"]+)|gather\(\d+\))>"'
+# What the sandbox gives for objects that cannot leave it: whole strings of a JSON text. Users'
+# strings may be the same.
+_OBJECT = re.compile(
+    r"""(?<!\\)"<(?:coroutine external_future\((?P<call>0|[1-9][0-9]{0,8})\)"""
+    r"""|coroutine object (?P<coroutine>[^"<>]+)|(?P<gather>gather)\([0-9]+\)"""
+    r"""|function '(?P<function>[^"']*)' at 0x[0-9a-f]+)>\""""
 )
-_FUNCTION = re.compile(r"\"<function '(?P<name>[^'\"]*)' at 0x[0-9a-f]+>\"")
 _HOLDERS = (list, tuple, dict, MontyClassProxy)
 
 
 class NotAwaited(Exception):
-    """A coroutine stood where a value should be; `call_id` if it is that of an outside call."""
+    """A coroutine, or a gather, stood where a value should be. `call`: what it is of, if that is
+    an outside call and known."""
 
-    def __init__(self, call_id: int | None, name: str) -> None:
-        self.call_id, self.name = call_id, name
+    def __init__(self, name: str, call: CallRequest | None = None) -> None:
+        self.name, self.call = name, call
         super().__init__(name)
 
 
 def to_text(value: Any, path: str, max_bytes: int | None) -> str:
-    """JSON text of a value from the sandbox. Raises `UnstorableValue` or `NotAwaited`."""
+    """JSON text of a value from the sandbox. Raises `UnstorableValue`."""
     try:
         text = codec.encode(value, path=path, max_bytes=max_bytes)
     except UnstorableValue:
         text = codec.encode(_with_records(value, {}), path=path, max_bytes=max_bytes)
-    if '"<' in text:
-        if match := _UNAWAITED.search(text):
-            call_id = match["call_id"]
-            name = match["coroutine"] or "gather"
-            raise NotAwaited(int(call_id) if call_id else None, name)
-        if match := _FUNCTION.search(text):
-            raise UnstorableValue(path, f"the function {match['name']} cannot leave the workflow")
     return text
+
+
+def objects_in(text: str) -> Iterator[tuple[str, str]]:
+    """What may be objects of the sandbox in the JSON text of a value: the kind of each (`call`,
+    `coroutine`, `gather`, `function`), and its name, of a call its id."""
+    if '"<' in text:
+        for match in _OBJECT.finditer(text):
+            kind = match.lastgroup or ""
+            yield kind, json.loads(f'"{match[kind]}"')
 
 
 def to_sandbox(answer: Settled) -> ExternalSettledResult:

@@ -212,7 +212,7 @@ def test_calls_of_an_execution_that_is_given_up_are_withdrawn(service, move_cloc
 
 
 @pytest.mark.django_db
-def test_bug_of_ours_never_fails_an_execution(service, monkeypatch, move_clock, log):
+def test_bug_of_ours_pauses_an_execution_in_the_end(service, monkeypatch, move_clock, log):
     (execution_id,) = start(service, 1)
 
     def bug(self):
@@ -223,6 +223,32 @@ def test_bug_of_ours_never_fails_an_execution(service, monkeypatch, move_clock, 
         for _ in range(8):
             advance_all()
             move_clock(61)
-    assert Execution.objects.get(pk=execution_id).faults == 4
+    execution = Execution.objects.get(pk=execution_id)
+    assert (execution.status, execution.error_type, execution.error_message) == (
+        "paused",
+        "HostFault",
+        "This turn was given up after 5 tries: LookupError: a bug of ours",
+    )
+    errors = [record.message for record in log.records if record.levelname == "ERROR"]
+    assert errors.count("turn failed") == 5 * 2  # each try is a turn, and one from the journal
+    service.resume_execution(execution_id)
     work()
     assert service.get_result(execution_id) == 1
+
+
+@pytest.mark.django_db
+def test_resumed_execution_is_paused_again_if_the_bug_is_still_there(
+    service, monkeypatch, move_clock
+):
+    (execution_id,) = start(service, 1)
+
+    def bug(self):
+        raise LookupError("a bug of ours")
+
+    monkeypatch.setattr(Interpreter, "start", bug)
+    for _ in range(2):
+        for _ in range(5):
+            advance_all()
+            move_clock(61)
+        assert Execution.objects.get(pk=execution_id).status == "paused"
+        service.resume_execution(execution_id)

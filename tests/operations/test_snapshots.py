@@ -1,6 +1,8 @@
 """A snapshot is a cache: whatever is wrong with it, the execution goes on from its journal."""
 
 import hashlib
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -258,9 +260,36 @@ def test_snapshots_are_small(service):
 
 
 def test_dictionary_says_nothing_of_the_inputs(service):
-    run("await approve(name)", ["approve"], {"name": "Jane Doe", "tags": ["confidential"]})
-    for secret in (b"Jane", b"confidential"):
+    order = {"number": 4711, "Jane Doe": "vip", "secret": ["confidential"]}
+    inputs = {"order": order, "name": "Jane Doe", "tags": ["confidential"]}
+    run("await approve(order['number'])", ["approve"], inputs)
+    for secret in (b"Jane", b"confidential", b"4711", b"vip", b"secret"):
         assert secret not in dictionary()
+    assert b"number" in dictionary()  # the source says it
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("await approve(value['total'])", {"total": 80}),
+        ('await approve([row["it\'s"] for row in value.values()])', {"row": {"it's": 1}}),
+        ("await approve(value['lines'][0]['price'])", {"lines": [{"price": 1}, {"price": 2}]}),
+        ("a, b = value\nawait approve(a + b)", (1, 2)),
+        ("from datetime import timedelta\nawait approve(value + timedelta(1))", date(2026, 1, 2)),
+        (
+            "from datetime import datetime, timezone\n"
+            "await approve(datetime.now(timezone.utc) - value)",
+            datetime(2026, 1, 2, tzinfo=UTC),
+        ),
+        ("await approve(value * 2)", Decimal("1.5")),
+        ("await approve(1 in value)", {1, 2}),
+    ],
+)
+def test_inputs_of_every_shape_make_a_dictionary(source, value):
+    run(source, ["approve"], {"value": value})
+    Execution.objects.all().delete()
+    run(source, ["approve"], {"value": value})
+    assert len(Snapshot.objects.get().data) < 400
 
 
 def test_wide_gather_is_not_written_again_for_each_answer(service):

@@ -26,7 +26,8 @@ HOSTILE = {
     "output that unfolds": ("x = [1]\nfor i in range(60): x = [x, x]\nx", "at most 1,048,576"),
     "deep output": ("x = []\nfor i in range(50_000): x = [x]\nx", "cannot be stored"),
     "huge int": ("2 ** 10_000_000", ""),
-    "100,000 calls": ("for i in range(100_000): echo(i)", "MAX_CALLS"),
+    "100,000 calls": ("ts = []\nfor i in range(100_000): ts.append(echo(i))", "MAX_CALLS"),
+    "9,000 forgotten calls": ("v = echo()\n" * 9_000 + "1\n" * 20_000, "was never awaited"),
     "100,000 clock readings": (
         "import time\nfor i in range(100_000): time.time()",
         "MAX_CALLS",

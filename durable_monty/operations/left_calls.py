@@ -1,0 +1,26 @@
+"""Calls that a workflow left without an answer when it completed."""
+
+from __future__ import annotations
+
+from durable_monty.models import Call
+from durable_monty.operations.journal import request_of
+from durable_monty.operations.outcomes import Advanced, Outcome
+from durable_monty.sandbox import Completed, Workflow, never_awaited
+
+
+def judged(outcome: Outcome, using: str) -> Outcome:
+    """The outcome, which is a failure if nobody awaited a call that the journal alone knows."""
+    ending = outcome.ending if isinstance(outcome, Advanced) else None
+    if not isinstance(outcome, Advanced) or not isinstance(ending, Completed) or not ending.left:
+        return outcome
+    execution = outcome.execution
+    rows = Call.objects.using(using).filter(execution_id=execution.pk, delivered_turn=None)
+    ids = set(ending.left)
+    left = [request_of(row) for row in rows.order_by("call_id") if row.call_id in ids]
+    program = execution.program
+    workflow = Workflow(program.source, program.functions, execution.inputs, execution.seed)
+    failed = never_awaited(left, workflow)
+    if failed is None:
+        return outcome
+    *turns, last = outcome.turns
+    return outcome._replace(turns=(*turns, last._replace(outcome=failed)))

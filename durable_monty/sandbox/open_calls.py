@@ -1,0 +1,69 @@
+"""The calls of a run that have no answer yet, and what of them leaves the sandbox as a text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from pydantic_monty import FutureSnapshot
+
+from durable_monty.exceptions import UnstorableValue
+from durable_monty.sandbox.forgotten import leaving
+from durable_monty.sandbox.journal import CallRequest, Workflow
+from durable_monty.sandbox.values import NotAwaited, objects_in, to_text
+
+
+class OpenCalls:
+    """`known`: those that this process has seen being made, by id, without their arguments."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        self.known: dict[int, CallRequest] = {}
+        self._paused: FutureSnapshot | None = None
+        self._answered: Collection[int] = ()
+        self._loaded: frozenset[int] | None = frozenset()
+
+    def add(self, call: CallRequest) -> None:
+        if call.kind != "clock":
+            self.known[call.call_id] = call._replace(args="", kwargs="")
+
+    def answer(self, paused: FutureSnapshot, call_ids: Collection[int]) -> None:
+        """A turn begins with these answers, where the sandbox was paused."""
+        self._paused, self._answered, self._loaded = paused, call_ids, None
+        for call_id in call_ids:
+            self.known.pop(call_id, None)
+
+    @property
+    def loaded(self) -> frozenset[int]:
+        """Those that were made before a saved interpreter was loaded."""
+        if self._loaded is None and self._paused is not None:
+            waiting = self._paused.pending_call_ids
+            self._loaded = frozenset(waiting).difference(self._answered, self.known)
+        return self._loaded or frozenset()
+
+    def text(self, value: Any, path: str, max_bytes: int | None) -> str:
+        """JSON text of a value that leaves the sandbox. Raises `UnstorableValue`, `NotAwaited`.
+
+        The sandbox gives its own objects as texts. What a user's string could be too is taken for
+        a call only if its answer is still to come, for another object only if the source can let
+        such a one out.
+        """
+        text = to_text(value, path, max_bytes)
+        for kind, name in objects_in(text):
+            if kind == "call":
+                self._refuse_open(int(name))
+            else:
+                self._refuse_object(kind, name, path)
+        return text
+
+    def _refuse_open(self, call_id: int) -> None:
+        if call_id in self.known or call_id in self.loaded:
+            raise NotAwaited("it", self.known.get(call_id))
+
+    def _refuse_object(self, kind: str, name: str, path: str) -> None:
+        known = leaving(self.workflow.source, frozenset(self.workflow.functions))
+        if known is not None and not known.may_be(kind, name):
+            return
+        if kind == "function":
+            raise UnstorableValue(path, f"the function {name} cannot leave the workflow")
+        raise NotAwaited(name)

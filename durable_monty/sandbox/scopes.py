@@ -1,0 +1,96 @@
+"""The names of a source: what they are bound to, and what a call calls."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*_FUNCTIONS, ast.ClassDef, ast.Lambda)
+# No value goes into these, and none comes out.
+_DULL = frozenset({
+    ast.Constant, ast.Load, ast.Store, ast.Del, ast.Pass, ast.alias, *ast.boolop.__subclasses__(),
+    *ast.operator.__subclasses__(), *ast.cmpop.__subclasses__(),
+})  # fmt: skip
+
+
+class Scopes:
+    """`nodes`: those of the source, parents first, with the function or class around each;
+    `functions`: the names of the outside functions, but for those that the source binds itself."""
+
+    def __init__(self, tree: ast.Module, functions: Collection[str]) -> None:
+        self.nodes: list[tuple[ast.AST, ast.AST | None]] = []
+        self.calls: list[ast.Call] = []
+        self.names: list[ast.Name] = []  # where they are read
+        self._bound: dict[str, list[ast.AST | str]] = defaultdict(list)
+        todo: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)]
+        while todo:
+            node, scope = todo.pop()
+            self.nodes.append((node, scope))
+            for name, origin in self._bindings(node, scope):
+                self._bound[name].append(origin)
+            inner = node if isinstance(node, _SCOPES) else scope
+            todo += [
+                (child, inner) for child in ast.iter_child_nodes(node) if type(child) not in _DULL
+            ]
+        self.functions = {name for name in functions if name not in self._bound}
+        self._own = {
+            name: origins[0]
+            for name, origins in self._bound.items()
+            if len(origins) == 1 and isinstance(origins[0], _FUNCTIONS)
+        }
+        self._imported = {
+            name: origin
+            for name, origins in self._bound.items()
+            if len(set(origins)) == 1 and isinstance(origin := origins[0], str)
+        }
+
+    def own(self, node: ast.AST) -> Function | None:
+        """The function of the source that a name stands for, if it is surely that one."""
+        return self._own.get(node.id) if isinstance(node, ast.Name) else None
+
+    def is_own(self, function: Function) -> bool:
+        """Whether its name surely stands for it."""
+        return self._own.get(function.name) is function
+
+    def times_bound(self, name: str) -> int:
+        return len(self._bound.get(name, ()))
+
+    def stands_for(self, node: ast.AST) -> str:
+        """`f`, `asyncio.gather`; empty if it is anything else than an outside or builtin
+        function, or one of asyncio's."""
+        match node:
+            case ast.Name(id=name):
+                return self._imported.get(name, "") if name in self._bound else name
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+                return f"asyncio.{attribute}" if self._imported.get(name) == "asyncio" else ""
+        return ""
+
+    def _bindings(
+        self, node: ast.AST, scope: ast.AST | None
+    ) -> Iterator[tuple[str, ast.AST | str]]:
+        """The names that `node` binds, and to what."""
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                self.names.append(node)
+            case ast.Call():
+                self.calls.append(node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                is_plain = not node.decorator_list and not isinstance(scope, ast.ClassDef)
+                # Not the function itself, if its name stands for something else.
+                yield node.name, node if is_plain else node.args
+            case (
+                ast.Name(id=name) | ast.arg(arg=name) | ast.ClassDef(name=name)
+                | ast.ExceptHandler(name=str() as name) | ast.MatchAs(name=str() as name)
+                | ast.MatchStar(name=str() as name) | ast.MatchMapping(rest=str() as name)
+            ):  # fmt: skip
+                yield name, node
+            case ast.Import(names=aliases):
+                for alias in aliases:
+                    yield alias.asname or alias.name.split(".")[0], alias.name
+            case ast.ImportFrom(module=module, names=aliases):
+                for alias in aliases:
+                    yield alias.asname or alias.name, f"{module}.{alias.name}"
