@@ -257,6 +257,20 @@ def test_paused_by_a_mismatch(worker):
     )
 
 
+def test_paused_by_faults(worker):
+    execution = run("await approve(1)", ["approve"])
+    why = "This turn was given up after 5 tries: LookupError: a bug of ours"
+    Execution.objects.update(status="paused", error_type="HostFault", error_message=why)
+    report = doctor(execution.pk)
+    assert report.code == 1
+    assert report.lines[0] == f"Paused, with nothing lost: HostFault: {why}"
+    assert report.lines[3] == (
+        f"error [host-fault] {execution.pk}: It is paused, with nothing lost. {why}. This is "
+        "a fault of durable_monty or of its installation, not of the workflow. The workers' logs "
+        "have its traceback ('turn failed'). Resume it when the fault is mended."
+    )
+
+
 def test_cancelling(service, worker):
     source = "try:\n    await approve(1)\nfinally:\n    await approve(2)"
     execution = run(source, ["approve"])

@@ -56,7 +56,7 @@ def paused_by_faults(scope: Scope) -> Iterator[Finding]:
         yield Finding(
             "host-fault",
             "error",
-            f"It is paused, with nothing lost. {why} This is a fault of durable_monty or of its "
+            f"It is paused, with nothing lost. {why}. This is a fault of durable_monty or of its "
             "installation, not of the workflow. The workers' logs have its traceback ('turn "
             "failed'). Resume it when the fault is mended.",
             execution_id,

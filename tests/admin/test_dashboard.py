@@ -291,6 +291,9 @@ def test_late_work_needs_attention(asked, service, viewer, index, move_clock):
     Execution.objects.filter(pk=asked().execution_id).update(
         status="paused", error_type="ReplayMismatch", due_at=None, claim=None
     )
+    Execution.objects.filter(pk=asked().execution_id).update(
+        status="paused", error_type="HostFault", due_at=None, claim=None
+    )
     move_clock(6 * 60)
     register_worker("local", ["add"], using="default")
 
@@ -302,11 +305,12 @@ def test_late_work_needs_attention(asked, service, viewer, index, move_clock):
         "Calls of double became due 6 min ago, but no running worker has the function 'double'.",
         "Calls became due 6 min ago: workers are too few, or stuck (add).",
         "1 execution is paused, because its replay differs from its journal.",
+        "1 execution is paused, because its turn could not be run.",
         "Due for longest 6 min ago",
     ):
         assert text in page
     stuck = viewer.get(list_url(Execution, "?attention=stuck")).context["cl"].result_list
-    assert len(stuck) == 4
+    assert len(stuck) == 5
 
 
 def test_lists_lead_to_the_dashboard(viewer, staff):
