@@ -32,7 +32,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *_unknown_settings(),
         *_wrong_types(),
         *_missing_modules(),
-        *_executor(),
+        *_executors(),
         *_time_zone(),
     ]
 
@@ -148,6 +148,8 @@ def _wrong_types() -> Iterator[CheckMessage]:
             kinds = (int,) if isinstance(default, int) else (int, float)
             fits = isinstance(value, kinds) and not isinstance(value, bool)
             fits = fits and value > 0 and (isinstance(default, int) or value <= LONGEST)
+        elif field.name == "EXECUTORS":
+            fits = isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
         elif isinstance(default, dict):
             fits = isinstance(value, dict) and _is_retry(value)
         elif isinstance(default, str):
@@ -173,6 +175,8 @@ def _is_retry(value: dict[str, Any]) -> bool:
 def _wanted(default: Any, name: str) -> str:
     if name == "AUTODISCOVER":
         return "a module name, or None"
+    if name == "EXECUTORS":
+        return "a dict of executors to dicts of their options"
     if isinstance(default, dict):
         return "a dict of the arguments of Retry"
     if isinstance(default, int):
@@ -191,15 +195,23 @@ def _missing_modules() -> Iterator[CheckMessage]:
         )
 
 
-def _executor() -> Iterator[CheckMessage]:
-    name = conf.current().EXECUTOR
+def _executors() -> Iterator[CheckMessage]:
+    yield from _executor("EXECUTOR", conf.current().EXECUTOR)
+    others = conf.current().EXECUTORS
+    for name in others if isinstance(others, dict) else ():
+        yield from _executor("EXECUTORS", name)
+
+
+def _executor(setting: str, name: Any) -> Iterator[CheckMessage]:
     if not isinstance(name, str) or name in {*SHORT_NAMES, *SHORT_NAMES.values()}:
         return  # those of the package take a while to import
     try:
         executor_class(name)
     except ImproperlyConfigured as exc:
+        verb = "is" if setting == "EXECUTOR" else "has"
         yield Error(
-            f"DURABLE_MONTY['EXECUTOR'] is {name!r}, which cannot be used: {exc.__cause__ or exc}",
+            f"DURABLE_MONTY[{setting!r}] {verb} {name!r}, which cannot be used: "
+            f"{exc.__cause__ or exc}",
             hint=f"Use {', '.join(map(repr, SHORT_NAMES))}, or the dotted path of a subclass of "
             "durable_monty.Executor.",
             id="durable_monty.E008",

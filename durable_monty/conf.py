@@ -22,6 +22,7 @@ class Settings:
 
     # Workers
     EXECUTOR: str = "durable_monty.executors.django_q.DjangoQExecutor"
+    EXECUTORS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     POLL_INTERVAL: float = 0.05
     BATCH_SIZE: int = 64
     LEASE: float = 60.0

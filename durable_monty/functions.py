@@ -96,6 +96,11 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
             raise DuplicateFunction(function.name, known.place, function.place)
         self._functions[function.name] = function
 
+    def __setitem__(self, name: str, func: Callable[..., Any]) -> None:
+        """Registers `func` under `name`, with the policy that `register_function` has by default.
+        Raises as that does."""
+        register_function(name)(func)
+
     def remove(self, name: str) -> None:
         del self._functions[name]
 

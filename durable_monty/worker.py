@@ -6,12 +6,14 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from durable_monty import conf, operations
 from durable_monty.engine import TURN_THREADS, Engine
 from durable_monty.executors.base import Executor
-from durable_monty.executors.loading import executor_class
+from durable_monty.executors.group import ExecutorGroup
+from durable_monty.executors.loading import configured_executors
 from durable_monty.functions import FUNCTION_REGISTRY, searched
 from durable_monty.jobs import Jobs
 from durable_monty.loop_errors import LoopErrors
@@ -33,7 +35,8 @@ _LOOK_PAUSE, _BUSY_LOOK = 0.05, 0.2
 
 
 class Worker:
-    """Advances executions and hands their calls to `executor`, the configured one by default.
+    """Advances executions and hands their calls to `executor`, or to several; by default to those
+    of the settings `EXECUTOR` and `EXECUTORS`. The first one also runs what names none.
 
     `poll_interval`: seconds between looks at the database while there is nothing to do; 20 times
     that where the database tells of it (PostgreSQL, SQLite).
@@ -42,17 +45,18 @@ class Worker:
     def __init__(
         self,
         service: OrchestratorService,
-        executor: Executor | None = None,
+        executor: Executor | Sequence[Executor] | None = None,
         poll_interval: float | None = None,
     ) -> None:
         settings = conf.current()
         self.service = service
         self.using = service.using
-        self.executor = executor or executor_class(settings.EXECUTOR)()
+        self.executors = ExecutorGroup(executor or configured_executors())
+        self.executor = self.executors.first
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
-        self._executors = self.executor.serves()
-        self._engine = Engine(self.executor, self.using)
-        self._jobs = Jobs(self.executor, self.using)
+        self._names = self.executors.serves()
+        self._engine = Engine(self.executors.of_young_calls, self.using)
+        self._jobs = [Jobs(each, self.using) for each in self.executors]
         self._stopping = False
         self._work_came = threading.Event()
         self._reported: set[str] = set()
@@ -89,7 +93,7 @@ class Worker:
                 finally:
                     self._engine.abandon()
         finally:
-            drained = self._stop_executor() and drained
+            drained = self.executors.stop(conf.current().DRAIN_TIMEOUT) and drained
             drained = self._end() and drained
         return drained
 
@@ -99,21 +103,21 @@ class Worker:
 
     def _begin(self) -> None:
         check_migrated(self.using)
-        functions = FUNCTION_REGISTRY.served_by(self._executors)
+        functions = FUNCTION_REGISTRY.served_by(self._names)
         self._worker_id = operations.register_worker(
-            self.executor.name, functions, using=self.using
+            self.executors.name, functions, using=self.using
         )
         self._beat_at, self._looked_at = time.monotonic(), -math.inf
         self._engine.start(self._worker_id)
-        self._jobs.worker_id = self._worker_id
-        self.executor.wake = self._work_came.set
-        self.executor.start(self.using, self._worker_id)
+        for jobs in self._jobs:
+            jobs.worker_id = self._worker_id
+        self.executors.start(self.using, self._worker_id, self._work_came.set)
         self._listener = Listener(self.using, self._look_again)
         logger.info(
             "worker started",
-            extra={"worker": self._worker_id, "executor": self.executor.name},
+            extra={"worker": self._worker_id, "executor": self.executors.name},
         )
-        if self._executors and not functions:
+        if self._names and not functions:
             logger.warning(
                 "This worker has no functions to run. Functions are found in %s, and in "
                 "DURABLE_MONTY['FUNCTION_MODULES'].",
@@ -149,13 +153,6 @@ class Worker:
             except Exception as exc:  # noqa: BLE001  (noted)
                 time.sleep(max(0.0, min(errors.note(exc), deadline - time.monotonic())))
 
-    def _stop_executor(self) -> bool:
-        try:
-            return self.executor.stop(conf.current().DRAIN_TIMEOUT)
-        except Exception:
-            logger.exception("executor not stopped", extra={"executor": self.executor.name})
-            return False
-
     def _loop(self, threads: ThreadPoolExecutor, *, until_complete: bool) -> None:
         errors = LoopErrors("A round of the worker", self.using)
         while not self._stopping:
@@ -175,7 +172,7 @@ class Worker:
     def _round(self, threads: ThreadPoolExecutor) -> bool:
         """One look at everything; whether there was something to do."""
         self._beat()
-        self.executor.check()
+        self.executors.check()
         worked = bool(self._record_answers())
         if worked:
             self._engine.look_again()
@@ -196,9 +193,9 @@ class Worker:
     def _look_after(self) -> bool:
         """What time brings; under load not in every round."""
         limit, worked = conf.current().BATCH_SIZE, 0
-        functions = FUNCTION_REGISTRY.served_by(self._executors)
+        functions = FUNCTION_REGISTRY.served_by(self._names)
         due = operations.what_is_due(
-            functions, self._executors, ahead=self._longest_pause(), using=self.using
+            functions, self._names, ahead=self._longest_pause(), using=self.using
         )
         self._next_due_at = math.inf if due.wait is None else time.monotonic() + due.wait
         if due.timers:
@@ -209,11 +206,11 @@ class Worker:
             worked += operations.expire_executions(limit, using=self.using)
         if due.calls:
             worked += self._offer_calls()
-        return bool(worked + self._jobs.check())
+        return bool(worked + sum(jobs.check() for jobs in self._jobs))
 
     def _offer_calls(self) -> int:
-        self.executor.calls_came()
-        return self._jobs.submit()
+        self.executors.calls_came()
+        return sum(jobs.submit() for jobs in self._jobs)
 
     def _patience(self) -> float:
         """The longer there was nothing to do, the longer."""
@@ -248,7 +245,7 @@ class Worker:
 
     def _report_unknown_functions(self) -> None:
         """Once for each name: its calls wait until some worker has it."""
-        unknown = unknown_functions(self.executor.serves(), self.using)
+        unknown = unknown_functions(self._names, self.using)
         for name in unknown - self._reported:
             logger.warning(
                 "calls wait: this worker has no such function", extra={"function": name}
@@ -259,7 +256,7 @@ class Worker:
         return Execution.objects.using(self.using).active().exists()
 
     def _record_answers(self) -> int:
-        self._answers += self.executor.take_answers() + self._engine.take_answers()
+        self._answers += self.executors.take_answers() + self._engine.take_answers()
         if not self._answers:
             return 0
         refused = operations.record_answers(self._answers, using=self.using)

@@ -265,6 +265,15 @@ def project(tmp_path):
             "(durable_monty.E008) DURABLE_MONTY['EXECUTOR'] is 'nowhere.Pool', which cannot be "
             "used: No module named 'nowhere'",
         ),
+        (
+            "DURABLE_MONTY = {'EXECUTORS': {'nowhere.Pool': {}}}",
+            "(durable_monty.E008) DURABLE_MONTY['EXECUTORS'] has 'nowhere.Pool', which cannot be "
+            "used: No module named 'nowhere'",
+        ),
+        (
+            "DURABLE_MONTY = {'EXECUTORS': ['local']}",
+            "(durable_monty.E002) DURABLE_MONTY['EXECUTORS'] is ['local'].",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "runworker --once"])

@@ -355,3 +355,13 @@ def test_object_that_is_not_a_function():
 def test_name_must_fit_its_column():
     with pytest.raises(FunctionError, match="has 201 characters; at most 200 can be stored"):
         register_function("x" * 201)(print)
+
+
+def test_the_registry_takes_functions_by_name():
+    FUNCTION_REGISTRY["greet"] = lambda name: f"hello {name}"
+    try:
+        assert FUNCTION_REGISTRY["greet"]("Ada") == "hello Ada"
+        with pytest.raises(FunctionError, match="cannot be called in a workflow"):
+            FUNCTION_REGISTRY["two words"] = print
+    finally:
+        FUNCTION_REGISTRY.remove("greet")

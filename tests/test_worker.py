@@ -1,4 +1,5 @@
 import logging
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ from durable_monty import FUNCTION_REGISTRY, LocalExecutor, OrchestratorService,
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.executor import Executor
 from durable_monty.models import Call, Execution, WorkerProcess
-from tests.support import SEVEN_CALLS, seven_calls_output
+from tests.support import SEVEN_CALLS, InlineExecutor, seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -333,3 +334,64 @@ def test_executor_of_the_settings_may_be_a_short_name(service, durable_settings)
     durable_settings(EXECUTOR="nowhere.Executor")
     with pytest.raises(ImproperlyConfigured, match="There is no executor 'nowhere.Executor'"):
         Worker(service)
+
+
+class SideExecutor(InlineExecutor):
+    name = "side"
+
+    def __init__(self, size=1):
+        super().__init__()
+        self.size, self.ran = size, []
+
+    def submit_call(self, call):
+        self.ran.append(call.function)
+        return super().submit_call(call)
+
+
+def test_one_worker_runs_the_functions_of_several_executors_and_a_person_answers(
+    service, register
+):
+    register("beside", lambda x: f"side {x}", executor="side")
+    source = """
+from asyncio import gather
+await gather(double(4), beside(5), approve("it"))
+"""
+    execution_id = service.start_execution(source, ["double", "beside", "approve"])
+    side = SideExecutor()
+    worker = Worker(service, [LocalExecutor(), side])
+    worker.run(once=True)
+    service.complete_call(execution_id, 2, True)
+    worker.run(until_complete=True)
+    assert service.get_result(execution_id) == [8, "side 5", True]
+    assert side.ran == ["beside"]
+    assert WorkerProcess.objects.latest("pk").executor == "local,side"
+
+
+def test_executors_of_the_settings_get_their_options(service, durable_settings):
+    path = f"{SideExecutor.__module__}.SideExecutor"
+    durable_settings(EXECUTOR="local", EXECUTORS={path: {"size": 5}, "local": {"threads": 3}})
+    first, second = Worker(service).executors
+    assert (first.threads, first.serves()) == (3, ("default", "local"))
+    assert (second.size, second.serves()) == (5, ("side",))
+
+
+@pytest.mark.parametrize(
+    ("executors", "message"),
+    [
+        ({"nowhere.Pool": {}}, "There is no executor 'nowhere.Pool'"),
+        (
+            {"local": {"size": 3}},
+            "The executor 'local' does not take {'size': 3} (DURABLE_MONTY['EXECUTORS']): ",
+        ),
+    ],
+)
+def test_executors_that_cannot_be_made(service, durable_settings, executors, message):
+    durable_settings(EXECUTOR="local", EXECUTORS=executors)
+    with pytest.raises(ImproperlyConfigured, match=re.escape(message)):
+        Worker(service)
+
+
+def test_executors_of_one_worker_have_different_names(service):
+    message = r"A worker needs executors of different names, not \['local', 'local'\]\."
+    with pytest.raises(ValueError, match=message):
+        Worker(service, [LocalExecutor(), LocalExecutor()])

@@ -32,12 +32,14 @@ class Executor(ABC):
     records_answers: ClassVar[bool] = False
     runs_young: ClassVar[bool] = False
     """Whether `run_young` takes calls that have no row yet."""
+    is_default = True
+    """Whether it also runs the functions that name no executor. A worker has one that does."""
     wake: Callable[[], None] = staticmethod(lambda: None)
     """Set by the worker: to be called when an answer was recorded, so that it looks at once."""
 
     def serves(self) -> tuple[str, ...]:
         """The executor names, as functions are registered with, whose calls it runs."""
-        return (DEFAULT_EXECUTOR, self.name)
+        return (DEFAULT_EXECUTOR, self.name) if self.is_default else (self.name,)
 
     @abstractmethod
     def submit_call(self, call: Call) -> str:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from durable_monty import conf
 from durable_monty.executors.base import Executor
 
 SHORT_NAMES = {
@@ -14,7 +19,7 @@ SHORT_NAMES = {
 def executor_class(name: str) -> type[Executor]:
     """The class of a short name or dotted path. Raises `ImproperlyConfigured`, saying why not."""
     try:
-        found = import_string(SHORT_NAMES.get(name, name))
+        found = import_string(_path(name))
     except (ImportError, TypeError, ValueError) as exc:  # the last two: a relative path
         raise ImproperlyConfigured(
             f"There is no executor {name!r}: use {', '.join(SHORT_NAMES)}, or the dotted path of "
@@ -26,3 +31,43 @@ def executor_class(name: str) -> type[Executor]:
         lacking = ", ".join(sorted(found.__abstractmethods__))
         raise ImproperlyConfigured(f"{name!r} does not define {lacking}.")
     return found
+
+
+def make_executor(name: str, workers: int | None = None) -> Executor:
+    """Returns an executor, with its options from the setting `EXECUTORS`. `workers`, how many
+    calls it runs at a time, is its first argument.
+
+    Raises `ImproperlyConfigured` if there is none of this name, or if it does not take these.
+    """
+    found = executor_class(name)
+    options = dict(options_of(name))
+    if workers is not None:
+        options[next(iter(inspect.signature(found).parameters))] = workers
+    try:
+        return found(**options)
+    except (TypeError, ValueError) as exc:
+        raise ImproperlyConfigured(
+            f"The executor {name!r} does not take {options} (DURABLE_MONTY['EXECUTORS']): {exc}."
+        ) from exc
+
+
+def configured_executors() -> list[Executor]:
+    """Returns the executors of the settings. Raises `ImproperlyConfigured`."""
+    return [make_executor(name) for name in configured_names()]
+
+
+def configured_names() -> list[str]:
+    """Returns what the settings `EXECUTOR` and `EXECUTORS` name, each executor once."""
+    default = conf.current().EXECUTOR
+    others = [name for name in conf.current().EXECUTORS if _path(name) != _path(default)]
+    return [default, *others]
+
+
+def options_of(name: str) -> Mapping[str, Any]:
+    """Returns the arguments that the settings have for an executor."""
+    configured = conf.current().EXECUTORS
+    return next((options for key, options in configured.items() if _path(key) == _path(name)), {})
+
+
+def _path(name: str) -> str:
+    return SHORT_NAMES.get(name, name)

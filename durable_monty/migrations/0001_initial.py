@@ -298,7 +298,7 @@ class Migration(migrations.Migration):
                 (
                     "executor",
                     durable_monty.models.identifier.IdentifierField(
-                        max_length=50, verbose_name="executor"
+                        max_length=200, verbose_name="executor"
                     ),
                 ),
                 (

@@ -28,7 +28,7 @@ class WorkerProcess(models.Model):
     pid = models.PositiveIntegerField(_("process id"))
     version = models.CharField(_("version"), max_length=50)
     sandbox_version = models.CharField(_("sandbox version"), max_length=50)
-    executor = IdentifierField(_("executor"), max_length=50)
+    executor = IdentifierField(_("executor"), max_length=200)
     functions_json = models.TextField(_("functions"), help_text=_("JSON: the names it serves."))
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)

@@ -27,7 +27,8 @@ def worker_executors(using: str) -> list[str]:
     and sleeps can be many."""
     workers = WorkerProcess.objects.using(using).filter(stopped_at=None)
     names = {DEFAULT_EXECUTOR, *(entry.executor for entry in FUNCTION_REGISTRY.values())}
-    names |= set(workers.order_by().values_list("executor", flat=True).distinct())
+    for executors in workers.order_by().values_list("executor", flat=True).distinct():
+        names |= set(executors.split(","))
     return sorted(names - {MANUAL_EXECUTOR, ENGINE})
 
 

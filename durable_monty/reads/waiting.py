@@ -34,11 +34,12 @@ _READ = 50
 class Serving:
     """What one worker takes."""
 
-    executor: str
+    executors: frozenset[str]
     functions: frozenset[str]
 
     def takes(self, function: str, executor: str) -> bool:
-        return executor in (DEFAULT_EXECUTOR, self.executor) and function in self.functions
+        has_it = executor == DEFAULT_EXECUTOR or executor in self.executors
+        return has_it and function in self.functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def fleet(now: datetime, using: str) -> Fleet:
     workers = WorkerProcess.objects.using(using).alive(now)
     return Fleet(
         tuple(
-            Serving(executor, frozenset(json.loads(functions)))
+            Serving(frozenset(executor.split(",")), frozenset(json.loads(functions)))
             for executor, functions in workers.values_list("executor", "functions_json")
         )
     )

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -16,11 +16,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from durable_monty import conf
 from durable_monty.exceptions import ClusterNotStarted, DatabaseNotMigrated
 from durable_monty.executors.base import Executor
 from durable_monty.executors.elsewhere import ElsewhereExecutor
-from durable_monty.executors.loading import SHORT_NAMES, executor_class
+from durable_monty.executors.group import ExecutorGroup
+from durable_monty.executors.loading import (
+    SHORT_NAMES,
+    configured_names,
+    executor_class,
+    make_executor,
+)
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.service import OrchestratorService
 from durable_monty.worker import Worker
@@ -59,10 +64,12 @@ Exit codes:
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
             "--executor",
+            action="append",
             type=_executor,
             metavar="NAME",
-            help=f"Where functions run: {', '.join(SHORT_NAMES)}, or the dotted path of a class. "
-            "Default: DURABLE_MONTY['EXECUTOR'].",
+            help=f"Where functions run: {', '.join(SHORT_NAMES)}, or the dotted path of a class; "
+            "may be given several times. Default: DURABLE_MONTY['EXECUTOR'] and all of "
+            "DURABLE_MONTY['EXECUTORS'].",
         )
         where.add_argument(
             "--no-cluster",
@@ -73,7 +80,7 @@ Exit codes:
             "--workers",
             type=_positive_int,
             metavar="N",
-            help="How many calls run at a time: the executor's first argument.",
+            help="How many calls run at a time: the first argument of the (first) executor.",
         )
         until = parser.add_mutually_exclusive_group()
         until.add_argument("--once", action="store_true", help="One round, then end.")
@@ -99,12 +106,12 @@ Exit codes:
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = options["database"]
-        executor = self._executor(options)
-        worker = Worker(OrchestratorService(using=using), executor, options["poll_interval"])
-        self.stdout.write(_introduction(executor, using))
+        executors = self._executors(options)
+        worker = Worker(OrchestratorService(using=using), executors, options["poll_interval"])
+        self.stdout.write(_introduction(worker.executors, using))
         self.stdout.flush()
         try:
-            with _signals(worker, executor):
+            with _signals(worker):
                 drained = worker.run(
                     once=options["once"], until_complete=options["until_complete"]
                 )
@@ -116,37 +123,37 @@ Exit codes:
             self.stderr.write("Running calls were cut off; they will be run again.")
             sys.exit(CUT_OFF)
 
-    def _executor(self, options: dict[str, Any]) -> Executor:
-        workers = [options["workers"]] if options["workers"] else []
+    def _executors(self, options: dict[str, Any]) -> Sequence[Executor]:
+        workers = options["workers"]
         if options["no_cluster"]:
             if workers:
                 raise CommandError(
                     "--workers has no meaning with --no-cluster.", returncode=WRONG_OPTIONS
                 )
-            return ElsewhereExecutor()
+            return [ElsewhereExecutor()]
         try:
-            found = options["executor"] or executor_class(conf.current().EXECUTOR)
+            names = options["executor"] or configured_names()
+            found = executor_class(names[0])
             if workers and not inspect.signature(found).parameters:
                 raise CommandError(
                     f"--workers has no meaning with the executor {found.name!r}, which takes no "
                     "arguments.",
                     returncode=WRONG_OPTIONS,
                 )
-            executor: Executor = found(*workers)
-        except (ImproperlyConfigured, TypeError) as exc:
+            return [make_executor(names[0], workers), *map(make_executor, names[1:])]
+        except ImproperlyConfigured as exc:
             raise CommandError(f"{exc}") from exc
-        return executor
 
 
 @contextmanager
-def _signals(worker: Worker, executor: Executor) -> Iterator[None]:
+def _signals(worker: Worker) -> Iterator[None]:
     """The first signal drains, the second ends the process."""
     seen = False
 
     def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal seen
         if seen:
-            executor.kill()
+            worker.executors.kill()
             os._exit(128 + signum)
         seen = True
         worker.stop()
@@ -162,19 +169,20 @@ def _signals(worker: Worker, executor: Executor) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _introduction(executor: Executor, using: str) -> str:
-    functions = len(FUNCTION_REGISTRY.served_by(executor.serves()))
+def _introduction(executors: ExecutorGroup, using: str) -> str:
+    functions = len(FUNCTION_REGISTRY.served_by(executors.serves()))
     return (
-        f"runworker on {socket.gethostname()}, pid {os.getpid()}: executor {executor.name}, "
+        f"runworker on {socket.gethostname()}, pid {os.getpid()}: executor {executors.name}, "
         f"{functions} functions, {connections[using].vendor} database {using!r}."
     )
 
 
-def _executor(text: str) -> type[Executor]:
+def _executor(text: str) -> str:
     try:
-        return executor_class(text)
+        executor_class(text)
     except ImproperlyConfigured as exc:
         raise ArgumentTypeError(str(exc)) from exc
+    return text
 
 
 def _database(text: str) -> str:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from durable_monty.executors.base import Executor
+
+if TYPE_CHECKING:
+    from durable_monty.operations.answer import Answer, ClaimedCall
+
+logger = logging.getLogger("durable_monty")
+
+
+class ExecutorGroup:
+    """The executors of one worker. The first one also runs the functions that name none.
+
+    Raises ValueError if there is none, or if two have the same name.
+    """
+
+    def __init__(self, executors: Executor | Sequence[Executor]) -> None:
+        given = [executors] if isinstance(executors, Executor) else executors
+        names = [executor.name for executor in given]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"A worker needs executors of different names, not {names}.")
+        self._executors = tuple(given)
+        self._started: list[Executor] = []
+        for number, executor in enumerate(self._executors):
+            executor.is_default = number == 0
+
+    def __iter__(self) -> Iterator[Executor]:
+        return iter(self._executors)
+
+    @property
+    def first(self) -> Executor:
+        return self._executors[0]
+
+    @property
+    def of_young_calls(self) -> Executor:
+        """The one that runs calls which have no row yet, or the first, if none does."""
+        return next((each for each in self._executors if each.runs_young), self.first)
+
+    @property
+    def name(self) -> str:
+        return ",".join(executor.name for executor in self._executors)
+
+    def serves(self) -> tuple[str, ...]:
+        """Returns the executor names, as functions are registered with, whose calls they run."""
+        return tuple(name for executor in self._executors for name in executor.serves())
+
+    def start(self, using: str, worker_id: int | None, wake: Callable[[], None]) -> None:
+        self._started = []
+        for executor in self._executors:
+            executor.wake = wake
+            executor.start(using, worker_id)
+            self._started.append(executor)
+
+    def check(self) -> None:
+        for executor in self._executors:
+            executor.check()
+
+    def calls_came(self) -> None:
+        for executor in self._executors:
+            executor.calls_came()
+
+    def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
+        return [answer for executor in self._executors for answer in executor.take_answers()]
+
+    def stop(self, timeout: float) -> bool:
+        """Stops those that were started, within `timeout` seconds in all; False if some had to
+        cut calls off."""
+        deadline, drained = time.monotonic() + timeout, True
+        while self._started:
+            executor = self._started.pop()
+            try:
+                drained &= executor.stop(max(0.0, deadline - time.monotonic()))
+            except Exception:
+                logger.exception(
+                    "executor %s not stopped", executor.name, extra={"executor": executor.name}
+                )
+                drained = False
+        return drained
+
+    def kill(self) -> None:
+        for executor in self._executors:
+            executor.kill()
