@@ -10,13 +10,16 @@ tag. A dict that looks like one, or has other keys than str, is written as `$dic
     {"$dict": [[key, value], ...]}
     {"$date": "2026-01-31"}    {"$datetime": "2026-01-31T12:00:00+01:00"}    {"$time": "12:00:00"}
                                        [text, fold, zone name] if there is a fold or a name
+    {"$uuid": "..."}    {"$path": "a/b"}    {"$zone": "Europe/Paris"}
     {"$timezone": [seconds, name]}     [seconds] without a name
     {"$timedelta": [days, seconds, microseconds]}
     {"$record": [name, {attribute: value}]}    a Record or dataclass instance; read as a dict
 
 `decode(encode(v)) == v`, of equal types, but a namedtuple comes back as a tuple, other subclasses
-(OrderedDict, SafeString) as their base, a zoneinfo zone as its offset and short name at that time,
-and two references to one list as two lists.
+(OrderedDict, SafeString, IntEnum, TextChoices) as their base, another Enum as its value, a
+pydantic model as the dict of its `model_dump`, the zone of a moment as its offset if its name has
+no slash (UTC, CET), and two references to one list as two lists. In the sandbox a UUID and a zone
+are texts, and no datetime has a fold.
 """
 
 from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS

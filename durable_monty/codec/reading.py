@@ -6,8 +6,11 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
+from uuid import UUID
+from zoneinfo import ZoneInfo, available_timezones
 
 from durable_monty.codec.limits import MAX_DIGITS, MAX_INT_BITS
 from durable_monty.codec.text import short
@@ -20,7 +23,8 @@ def decode(text: str) -> Any:
 
 
 def decode_for_sandbox(text: str) -> Any:
-    """As `decode`, but sets iterate in the order of the text.
+    """As `decode`, but a UUID and a zone are their text, a moment has a fixed offset that is named
+    as its zone, and sets iterate in the order of the text.
 
     Monty keeps the order in which it reads a set. That of a plain one depends on the process's
     hash seed, and a `gather` over it would be replayed in another order elsewhere.
@@ -66,6 +70,30 @@ def _read_moment(kind: Any, payload: Any) -> Any:
     text, fold, *name = [payload, 0] if isinstance(payload, str) else payload
     moment = kind.fromisoformat(text).replace(fold=fold)
     return moment.replace(tzinfo=timezone(moment.utcoffset(), *name)) if name else moment
+
+
+def _read_zoned(payload: Any) -> datetime:
+    """A moment whose offset has the name of a place gets the place's zone.
+
+    In the sandbox it had a fixed offset. If that is not the zone's at that time (the workflow may
+    have added months), the moment stays the same and its clock time changes.
+    """
+    moment: datetime = _read_moment(datetime, payload)
+    if isinstance(payload, str) or len(payload) < 3 or payload[2] not in _places():
+        return moment
+    zoned = moment.replace(tzinfo=ZoneInfo(payload[2]))
+    if zoned.utcoffset() == moment.utcoffset():
+        return zoned
+    try:
+        return moment.astimezone(zoned.tzinfo)
+    except OverflowError:  # it would be before the year 1, or after 9999
+        return moment
+
+
+@lru_cache(maxsize=1)
+def _places() -> frozenset[str]:
+    """Returns the names of zones that cannot be the name of an offset, as CET can."""
+    return frozenset(name for name in available_timezones() if "/" in name)
 
 
 class _OrderedSet(set[Any]):
@@ -116,12 +144,19 @@ _READERS: dict[str, _Reader] = {
     "$decimal": (str, Decimal),
     "$complex": (list, lambda payload: complex(payload[0], payload[1])),
     "$date": (str, date.fromisoformat),
-    "$datetime": (str | list, partial(_read_moment, datetime)),
+    "$datetime": (str | list, _read_zoned),
     "$time": (str | list, partial(_read_moment, time)),
+    "$uuid": (str, UUID),
+    "$path": (str, Path),
+    "$zone": (str, ZoneInfo),
     "$timedelta": (list, lambda payload: timedelta(payload[0], payload[1], payload[2])),
     "$timezone": (list, lambda payload: timezone(timedelta(seconds=payload[0]), *payload[1:])),
 }
 _SANDBOX_READERS = _READERS | {
+    "$datetime": (str | list, partial(_read_moment, datetime)),
+    "$uuid": (str, lambda payload: str(UUID(payload))),
+    "$path": (str, PurePosixPath),
+    "$zone": (str, lambda payload: ZoneInfo(payload).key),
     "$set": (list, partial(_read_ordered, _OrderedSet)),
     "$frozenset": (list, partial(_read_ordered, _OrderedFrozenSet)),
 }

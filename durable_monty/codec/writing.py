@@ -9,9 +9,10 @@ from decimal import Decimal
 from enum import Enum
 from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_INT_BITS
 from durable_monty.codec.text import short
@@ -94,7 +95,10 @@ class _Walk:
         return self.string(Decimal.__str__(value))
 
     def moment(self, text: str, value: datetime | time) -> str:
-        name = [] if value.tzinfo is None else self.zone(value.utcoffset(), value.tzname())[1:]
+        if isinstance(value.tzinfo, ZoneInfo) and "/" in (key := value.tzinfo.key or ""):
+            name = self.zone(value.utcoffset(), key)[1:]
+        else:
+            name = [] if value.tzinfo is None else self.zone(value.utcoffset(), value.tzname())[1:]
         text = f'"{text}"'
         return f"[{','.join([text, str(value.fold), *name])}]" if name or value.fold else text
 
@@ -105,6 +109,11 @@ class _Walk:
         if name is None or name == timezone(offset).tzname(None):
             return [seconds]
         return [seconds, self.string(name)]
+
+    def zone_key(self, value: ZoneInfo) -> str:
+        if value.key is None:
+            raise _Refused("a ZoneInfo without a key cannot be stored; make it of a name.")
+        return self.string(value.key)
 
     def sequence(self, value: Collection[Any]) -> str:
         here = self.enter(value, len(value))
@@ -121,19 +130,23 @@ class _Walk:
         items = sorted([self.write(item) for item in value])
         self.keys -= 1
         self.trail.pop()
+        self.refuse_twins(items)
         return f"[{','.join(items)}]"
 
     def members(self, mapping: Mapping[Any, Any], owner: Any = None) -> str:
         here = self.enter(mapping if owner is None else owner, len(mapping))
         pairs: list[tuple[str, str]] = []
-        only_strings = True
+        only_strings = are_str = True
         for key, item in mapping.items():
             here[1] = _KEYS
             written_key = self.key(key)
+            are_str = are_str and type(key) is str
             only_strings = only_strings and written_key[0] == '"'
             here[1] = key
             pairs.append((written_key, self.write(item)))
         self.trail.pop()
+        if not are_str:
+            self.refuse_twins([key for key, _item in pairs])
         if only_strings and not (len(pairs) == 1 and pairs[0][0].startswith('"$')):
             return f"{{{','.join(map(':'.join, pairs))}}}"
         items = [f"[{key},{item}]" for key, item in pairs]
@@ -154,6 +167,11 @@ class _Walk:
         text = self.write(value)
         self.keys -= 1
         return text
+
+    def refuse_twins(self, keys: list[str]) -> None:
+        """NaN is not equal to itself, and an Enum not to its value; as keys they become one."""
+        if len(set(keys)) < len(keys):
+            raise _Refused("two keys or elements are the same once they are stored.")
 
     def enter(self, container: Any, size: int) -> list[Any]:
         if len(self.trail) == MAX_DEPTH:
@@ -193,12 +211,15 @@ def _step(container: Any, place: Any) -> str:
 
 def _writer_of_base(value: Any) -> _Writer:
     kind = type(value)
-    if not isinstance(value, Enum):
-        for base in kind.__mro__:
-            if base in _WRITERS:
-                return _WRITERS[base]
-        if is_dataclass(kind):
-            return _WRITERS[Record]
+    for base in kind.__mro__:
+        if base in _WRITERS:
+            return _WRITERS[base]
+    if isinstance(value, Enum):
+        return lambda walk, member: walk.write(member.value)
+    if is_dataclass(kind):
+        return _WRITERS[Record]
+    if callable(getattr(kind, "model_dump", None)):  # a pydantic model
+        return lambda walk, model: walk.write(model.model_dump(mode="python"))
     hints = (hint for kinds, hint in _HINTS if isinstance(value, kinds))
     hint = "its primary key" if hasattr(value, "_meta") else next(hints, "plain data")
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
@@ -231,13 +252,15 @@ _WRITERS: dict[type, _Writer] = {
     datetime: _tagged("$datetime", lambda w, v: w.moment(datetime.isoformat(v), v)),
     time: _tagged("$time", lambda w, v: w.moment(time.isoformat(v), v)),
     timedelta: _tagged("$timedelta", lambda w, v: f"[{v.days},{v.seconds},{v.microseconds}]"),
+    UUID: _tagged("$uuid", lambda w, v: f'"{v}"'),
+    PurePosixPath: _tagged("$path", lambda w, v: w.string(str(v))),
+    ZoneInfo: _tagged("$zone", lambda w, v: w.zone_key(v)),
     timezone: _tagged(
         "$timezone", lambda w, v: f"[{','.join(w.zone(v.utcoffset(None), v.tzname(None)))}]"
     ),
 }
 _HINTS: tuple[tuple[Any, str], ...] = (
-    (Enum, "its .value"),
-    ((UUID, PurePath, tzinfo), "str(value)"),
+    ((PurePath, tzinfo), "str(value)"),
     ((bytearray, memoryview), "bytes(value)"),
     (BaseException, "str(value), or raise it"),
     (Awaitable, "what it returns: await it"),
