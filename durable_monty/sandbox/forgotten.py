@@ -15,6 +15,7 @@ from durable_monty.sandbox.journal import Position, Workflow
 
 _AWAITING = (End.AWAITED, End.AWAITED_BESIDE, End.UNKNOWN)
 _LEAVING = (End.ASKED, End.OUTPUT, End.UNKNOWN)
+_DOUBTS = (End.UNKNOWN, End.GATHERED, End.AWAITED_BESIDE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _CATCHING = (ast.Try, ast.With)
 
@@ -86,6 +87,21 @@ def leaving(source: str, functions: frozenset[str]) -> Leaving | None:
     )
 
 
+@lru_cache(maxsize=128)
+def may_forget(source: str, functions: frozenset[str]) -> bool:
+    """Whether `not_given_up` can find anything in a source."""
+    if "gather" not in source:
+        return True
+    flow = _flow_of(source, functions)
+    if flow is None or not _catches(flow):
+        return flow is not None
+    awaited = {node.value for node, _scope in flow.scopes.nodes if isinstance(node, ast.Await)}
+    return any(
+        call not in awaited and _may_be_outside(flow, call) and not flow.goes(call, *_DOUBTS)
+        for call in flow.scopes.calls
+    )
+
+
 def not_given_up(
     source: str, functions: Collection[str], positions: Collection[Position]
 ) -> set[Position]:
@@ -93,18 +109,20 @@ def not_given_up(
 
     An `await gather(a(), b())` that raises gives up the calls that have no answer yet.
     """
-    places = set(positions)
-    if "gather" not in source:
-        return places
-    flow = _flow_of(source, frozenset(functions))
-    if flow is None:
+    places, names = set(positions), frozenset(functions)
+    if not may_forget(source, names):
         return set()
-    if not any(isinstance(node, _CATCHING) for node, _scope in flow.scopes.nodes):
+    if "gather" not in source or (flow := _flow_of(source, names)) is None:
+        return places
+    if not _catches(flow):
         return places  # what a gather raises ends the workflow
     starts = _starts_of_lines(source)
     calls = [node for node in flow.scopes.calls if _position(node, starts) in places]
-    doubts = (End.UNKNOWN, End.GATHERED, End.AWAITED_BESIDE)
-    return {_position(call, starts) for call in calls if not flow.goes(call, *doubts)}
+    return {_position(call, starts) for call in calls if not flow.goes(call, *_DOUBTS)}
+
+
+def _catches(flow: Flow) -> bool:
+    return any(isinstance(node, _CATCHING) for node, _scope in flow.scopes.nodes)
 
 
 def _flow_of(source: str, functions: frozenset[str]) -> Flow | None:
@@ -122,6 +140,11 @@ def _coroutine_name(flow: Flow, call: ast.Call) -> str:
     if is_own or called in flow.scopes.functions or called in ("asyncio.gather", "asyncio.sleep"):
         return ast.unparse(call.func)
     return ""
+
+
+def _may_be_outside(flow: Flow, call: ast.Call) -> bool:
+    is_variable = isinstance(call.func, ast.Name) and not flow.scopes.stands_for(call.func)
+    return bool(_coroutine_name(flow, call)) or is_variable
 
 
 def _never_awaited(flow: Flow) -> list[Forgotten]:

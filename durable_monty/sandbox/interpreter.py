@@ -266,7 +266,7 @@ class Interpreter:
         except (UnstorableValue, TypeError) as exc:
             return Failed("TypeError", f"The output cannot be stored: {exc}")
         failed = never_awaited(self.open_calls.known.values(), self.workflow)
-        return failed or Completed(output, tuple(self.open_calls.loaded))
+        return failed or Completed(output, self.open_calls.unknown)
 
 
 class _Stop(Exception):

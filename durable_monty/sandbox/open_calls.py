@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_monty import FutureSnapshot
 
 from durable_monty.exceptions import UnstorableValue
-from durable_monty.sandbox.forgotten import leaving
+from durable_monty.sandbox.forgotten import leaving, may_forget
 from durable_monty.sandbox.journal import CallRequest, Workflow
 from durable_monty.sandbox.values import NotAwaited, objects_in, to_text
 
@@ -18,6 +18,7 @@ class OpenCalls:
 
     def __init__(self, workflow: Workflow) -> None:
         self.workflow = workflow
+        self._functions = frozenset(workflow.functions)
         self.known: dict[int, CallRequest] = {}
         self._paused: FutureSnapshot | None = None
         self._answered: Collection[int] = ()
@@ -41,6 +42,12 @@ class OpenCalls:
             self._loaded = frozenset(waiting).difference(self._answered, self.known)
         return self._loaded or frozenset()
 
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """Those of which the journal must tell whether somebody awaited them."""
+        may_be = self.loaded and may_forget(self.workflow.source, self._functions)
+        return tuple(self.loaded) if may_be else ()
+
     def text(self, value: Any, path: str, max_bytes: int | None) -> str:
         """JSON text of a value that leaves the sandbox. Raises `UnstorableValue`, `NotAwaited`.
 
@@ -61,7 +68,7 @@ class OpenCalls:
             raise NotAwaited("it", self.known.get(call_id))
 
     def _refuse_object(self, kind: str, name: str, path: str) -> None:
-        known = leaving(self.workflow.source, frozenset(self.workflow.functions))
+        known = leaving(self.workflow.source, self._functions)
         if known is not None and not known.may_be(kind, name):
             return
         if kind == "function":
