@@ -12,11 +12,13 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.sandbox import ERROR_TYPE
 
 _HEAD = """from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 """
+_ERROR_TYPE = f"def {ERROR_TYPE}(error: BaseException, /) -> str: ..."
 _BUILTIN = (bool, int, float, str, bytes, list, dict, tuple, set, frozenset)
 _KNOWN = (*_BUILTIN, date, datetime, time, timedelta, Decimal)
 
@@ -24,7 +26,9 @@ _KNOWN = (*_BUILTIN, date, datetime, time, timedelta, Decimal)
 def stubs_of(functions: Mapping[str, str], inputs: Iterable[str]) -> str:
     """`functions`: name in the source -> name in the registry. What the sandbox cannot know
     (your classes, what has no annotation) is Any."""
-    lines = [f"{name}: Any" for name in inputs if not keyword.iskeyword(name)]
+    inputs = list(inputs)
+    lines = [] if ERROR_TYPE in {*inputs, *functions} else [_ERROR_TYPE]
+    lines += [f"{name}: Any" for name in inputs if not keyword.iskeyword(name)]
     lines += [_function(name, target) for name, target in functions.items()]
     return _HEAD + "\n".join(lines) + "\n"
 

@@ -10,6 +10,7 @@ from durable_monty import NonRetryable, RetryAfter
 from durable_monty.models import Call, Execution
 from durable_monty.reads.export import export_json
 from durable_monty.sandbox import RAISABLE, nearest
+from durable_monty.stubs import stubs_of
 from tests.support import run, work
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +30,14 @@ class CardDeclined(ValueError):
 
 
 class GatewayGone(ConnectionError):
+    pass
+
+
+class InvalidOperation(ValueError):
+    pass
+
+
+class OutOfReach(ValueError):
     pass
 
 
@@ -215,3 +224,105 @@ def test_a_call_page_tells_both_types(raising, admin_client):
 
 def test_nearest_of_what_has_no_base_that_can_be_caught():
     assert nearest(GeneratorExit) == "RuntimeError"
+
+
+# --- error_type(error) ---
+
+ASKING = """
+seen = []
+for number in range(3):
+    try:
+        await broken()
+    except Exception as error:
+        seen.append(error_type(error))
+"""
+
+
+def test_a_workflow_tells_types_apart(service, raising):
+    raising += [CardDeclined("no"), ValueError("no"), SystemExit("no")]
+
+    execution = run(f"{ASKING}\nseen", ["broken"])
+
+    assert service.get_result(execution.pk) == ["CardDeclined", "ValueError", "SystemExit"]
+
+
+@pytest.mark.parametrize("is_replayed", [False, True])
+def test_it_tells_them_apart_after_a_load_and_in_a_replay(service, raising, is_replayed):
+    raising += [CardDeclined("no"), json.JSONDecodeError("no", "", 0)]
+    code = """
+errors = []
+for number in range(2):
+    try:
+        await broken()
+    except Exception as error:
+        errors.append(error)
+await approve("it")
+[error_type(error) for error in errors]
+"""
+    execution = run(code, ["broken", "approve"])
+    assert Execution.objects.get().snapshot
+    if is_replayed:
+        Execution.objects.get().snapshot.delete()
+
+    service.complete_call(execution.pk, 2, True)
+    work()
+
+    assert service.get_result(execution.pk) == ["CardDeclined", "JSONDecodeError"]
+
+
+def test_of_errors_with_one_message_the_newest_counts(service, raising):
+    raising += [CardDeclined(), InvalidOperation(), CardDeclined()]
+
+    execution = run(f"{ASKING}\nseen", ["broken"])
+
+    assert service.get_result(execution.pk) == ["CardDeclined", "InvalidOperation", "CardDeclined"]
+
+
+def test_two_that_come_together_with_one_message_cannot_be_told_apart(service):
+    code = """
+from asyncio import gather
+async def one(number):
+    try:
+        await approve(number)
+    except ValueError as error:
+        return error_type(error)
+await gather(one(1), one(2))
+"""
+    execution = run(code, ["approve"])
+    service.fail_call(execution.pk, 0, CardDeclined("no"))
+    service.fail_call(execution.pk, 1, OutOfReach("no"))
+    work()
+
+    assert service.poll(execution.pk)["error"] == (
+        "RuntimeError: error_type() cannot tell CardDeclined from OutOfReach: they came together, "
+        "with one message"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("error_type(ValueError('mine'))", "ValueError"),
+        ("error_type(ValueError())", "ValueError"),
+        ("told = error_type\ntold(ValueError())", "ValueError"),
+        ("error_type('no')", "TypeError: error_type() takes one exception"),
+        ("error_type()", "TypeError: error_type() takes one exception"),
+    ],
+)
+def test_what_else_it_is_given(service, code, told):
+    execution = run(code)
+
+    poll = service.poll(execution.pk)
+    assert (poll["error"] or poll["output"]) == told
+
+
+def test_a_function_of_that_name_is_called_instead(service, register):
+    register("error_type", lambda text: f"mine: {text}")
+
+    assert service.get_result(run("await error_type('x')", ["error_type"]).pk) == "mine: x"
+    assert "def error_type(error: BaseException" not in stubs_of({"error_type": "error_type"}, [])
+
+
+def test_the_type_checker_knows_it():
+    assert "def error_type(error: BaseException, /) -> str: ..." in stubs_of({}, [])
+    assert "BaseException" not in stubs_of({}, ["error_type"])

@@ -11,6 +11,7 @@ from durable_monty.stubs import stubs_of
 HEAD = """from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
+def error_type(error: BaseException, /) -> str: ...
 """
 LIMITS = Limits(64 * 2**20, 5.0, 100, 1_000, 10_000, processes=2)
 

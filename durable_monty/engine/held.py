@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Execution
-from durable_monty.operations.advance import Step, TurnClock, open_interpreter, saved
+from durable_monty.operations.advance import Step, open_interpreter, saved
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.journal import settled
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced
+from durable_monty.operations.turn_clock import TurnClock
 from durable_monty.sandbox import Interpreter, Settled, Suspended, Turn
 
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
@@ -21,8 +21,10 @@ from durable_monty.models.clock import database_now
 from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.operations.commit import commit
 from durable_monty.operations.journal import (
+    Errors,
     Undelivered,
     answers_of,
+    errors_before,
     journals_of,
     settled,
     turns_of,
@@ -30,7 +32,9 @@ from durable_monty.operations.journal import (
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
+from durable_monty.operations.turn_clock import TurnClock
 from durable_monty.sandbox import (
+    ERROR_TYPE,
     Failed,
     Interpreter,
     Limits,
@@ -64,6 +68,7 @@ class Step:
     now: datetime
     read_at: float
     journal: Sequence[RecordedTurn] | None = None
+    errors: Sequence[Errors] = ()  # before the snapshot, for a source that asks for them
     interpreter: Interpreter | None = None  # one that stands there already
 
     @property
@@ -126,6 +131,12 @@ def steps_of(
                 after = 0 if snapshot is None else snapshot.turn
                 missing[execution.pk] = range(after + 1, execution.turn + 1)
     journals = journals_of(missing, using) if missing else {}
+    asking = {
+        execution.pk: snapshots[execution.pk].turn
+        for execution in executions
+        if execution.pk in snapshots and ERROR_TYPE in execution.program.source
+    }
+    errors = errors_before(asking, using) if asking else {}
     return [
         Step(
             execution,
@@ -134,6 +145,7 @@ def steps_of(
             now,
             read_at,
             journals.get(execution.pk, ()),
+            errors.get(execution.pk, ()),
             live.get(execution.pk),
         )
         for execution in executions
@@ -256,6 +268,7 @@ def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
         clock,
         dump=dump,
         printed=printed,
+        errors=step.errors,
         is_open=step.may_lack_calls,
     )
 
@@ -278,18 +291,3 @@ def dump_of(snapshot: Snapshot, stored: bytes | memoryview | None) -> bytes:
     dump, digest = unpack(bytes(snapshot.data), snapshot.size, dictionary)
     snapshot.verify(digest)
     return dump
-
-
-class TurnClock:
-    """The time a workflow reads: the database's, and never before what it has read already.
-
-    `now` is what the database said at `read_at` of this process's monotonic clock.
-    """
-
-    def __init__(self, now: datetime, read_at: float, read_last: datetime | None) -> None:
-        self.now, self.read_at, self.read_last = now, read_at, read_last
-
-    def __call__(self) -> datetime:
-        now = self.now + timedelta(seconds=time.monotonic() - self.read_at)
-        self.read_last = max(now, self.read_last or now)
-        return self.read_last

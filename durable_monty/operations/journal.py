@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple, cast
 
 from django.db import connections
@@ -17,6 +18,8 @@ from durable_monty.models.call import ANSWERED
 from durable_monty.operations import bulk
 from durable_monty.operations.prepared import Statement, rows_of
 from durable_monty.sandbox import CallRequest, Kind, Position, RecordedTurn, Settled
+
+Errors = list[Settled]
 
 
 class Undelivered(NamedTuple):
@@ -62,6 +65,19 @@ ORDER BY execution_id, call_id
     return sql, ("uuid[]",)
 
 
+def errors_before(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID, list[Errors]]:
+    """Returns the errors that were delivered up to a turn, of each execution and turn by turn."""
+    calls = Call.objects.using(using).filter(
+        execution_id__in=list(turns), status=CallStatus.FAILED, delivered_turn__isnull=False
+    )
+    errors: dict[uuid.UUID, list[Errors]] = {pk: [] for pk in turns}
+    rows = calls.only(*_ERROR).order_by("execution_id", "delivered_turn")
+    for (pk, turn), given in groupby(rows, lambda row: (row.execution_id, row.delivered_turn)):
+        if turn <= turns[pk]:
+            errors[pk].append([settled(row) for row in given])
+    return errors
+
+
 def turns_of(execution_id: uuid.UUID, upto: int, using: str, after: int = 0) -> list[RecordedTurn]:
     """The recorded turns `after + 1` .. `upto`."""
     return journals_of({execution_id: range(after + 1, upto + 1)}, using)[execution_id]
@@ -95,6 +111,7 @@ def journals_of(
     }
 
 
+_ERROR = ("execution_id", "delivered_turn", "status", "error_type", "error_message", "raised_as")
 _JOURNAL = (
     "execution_id",
     "call_id",

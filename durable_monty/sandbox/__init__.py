@@ -2,6 +2,7 @@
 
 from durable_monty.sandbox.checking import SYNTAX, Complaint, check_types
 from durable_monty.sandbox.dictionary import dictionary_of
+from durable_monty.sandbox.error_types import ERROR_TYPE
 from durable_monty.sandbox.errors import RAISABLE, nearest
 from durable_monty.sandbox.failures import never_awaited
 from durable_monty.sandbox.forgotten import Forgotten, mistake_in
@@ -26,6 +27,7 @@ from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
 
 __all__ = [
     "CANCELLED",
+    "ERROR_TYPE",
     "RAISABLE",
     "SLEEP",
     "SYNTAX",

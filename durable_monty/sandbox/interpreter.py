@@ -25,6 +25,7 @@ from durable_monty import codec
 from durable_monty.durations import LONGEST
 from durable_monty.exceptions import HostFault, SnapshotUnusable, UnstorableValue
 from durable_monty.sandbox.clocks import CLOCKS, Clock, reading
+from durable_monty.sandbox.error_types import ERROR_TYPE, ErrorTypes
 from durable_monty.sandbox.failures import (
     PRINTED_TOO_MUCH,
     TOO_MANY_CALLS,
@@ -73,6 +74,7 @@ class Interpreter:
         self._made = 0
         self._paused: FutureSnapshot | None = None
         self.open_calls = OpenCalls(workflow)
+        self.error_types = ErrorTypes()
         self._checkout = checkout(limits, seed=workflow.seed)
         self._session: MontySession = self._checkout.__enter__()
 
@@ -121,6 +123,7 @@ class Interpreter:
             raise HostFault("the interpreter is not paused")
         paused, self._paused = self._paused, None
         self.open_calls.answer(paused, frozenset(answers))
+        self.error_types.note(answers.values())
         batch = {call_id: to_sandbox(answers[call_id]) for call_id in sorted(answers)}
         return self._turn(lambda: paused.resume(batch))
 
@@ -195,11 +198,7 @@ class Interpreter:
     def _answer(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
         name = snapshot.function_name
         if not snapshot.is_os_function:
-            target = self.workflow.functions.get(name)
-            if target is None or snapshot.object_id is not None:
-                message = unknown_name(name, self.workflow)
-                return snapshot.resume({"exc_type": "NameError", "message": message})
-            return self._call(snapshot, target)
+            return self._answer_function(snapshot)
         if name == SLEEP:
             return self._sleep(snapshot)
         if name in CLOCKS:
@@ -212,6 +211,16 @@ class Interpreter:
                 }
             )
         return snapshot.resume_not_handled()
+
+    def _answer_function(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
+        name = snapshot.function_name
+        target = self.workflow.functions.get(name)
+        if target is not None and snapshot.object_id is None:
+            return self._call(snapshot, target)
+        if name == ERROR_TYPE:
+            return snapshot.resume(self.error_types.answer(snapshot))
+        message = unknown_name(name, self.workflow)
+        return snapshot.resume({"exc_type": "NameError", "message": message})
 
     def _call(self, snapshot: FunctionSnapshot, target: str) -> SyncSnapshot:
         name, limit = snapshot.function_name, self.value_limit(snapshot.call_id)
@@ -254,7 +263,7 @@ class Interpreter:
 
     def _look_up(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
         name = snapshot.variable_name
-        if snapshot.object_id is None and name in self.workflow.functions:
+        if snapshot.object_id is None and name in {*self.workflow.functions, ERROR_TYPE}:
             return snapshot.resume(value=_function_named(name))
         return snapshot.resume()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 
 from pydantic_monty import FunctionSnapshot
@@ -17,6 +17,7 @@ from durable_monty.sandbox.journal import (
     Failed,
     Limits,
     RecordedTurn,
+    Settled,
     Suspended,
     Turn,
     Workflow,
@@ -33,11 +34,13 @@ def replay(
     *,
     dump: bytes | None = None,
     printed: int = 0,
+    errors: Iterable[Iterable[Settled]] = (),
     is_open: bool = False,
 ) -> Interpreter:
     """An interpreter that stands where `journal` ends: its turns, in order, are run again.
 
-    With `dump` (a snapshot), `journal` holds only the turns after it. `printed`: bytes that the
+    With `dump` (a snapshot), `journal` holds only the turns after it, and `errors` those of the
+    turns before, turn by turn. `printed`: bytes that the
     recorded turns printed; they are printed again, and discarded. `is_open`: the last turn may
     make calls that were not recorded; they are the interpreter's `unrecorded`. Raises
     `ReplayMismatch` if the source does anything else than was recorded, `SnapshotUnusable`, or
@@ -45,6 +48,8 @@ def replay(
     """
     limits_now = replace(limits, log_bytes=limits.log_bytes + printed)
     interpreter = _Replay(workflow, _generous(limits_now), clock)
+    for given in errors:
+        interpreter.error_types.note(given)
     try:
         if dump is not None:
             interpreter.load(dump)
@@ -105,6 +110,7 @@ class _Replay(Interpreter):
         try:
             fresh.load(saved)
             fresh.open_calls.known = self.open_calls.known
+            fresh.error_types = self.error_types
         except BaseException:
             fresh.close()
             raise
