@@ -17,6 +17,7 @@ from durable_monty.admin.execution_actions import ACTIONS
 from durable_monty.admin.execution_page import ExecutionPageMixin
 from durable_monty.admin.export import ExportPage, export
 from durable_monty.admin.filters import (
+    FAILED,
     AttentionFilter,
     AwaitedFunctionFilter,
     CreatedFilter,
@@ -24,7 +25,7 @@ from durable_monty.admin.filters import (
     NameFilter,
 )
 from durable_monty.admin.fork import ForkPage
-from durable_monty.admin.formats import LONG, badge, block, cut, json_block, moment, name_and_id
+from durable_monty.admin.formats import LONG, block, cut, json_block, moment, name_and_id, state_of
 from durable_monty.admin.start import StartPage
 from durable_monty.models import Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.lists import matching
@@ -77,6 +78,7 @@ class ExecutionAdmin(ExecutionPageMixin, ExportPage, ForkPage, StartPage, Downlo
         "traceback_block",
         "log_block",
         "origin",
+        "retry",
         "forks",
         "function_tracebacks",
         "snapshot_facts",
@@ -95,6 +97,8 @@ class ExecutionAdmin(ExecutionPageMixin, ExportPage, ForkPage, StartPage, Downlo
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         # These find some executions among all, by ids: they are sorted. In the order of the key,
         # the planner may walk along it through all the others.
+        if request.GET.get(AttentionFilter.parameter_name) == FAILED:
+            return ["-finished_at", "-pk"]  # an index has this order
         found = {AttentionFilter.parameter_name, AwaitedFunctionFilter.parameter_name}
         return ["-created_at", "-pk"] if found & request.GET.keys() else ["-pk"]
 
@@ -141,7 +145,7 @@ class ExecutionAdmin(ExecutionPageMixin, ExportPage, ForkPage, StartPage, Downlo
 
     @admin.display(description=_("status"))
     def state(self, execution: Execution) -> SafeString:
-        return badge(execution.status, execution.get_status_display())
+        return state_of(execution)
 
     @admin.display(description=_("waits for, or error"))
     def waits_for(self, execution: Execution) -> str:

@@ -16,14 +16,20 @@ from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_lazy as _, ngettext
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token, with_reason
+from durable_monty.admin.refusals import (
+    Refusal,
+    is_unfit,
+    raised_by_itself,
+    summary_of,
+    was_retried,
+)
 from durable_monty.admin.verbs import VERBS, Order, Verb
-from durable_monty.exceptions import DurableMontyError
-from durable_monty.models import Execution
+from durable_monty.exceptions import DurableMontyError, NothingToRetry
+from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.operations.transactions import write
 from durable_monty.reads.executions import waits_for_retry
 
@@ -46,6 +52,24 @@ class ReasonForm(forms.Form):
         widget=AdminTextareaWidget(attrs={"rows": 2}),
         help_text=_("For the history."),
     )
+
+
+class VerbForm(ReasonForm):
+    new_keys = forms.BooleanField(
+        label=_("New idempotency keys"),
+        required=False,
+        help_text=_(
+            "Leave this off if a service outside recognises a second try by the key: it then "
+            "does not charge, send or order twice. Turn it on if that service refuses the key of "
+            "a failed try."
+        ),
+    )
+
+    def __init__(self, verb: Verb, data: Any = None) -> None:
+        super().__init__(data)
+        self.fields["reason"].required = verb.needs_reason
+        if not verb.has_keys:
+            del self.fields["new_keys"]
 
 
 class ExecutionActions(PagesAdmin):
@@ -82,10 +106,10 @@ class ExecutionActions(PagesAdmin):
         execution = self.found(request, object_id, verb.permission)
         if request.method != "POST":
             return self.ask(request, verb, [execution])
-        form = ReasonForm(request.POST)
+        form = VerbForm(verb, request.POST)
         if not form.is_valid():
             return self.ask(request, verb, [execution], form)
-        made = self.apply(request, verb, [execution], form.cleaned_data["reason"])
+        made = self._apply_to_one(request, verb, execution, form.cleaned_data)
         return HttpResponseRedirect(self.url_of(made or execution))
 
     def ask(
@@ -98,6 +122,7 @@ class ExecutionActions(PagesAdmin):
         many: bool = False,
     ) -> HttpResponse:
         """The page that says what will happen to which executions, and asks why."""
+        form = form or VerbForm(verb)
         return self.render_page(
             request,
             "execution/confirm.html",
@@ -106,59 +131,84 @@ class ExecutionActions(PagesAdmin):
             verb=verb,
             fitting=[row for row in executions if verb.fits(row)],
             left_out=[row for row in executions if not verb.fits(row)],
-            adminform=admin_form(form or ReasonForm(), [(None, {"fields": ["reason"]})]),
+            adminform=admin_form(form, [(None, {"fields": list(form.fields)})]),
             token_name=TOKEN,
             token=request.POST.get(TOKEN) or new_token(),
             back_url=self._list_url() if many else self.url_of(executions[0]),
             checkbox_name=ACTION_CHECKBOX_NAME if many else None,
         )
 
-    def apply(
-        self, request: HttpRequest, verb: Verb, executions: Iterable[Execution], reason: str
+    def apply_to_many(
+        self,
+        request: HttpRequest,
+        verb: Verb,
+        executions: Iterable[Execution],
+        given: Mapping[str, Any],
+    ) -> None:
+        """Does it to each that it fits, and says in one message what came of it."""
+        results = [self._apply(request, verb, execution, given) for execution in executions]
+        refusals = [result for result in results if isinstance(result, Refusal)]
+        done = len(results) - len(refusals)
+        parts = [str(verb.done_many % {"count": done})] if done else []
+        if refusals:
+            parts.append(summary_of(self, refusals))
+        level = messages.SUCCESS if not refusals else messages.WARNING if done else messages.ERROR
+        text = format_html_join(" ", "{}", ((part,) for part in parts))
+        self.message_user(request, text, level)
+
+    def _apply_to_one(
+        self, request: HttpRequest, verb: Verb, execution: Execution, given: Mapping[str, Any]
     ) -> Execution | None:
-        """Does it to each that it fits, says what came of it, and gives the last one made."""
-        token = request.POST.get(TOKEN, "")
-        done: list[tuple[Execution, Execution | None]] = []
-        refusals: list[str] = []
-        for execution in executions:
-            order = Order(execution.pk, reason, key_of(token, execution.pk), self._using)
-            try:
-                if refusal := self._refusal(verb, execution, order):
-                    refusals.append(refusal)
-                else:
-                    done.append((execution, self._carry_out(request, verb, execution, order)))
-            except DurableMontyError as exc:
-                refusals.append(str(exc))
-        self.tell_refusals(request, refusals)
-        if done:
-            self.message_user(request, self._summary(verb, done), messages.SUCCESS)
-        return done[-1][1] if done else None
+        """Does it, says what came of it, and gives the execution that was made, if any."""
+        result = self._apply(request, verb, execution, given)
+        if isinstance(result, Refusal):
+            self.message_user(request, result.text, result.level)
+            return None
+        if result is None:
+            text = format_html("{}: {}", self.link_to(execution), verb.done)
+        else:
+            made = format_html(gettext("The new execution is {}."), self.link_to(result))
+            text = format_html("{} {}", verb.done, made)
+        self.message_user(request, text, messages.SUCCESS)
+        return result
 
-    def _summary(
-        self, verb: Verb, done: Sequence[tuple[Execution, Execution | None]]
-    ) -> SafeString:
-        if len(done) > 1:
-            count = ngettext("%(count)d execution", "%(count)d executions", len(done))
-            return format_html("{} ({})", verb.done, count % {"count": len(done)})
-        [(execution, made)] = done
-        if made is None:
-            return format_html("{}: {}", self.link_to(execution), verb.done)
-        text = gettext("The new execution is {}.")
-        return format_html("{} {}", verb.done, format_html(text, self.link_to(made)))
+    def _apply(
+        self, request: HttpRequest, verb: Verb, execution: Execution, given: Mapping[str, Any]
+    ) -> Execution | Refusal | None:
+        order = Order(
+            execution.pk,
+            given["reason"],
+            key_of(request.POST.get(TOKEN, ""), execution.pk),
+            self._using,
+            keep_keys=not given.get("new_keys"),
+        )
+        try:
+            refusal = self._refusal(verb, execution, order)
+            return refusal or self._carry_out(request, verb, execution, order)
+        except NothingToRetry as exc:
+            if execution.status == ExecutionStatus.FAILED:
+                return raised_by_itself(self, request, execution)
+            return Refusal(execution, str(exc), str(exc))
+        except DurableMontyError as exc:
+            return Refusal(execution, str(exc), str(exc))
 
-    def _refusal(self, verb: Verb, execution: Execution, order: Order) -> str:
-        facts = {"execution": execution, "status": execution.get_status_display()}
+    def _refusal(self, verb: Verb, execution: Execution, order: Order) -> Refusal | None:
+        if verb.name == "retry" and execution.retried_by is not None:
+            return was_retried(self, execution, execution.retried_by)
         if not verb.fits(execution):
-            return gettext("Nothing was changed: %(execution)s is “%(status)s”.") % facts
+            return is_unfit(execution)
         if Execution.objects.using(self._using).filter(key=order.key).exists():
-            return gettext("Nothing was changed: this form was sent already.")
-        return ""
+            text = gettext("Nothing was changed: this form was sent already.")
+            return Refusal(execution, text, text)
+        return None
 
     def _carry_out(
         self, request: HttpRequest, verb: Verb, execution: Execution, order: Order
     ) -> Execution | None:
         with nullcontext() if verb.replays else write(self._using):
             made = verb.run(order)
+            if made is not None and made.key != order.key:
+                return made  # somebody else has retried it meanwhile
             text = str(verb.done)
             if made is not None:
                 text = gettext("%(done)s The new execution is %(made)s.") % {
@@ -186,10 +236,10 @@ def _bulk(verb: Verb) -> Any:
     ) -> HttpResponse | None:
         if not (executions := model_admin.chosen(request, queryset)):
             return None
-        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+        form = VerbForm(verb, request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             return model_admin.ask(request, verb, executions, form, many=True)
-        model_admin.apply(request, verb, executions, form.cleaned_data["reason"])
+        model_admin.apply_to_many(request, verb, executions, form.cleaned_data)
         return None
 
     act.__name__ = verb.name

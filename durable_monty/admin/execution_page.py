@@ -59,7 +59,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
             "",
             '<p class="dm-caption">{}</p>{}',
             ((self.link_to(call), block(call.error_traceback)) for call in calls),
-        ) or gettext("none: no function failed, the workflow raised it itself")
+        ) or gettext("None: the workflow itself raised this error.")
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

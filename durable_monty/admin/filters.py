@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import CallStatus, Execution, WorkerProcess, clock
 from durable_monty.models.call import ENGINE, CallQuerySet
+from durable_monty.models.execution import ExecutionQuerySet
 from durable_monty.reads import lists
 from durable_monty.sandbox import SLEEP
 
@@ -38,7 +39,7 @@ class AttentionFilter(admin.SimpleListFilter):
         return [
             (STUCK, _("Stuck")),
             (PERSON, _("Waiting for a person")),
-            (FAILED, _("Failed in the last hour")),
+            (FAILED, _("Failed, not handled")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
@@ -49,7 +50,7 @@ class AttentionFilter(admin.SimpleListFilter):
             case "person":
                 return lists.waiting_for_people(queryset)
             case "failed":
-                return lists.failed_since(queryset, now - timedelta(hours=1))
+                return cast("ExecutionQuerySet", queryset).failures()
             case _:
                 return queryset
 

@@ -14,8 +14,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import operations
+from durable_monty.admin.base import page_of
 from durable_monty.admin.execution_actions import ExecutionActions, Tool
 from durable_monty.admin.fork_form import ForkForm
+from durable_monty.admin.formats import moment, state_of
 from durable_monty.admin.pages import TOKEN, admin_form, key_of, new_token, with_reason
 from durable_monty.exceptions import (
     DurableMontyError,
@@ -49,8 +51,11 @@ class ForkPage(ExecutionActions):
         return self.may(request, "fork_execution") and self.may_view(Call, request)
 
     def lineage(self, execution: Execution) -> list[str]:
-        """The fields that say what it was forked from, and what was forked from it."""
+        """The fields that say what it was forked from, what was forked from it, and how its
+        failure was handled."""
         fields = ["origin"] if execution.forked_from_id is not None else []
+        if execution.handled_at is not None:
+            fields.append("resolution" if execution.retried_by_id is None else "retry")
         return [*fields, "forks"] if _forks(execution) else fields
 
     @admin.display(description=_("forked from"))
@@ -61,6 +66,16 @@ class ForkPage(ExecutionActions):
             "turn": execution.forked_turn,
         }
         return self.link_to(origin, text)
+
+    @admin.display(description=_("retried"))
+    def retry(self, execution: Execution) -> SafeString:
+        retry = execution.retried_by
+        assert retry is not None  # noqa: S101  (shown only then)
+        return format_html(
+            gettext("{} as {}"),
+            moment(execution.handled_at, page_of(execution).now),
+            format_html("{} {}", self.link_to(retry), state_of(retry)),
+        )
 
     @admin.display(description=_("forks"))
     def forks(self, execution: Execution) -> SafeString:

@@ -37,6 +37,14 @@ class ForkForm(SourceForm):
     name = forms.CharField(
         label=_("Name"), required=False, max_length=200, widget=AdminTextInputWidget
     )
+    keep_keys = forms.BooleanField(
+        label=_("Keep idempotency keys"),
+        required=False,
+        help_text=_(
+            "Calls that are run again keep the key that they had, so that a service outside "
+            "recognises the second try. Without this each gets a new key."
+        ),
+    )
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
@@ -60,6 +68,8 @@ class ForkForm(SourceForm):
         super().__init__(data)
         self.execution, self.calls, self.may_edit = execution, calls, functions is not None
         self.fields["name"].initial = execution.name
+        # Whoever comes from a call wants that call tried a second time.
+        self.fields["keep_keys"].initial = bool(again)
         for call in calls:
             self._add_call(call, again=again == str(call.call_id))
         if functions is not None:
@@ -91,6 +101,7 @@ class ForkForm(SourceForm):
             name=given["name"],
             user=user,
             reason=given["reason"],
+            keep_keys=given["keep_keys"],
         )
 
     def fieldsets(self) -> list[Any]:
@@ -102,12 +113,18 @@ class ForkForm(SourceForm):
             overrule = [] if self.fields["anyway"].widget.is_hidden else ["anyway"]
             fields = ["source", *overrule, "functions"]
             sections.append((gettext("Workflow source"), {"fields": fields}))
-        sections.append((gettext("The new execution"), {"fields": ["name", "reason"]}))
+        sections.append(
+            (gettext("The new execution"), {"fields": ["keep_keys", "name", "reason"]})
+        )
         return sections
 
     def _add_call(self, call: Call, *, again: bool) -> None:
         number = call.call_id
-        choices = [(AGAIN, _("Ask again")), (RESULT, _("Another result")), (ERROR, _("An error"))]
+        choices = [
+            (AGAIN, _("Run it again")),
+            (RESULT, _("Use another result")),
+            (ERROR, _("Use an error")),
+        ]
         if has_answer(call):
             choices.insert(0, (KEEP, _kept(call)))
         self.fields[f"answer_{number}"] = forms.ChoiceField(

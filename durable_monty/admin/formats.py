@@ -45,6 +45,15 @@ def badge(state: str, label: object) -> SafeString:
     )
 
 
+def state_of(execution: Execution) -> SafeString:
+    """The status, and what became of a failure."""
+    shown = badge(execution.status, execution.get_status_display())
+    if execution.handled_at is None:
+        return shown
+    text = gettext("resolved") if execution.retried_by_id is None else gettext("retried")
+    return format_html('{} <span class="dm-quiet">{}</span>', shown, text)
+
+
 def moment(value: datetime | None, now: datetime) -> SafeString | str:
     """`3 min ago`, with the exact time as its title."""
     if value is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, ngettext_lazy
 
 from durable_monty import operations
 from durable_monty.models import Execution, ExecutionStatus
@@ -24,28 +24,34 @@ class Order:
     reason: str
     key: str
     using: str
+    keep_keys: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`name` is that of its permission and page too. `asks`: it has a page to confirm it, with a
-    reason, for one execution too; many are always confirmed. `run` gives the new execution, if
-    it makes one; `replays`: it runs the sandbox, so no transaction may be around it."""
+    """`name` is that of its permission and page too; `needs`: the name of its permission, if that
+    is another. `asks`: it has a page to confirm it, with a reason, for one execution too; many
+    are always confirmed. `run` gives the new execution, if it makes one; `replays`: it runs the
+    sandbox, so no transaction may be around it. `has_keys`: it may run calls again."""
 
     name: str
     label: _StrPromise
     title: _StrPromise
     effect: _StrPromise
     done: _StrPromise
+    done_many: _StrPromise
     fits: Callable[[Execution], bool]
     run: Callable[[Order], Execution | None]
     asks: bool = True
     destroys: bool = False
     replays: bool = False
+    needs: str = ""
+    needs_reason: bool = False
+    has_keys: bool = False
 
     @property
     def permission(self) -> str:
-        return f"{self.name}_execution"
+        return f"{self.needs or self.name}_execution"
 
 
 def _cancel(order: Order) -> None:
@@ -65,8 +71,18 @@ def _resume(order: Order) -> None:
 
 
 def _retry(order: Order) -> Execution | None:
-    execution = operations.retry_execution(order.execution_id, key=order.key, using=order.using)
+    execution = operations.retry_execution(
+        order.execution_id, key=order.key, keep_keys=order.keep_keys, using=order.using
+    )
     return None if execution.pk == order.execution_id else execution
+
+
+def _resolve(order: Order) -> None:
+    operations.resolve_execution(order.execution_id, order.reason, using=order.using)
+
+
+def _unresolve(order: Order) -> None:
+    operations.unresolve_execution(order.execution_id, using=order.using)
 
 
 def _restart(order: Order) -> Execution:
@@ -80,14 +96,53 @@ VERBS = (
         _("Retry executions"),
         _(
             "Calls that wait for their next attempt are tried now. An execution that failed "
-            "because of a call goes on in a new one, where that call is asked again; the failed "
-            "one stays as it is."
+            "because of a call goes on in a new execution, which runs that call again; the failed "
+            "one is marked as retried. An execution is retried once: if its retry fails too, "
+            "retry that one."
         ),
         _("Retried."),
-        lambda row: row.status in (ExecutionStatus.FAILED, ExecutionStatus.WAITING),
+        ngettext_lazy(
+            "%(count)d execution is retried.", "%(count)d executions are retried.", "count"
+        ),
+        lambda row: (
+            row.status == ExecutionStatus.WAITING
+            or (row.status == ExecutionStatus.FAILED and row.retried_by_id is None)
+        ),
         _retry,
-        asks=False,
         replays=True,
+        has_keys=True,
+    ),
+    Verb(
+        "resolve",
+        _("Resolve"),
+        _("Resolve failed executions"),
+        _(
+            "A failed execution that needs nothing more leaves the list of failures. It stays as "
+            "it is, and can be taken back into the list."
+        ),
+        _("Resolved."),
+        ngettext_lazy(
+            "%(count)d execution is resolved.", "%(count)d executions are resolved.", "count"
+        ),
+        lambda row: row.status == ExecutionStatus.FAILED and row.handled_at is None,
+        _resolve,
+        needs_reason=True,
+    ),
+    Verb(
+        "unresolve",
+        _("Not resolved"),
+        _("Take failed executions back into the failures"),
+        _("An execution that was resolved by hand is listed among the failures again."),
+        _("Listed among the failures again."),
+        ngettext_lazy(
+            "%(count)d execution is listed among the failures again.",
+            "%(count)d executions are listed among the failures again.",
+            "count",
+        ),
+        lambda row: row.handled_at is not None and row.retried_by_id is None,
+        _unresolve,
+        asks=False,
+        needs="resolve",
     ),
     Verb(
         "resume",
@@ -95,6 +150,9 @@ VERBS = (
         _("Resume executions"),
         _("Workers go on with it."),
         _("Resumed."),
+        ngettext_lazy(
+            "%(count)d execution is resumed.", "%(count)d executions are resumed.", "count"
+        ),
         lambda row: row.status == ExecutionStatus.PAUSED or row.pause_requested,
         _resume,
         asks=False,
@@ -105,6 +163,9 @@ VERBS = (
         _("Pause executions"),
         _("An execution takes no further step until it is resumed. Calls that it made go on."),
         _("Paused."),
+        ngettext_lazy(
+            "%(count)d execution is paused.", "%(count)d executions are paused.", "count"
+        ),
         lambda row: (
             not (row.is_finished or row.status == ExecutionStatus.PAUSED or row.pause_requested)
         ),
@@ -115,10 +176,13 @@ VERBS = (
         _("Restart"),
         _("Restart executions"),
         _(
-            "A new execution is started, with the same source and inputs. It calls its functions "
-            "again. The old one stays as it is, and goes on if it is not finished."
+            "A new execution is started, with the same source and inputs. All functions are "
+            "called again. The original is not changed; if it still runs, both run."
         ),
         _("Restarted."),
+        ngettext_lazy(
+            "%(count)d execution is restarted.", "%(count)d executions are restarted.", "count"
+        ),
         lambda row: True,
         _restart,
     ),
@@ -131,6 +195,9 @@ VERBS = (
             "end. If it does not end in time, it is terminated."
         ),
         _("Cancelled."),
+        ngettext_lazy(
+            "%(count)d execution is cancelled.", "%(count)d executions are cancelled.", "count"
+        ),
         lambda row: not row.is_finished and row.cancel_requested_at is None,
         _cancel,
         destroys=True,
@@ -141,6 +208,9 @@ VERBS = (
         _("Terminate executions"),
         _("It ends at once, without a clean-up. This cannot be undone."),
         _("Terminated."),
+        ngettext_lazy(
+            "%(count)d execution is terminated.", "%(count)d executions are terminated.", "count"
+        ),
         lambda row: not row.is_finished,
         _terminate,
         destroys=True,

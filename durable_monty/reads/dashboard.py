@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
 from durable_monty.reads.queues import Queues
@@ -40,9 +41,12 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class StatusCount:
+    """`query`: that of the list which shows these."""
+
     status: str
     label: str
     count: Count
+    query: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,24 @@ class Oldest:
 
 
 def status_counts(using: str) -> tuple[StatusCount, ...]:
-    """Executions by status, those with none left out."""
+    """Executions by status, those with none left out; of the failed ones, those to handle."""
     counts = [
-        StatusCount(status.value, str(status.label), count(_with_status(status, using)))
+        _failures(using)
+        if status == ExecutionStatus.FAILED
+        else StatusCount(
+            status.value,
+            str(status.label),
+            count(_with_status(status, using)),
+            f"?status__exact={status}",
+        )
         for status in ExecutionStatus
     ]
     return tuple(entry for entry in counts if entry.count.number)
+
+
+def _failures(using: str) -> StatusCount:
+    failures = count(Execution.objects.using(using).failures())
+    return StatusCount("failed", _("Failed, not handled"), failures, "?attention=failed")
 
 
 def pending_for_people(fleet: Fleet, now: datetime, using: str) -> PendingCalls:

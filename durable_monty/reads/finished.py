@@ -92,7 +92,8 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Executions that failed with one error, the newest of them, and their workflows."""
+    """Executions that failed with one error and are to be handled, the newest of them, and their
+    workflows."""
 
     error_type: str
     count: int
@@ -116,15 +117,22 @@ def recent(span: Span, now: datetime, using: str) -> Recent:
     since = _begin(span, now)
     ended = Execution.objects.using(using).filter(finished_at__gte=since)
     timed = _newest(ended, ExecutionStatus.COMPLETED, _TIMED, "name", "created_at", "finished_at")
-    failed = _newest(
-        ended, ExecutionStatus.FAILED, _FAILURES, "error_type", "name", "finished_at", "pk"
+    failed = _newest(ended, ExecutionStatus.FAILED, _FAILURES, "name")
+    failures = _newest(
+        ended.failures(),
+        ExecutionStatus.FAILED,
+        _FAILURES,
+        "error_type",
+        "name",
+        "finished_at",
+        "pk",
     )
     return Recent(
         _throughput(span, since, using),
-        _workflows(timed, failed),
-        _failures(failed),
+        _workflows(timed, [name for (name,) in failed]),
+        _failures(failures),
         len(timed) == _TIMED,
-        len(failed) == _FAILURES,
+        len(failures) == _FAILURES,
     )
 
 
@@ -190,12 +198,12 @@ def _newest(
     return list(rows.values_list(*columns)[:limit])
 
 
-def _workflows(timed: Sequence[Any], failed: Sequence[Any]) -> tuple[Workflow, ...]:
+def _workflows(timed: Sequence[Any], failed: Iterable[str]) -> tuple[Workflow, ...]:
     """Those that end most often come first."""
     took: dict[str, list[timedelta]] = defaultdict(list)
     for name, created_at, finished_at in timed:
         took[name].append(finished_at - created_at)
-    failures = Counter(name for _error, name, *_rest in failed)
+    failures = Counter(failed)
     found = (
         Workflow(
             name,

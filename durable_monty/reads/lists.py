@@ -62,10 +62,6 @@ def waiting_for_function(executions: QuerySet[Execution], function: str) -> Quer
     return executions.filter(pk__in=_executions_of(calls))
 
 
-def failed_since(executions: QuerySet[Execution], moment: datetime) -> QuerySet[Execution]:
-    return executions.filter(status=ExecutionStatus.FAILED, finished_at__gte=moment)
-
-
 def stuck(executions: QuerySet[Execution], now: datetime) -> QuerySet[Execution]:
     """Executions and calls that are due and nobody takes, sleeps that are over and nobody ends,
     and executions that a replay mismatch paused."""

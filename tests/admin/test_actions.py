@@ -2,7 +2,7 @@ import pytest
 from django.urls import reverse
 
 from durable_monty import Retry
-from durable_monty.admin import pages
+from durable_monty.admin import pages, refusals
 from durable_monty.admin.verbs import VERBS
 from durable_monty.models import Call, Execution
 from tests.admin.conftest import VIEW
@@ -16,7 +16,7 @@ NAMES = [verb.name for verb in VERBS]
 @pytest.fixture
 def operator(staff):
     """Sees everything and may do everything with executions."""
-    return staff(*VIEW, *(verb.permission for verb in VERBS), name="operator")
+    return staff(*VIEW, *{verb.permission for verb in VERBS}, name="operator")
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def message(client, response):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_needs_its_permission(asked, staff, name):
     execution = asked().execution
-    others = [verb.permission for verb in VERBS if verb.name != name]
-    client = staff(*VIEW, *others)
+    permissions = {verb.name: verb.permission for verb in VERBS}
+    client = staff(*VIEW, *({*permissions.values()} - {permissions[name]}))
     before = list(Execution.objects.values())
 
     assert client.get(url_of(execution, name)).status_code == 403
@@ -70,7 +70,8 @@ def test_each_needs_its_permission(asked, staff, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_needs_to_see_executions(asked, staff, name):
     execution = asked().execution
-    blind = staff(f"{name}_execution")
+    (permission,) = (verb.permission for verb in VERBS if verb.name == name)
+    blind = staff(permission)
 
     assert blind.get(url_of(execution, name)).status_code == 403
     assert do(blind, name, execution).status_code == 403
@@ -202,7 +203,7 @@ def test_a_token_of_somebody_else_is_none(asked, operator):
 
 def test_retry_of_a_failed_execution(broken, operator):
     page = operator.get(url_of(broken)).content.decode()
-    assert f'action="{url_of(broken, "retry")}"' in page
+    assert f'href="{url_of(broken, "retry")}"' in page
 
     response = do(operator, "retry", broken)
 
@@ -218,7 +219,7 @@ def test_retry_of_a_call_that_waits_for_its_next_attempt(db, register, operator)
     execution = run("await flaky()", ["flaky"])
 
     page = operator.get(url_of(execution)).content.decode()
-    assert f'action="{url_of(execution, "retry")}"' in page
+    assert f'href="{url_of(execution, "retry")}"' in page
     response = do(operator, "retry", execution)
 
     assert message(operator, response) == [
@@ -259,8 +260,11 @@ def test_many_are_confirmed_first(asked, operator):
     work()
     assert response.url == list_url(Execution)
     assert message(operator, response) == [
-        ("error", f"Nothing was changed: {executions[2]} is “Cancelled”."),
-        ("success", "Cancelled. (2 executions)"),
+        (
+            "warning",
+            "2 executions are cancelled. 1 could not be: "
+            f'<a href="{url_of(executions[2])}">{executions[2]}</a> (“Cancelled”)',
+        ),
     ]
     assert {status(row) for row in executions} == {"cancelled"}
     assert history()[1:] == [("operator", "Cancelled. Reason: all of them")] * 2
@@ -291,16 +295,16 @@ def test_too_many_at_once(asked, operator, monkeypatch):
 
 
 def test_of_many_refusals_the_first_are_told(asked, operator, monkeypatch):
-    monkeypatch.setattr(pages, "_TOLD", 2)
+    monkeypatch.setattr(refusals, "_NAMED", 2)
     executions = [asked().execution for _ in range(4)]
     do_all(operator, "terminate", executions)
     operator.get(list_url(Execution))
 
     response = do_all(operator, "terminate", executions)
 
-    told = message(operator, response)
-    assert len(told) == 3
-    assert told[-1] == ("error", "2 more were refused.")
+    ((level, text),) = message(operator, response)
+    assert (level, text.count("<a "), text[-3:]) == ("error", 2, "; …")
+    assert text.startswith("4 could not be: ")
 
 
 def test_a_reason_that_is_too_long(asked, operator):

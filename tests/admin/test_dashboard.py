@@ -33,7 +33,7 @@ def test_empty(viewer, index):
     assert "No worker is running: start one with “manage.py runworker”." in page
     assert "Needs attention Nothing “manage.py durable_doctor” looks at all" in page
     assert "Nothing has ended in this time. A longer span shows more." in page
-    assert "Nothing has failed in this time." in page
+    assert "No failure of this time is left to handle." in page
 
 
 def test_counts_by_status_lead_to_the_lists(asked, service, viewer, index):
@@ -45,9 +45,10 @@ def test_counts_by_status_lead_to_the_lists(asked, service, viewer, index):
 
     response = index(viewer)
 
-    assert "1 Scheduled 1 Waiting 2 Completed 1 Failed" in text_of(response)
+    assert "1 Scheduled 1 Waiting 2 Completed 1 Failed, not handled" in text_of(response)
     for status in ("scheduled", "waiting", "completed", "failed"):
-        url = f"{reverse('admin:durable_monty_execution_changelist')}?status__exact={status}"
+        query = "attention=failed" if status == "failed" else f"status__exact={status}"
+        url = f"{reverse('admin:durable_monty_execution_changelist')}?{query}"
         assert f'href="{url}"' in response.content.decode()
         assert (
             len(viewer.get(url).context["cl"].result_list)
@@ -155,7 +156,7 @@ def test_counts_stop_at_a_limit(asked, viewer, index, monkeypatch):
 
 def test_queries_do_not_grow(asked, viewer, index):
     # Session, user and permissions (4), the database's time, workers (2), executors and the calls
-    # of each of the two, late work (2), the six statuses, what ended (6), the oldest (2), calls
+    # of each of the two, late work (2), the six statuses, what ended (7), the oldest (2), calls
     # for people (2) and for workers, sizes.
     for _ in range(2):
         run("1")
@@ -164,7 +165,7 @@ def test_queries_do_not_grow(asked, viewer, index):
         register_worker("local", ["double"], using="default")
         with CaptureQueriesContext(connection) as queries:
             index(viewer)
-        assert len(queries) == 30, [query["sql"] for query in queries]
+        assert len(queries) == 31, [query["sql"] for query in queries]
 
 
 def test_the_other_apps_are_as_they_were(admin_client):
@@ -242,10 +243,24 @@ def test_durations_and_failures(viewer, index, move_clock):
     )
     for link in (
         f"{list_url(Execution)}?name=report%20%26%20co",
-        f"{list_url(Execution)}?error=ZeroDivisionError",
+        f"{list_url(Execution)}?attention=failed&amp;error=ZeroDivisionError",
         url_of(last),
     ):
         assert f'href="{link}"' in body(response)
+
+
+def test_failures_are_worked_down_to_none(viewer, index, service):
+    first, second = run("nonsense()", name="report"), run("1 / 0", name="report")
+    assert "2 Failed, not handled" in text_of(index(viewer))
+
+    for execution in (first, second):
+        service.resolve_execution(execution.pk, "seen")
+
+    for _ in range(2):  # and none comes back when the page is loaded again
+        page = text_of(index(viewer))
+        assert "not handled" not in page
+        assert "No failure of this time is left to handle." in page
+        assert "report 0 2 - -" in page  # what happened is not forgotten
 
 
 def test_what_is_cut_off_says_so(viewer, index, monkeypatch, move_clock):

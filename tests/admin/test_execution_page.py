@@ -195,7 +195,7 @@ def test_failed_by_itself(db, viewer):
 
     page = text_of(response)
     assert pointed_at(response) == [(2, "raised here", True)]
-    assert "none: no function failed, the workflow raised it itself" in page
+    assert "None: the workflow itself raised this error." in page
     assert "It made no calls." in page
 
 
@@ -215,7 +215,7 @@ def test_failed_without_a_traceback(db, viewer, durable_settings):
     page = text_of(viewer.get(url_of(execution)))
 
     assert "printed more than DURABLE_MONTY['MAX_LOG_BYTES'] allows." in page
-    assert page.index("Error Traceback of the function: none") < page.index("List of calls")
+    assert page.index("Error Traceback of the function: None") < page.index("List of calls")
 
 
 def test_not_started(service, viewer):

@@ -77,7 +77,7 @@ def index_of(detail):
         (Execution, "?status__exact=failed", "dm_execution_status"),
         (Execution, "?name=rare", "dm_execution_name"),
         (Execution, "?error=RareError", "dm_execution_error"),
-        (Execution, "?attention=failed", "dm_execution_finished"),
+        (Execution, "?attention=failed", "dm_execution_failures"),
         (Execution, "?attention=person", "dm_call_open"),
         (Execution, "?attention=stuck", "dm_execution_due"),
         (Call, "?waiting=person", "dm_call_open"),

@@ -177,13 +177,18 @@ def test_executions_that_are_stuck(asked, service, viewer, listed, move_clock):
     assert listed(viewer, Execution, "?attention=stuck") == [mismatched, due, asleep, unserved]
 
 
-def test_executions_that_failed(viewer, listed, move_clock):
+def test_executions_that_failed(viewer, service, listed, move_clock):
     old = run("nonsense()")
+    resolved = run("nonsense()")
     move_clock(3601)
     new = run("1 / 0")
     run("1")
+    service.resolve_execution(resolved.pk, "it was a test")
 
-    assert listed(viewer, Execution, "?attention=failed") == [new]
+    assert listed(viewer, Execution, "?attention=failed") == [new, old]
+    assert listed(viewer, Execution, "?attention=failed&error=NameError") == [old]
+    assert listed(viewer, Execution, "?status__exact=failed") == [new, resolved, old]
+    Execution.objects.filter(pk=resolved.pk).delete()
     assert listed(viewer, Execution, "?error=NameError") == [old]
     assert listed(viewer, Execution, "?error=ZeroDivisionError") == [new]
     assert listed(viewer, Execution, "?error=nothing") == []
