@@ -38,6 +38,7 @@ def plans(db, viewer):
         if connection.vendor == "postgresql":
             # The table is small: what would be chosen if it were large?
             cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute(f"ANALYZE {', '.join(TABLES)}")
     return steps
 
 
