@@ -5,7 +5,7 @@ Each takes the facts as arguments and owns its message; all derive from `Durable
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from durable_monty.durations import LONGEST_TEXT
@@ -62,6 +62,19 @@ class RetryAfter(DurableMontyError, RuntimeError):
     def __init__(self, seconds: float, message: str = "") -> None:
         self.seconds = max(0.0, float(seconds))
         super().__init__(message or f"The function asked to be tried again in {seconds:g} s.")
+
+
+class TransactionLost(DurableMontyError, RuntimeError):
+    """A function returned, and what it wrote had to be rolled back. `what`: what it did, by the
+    alias of the database."""
+
+    def __init__(self, function: str, what: Mapping[str, str]) -> None:
+        self.function, self.what = function, what
+        deeds = " and ".join(f"{deed} on the database {alias!r}" for alias, deed in what.items())
+        super().__init__(
+            f"{function}() {deeds}. What it wrote there was rolled back. Use "
+            "transaction.atomic(), and catch errors of the database outside of it."
+        )
 
 
 class NoCurrentCall(DurableMontyError):

@@ -9,18 +9,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.db import IntegrityError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from durable_monty import codec
 from durable_monty.context import running
-from durable_monty.exceptions import CallNotFound, IllegalTransition
+from durable_monty.exceptions import CallNotFound, IllegalTransition, TransactionLost
 from durable_monty.executors.lease import leases
+from durable_monty.executors.transactions import open_transactions, put_right
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.record import record_answers
-from durable_monty.operations.settle import settle_attempt
+from durable_monty.operations.settle import settle_attempt, settle_attempts
 from durable_monty.operations.transactions import may_pass, write
 
 logger = logging.getLogger("durable_monty")
@@ -56,18 +57,21 @@ def run_started(call: Call, *, using: str, invoke: Invoke = invoke_plainly) -> N
 
 
 def answer_of(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly) -> Answer:
-    """Calls the function; its result, or its exception under its retry policy."""
+    """Calls the function; its result, or its exception under its retry policy. What it left open
+    in a database is rolled back, and fails it."""
     function = FUNCTION_REGISTRY[call.function]
+    before = open_transactions()
     try:
         with running(call, using=using):
             result = invoke(
                 call.function, function, codec.decode(call.args), codec.decode(call.kwargs)
             )
-            return Answer.of_result(
-                result, call.function
-            )  # this runs code of the result's classes
+        if lost := put_right(before):
+            raise TransactionLost(call.function, lost)
+        return Answer.of_result(result, call.function)  # this runs code of the result's classes
     # SystemExit too: a function may call sys.exit(); an async one may raise CancelledError.
     except BaseException as exc:
+        put_right(before)
         if _is_of_a_person(exc):
             raise
         return Answer.of_exception(exc).under(function.retry_policy, exc, call.failures + 1)
@@ -102,26 +106,37 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
                 raise _RollBack(None) from exc
     except _RollBack as rolled_back:
         return rolled_back.answer
-    except IntegrityError as exc:
-        # A deferred constraint: found by the commit.
+    except (OperationalError, InterfaceError):
+        raise
+    except DatabaseError as exc:
+        # Of a deferred constraint, which the commit finds; or the function left the transaction
+        # in a state in which its answer cannot be recorded.
+        if not connections[using].in_atomic_block:
+            connections[using].close()
         policy = FUNCTION_REGISTRY[call.function].retry_policy
         return Answer.of_exception(exc).under(policy, exc, call.failures + 1)
     return None
 
 
 def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
-    """Records answers, and waits for a database that is out of reach."""
+    """Records answers, and waits for a database that is out of reach. What the database refuses is
+    tried on a new connection first: a function may have changed the session of this one."""
     if not answers:
         return
+    settle = settle_attempts
     for wait in _RECORD_WAITS:
         try:
-            refused = record_answers(answers, using=using)
+            refused = settle(answers, using=using)
         except Exception as exc:
-            if wait is None or not may_pass(exc):
+            passes, is_ours = may_pass(exc), not connections[using].in_atomic_block
+            if wait is None or not (is_ours if passes else settle is settle_attempts):
                 raise
             logger.warning("answers not recorded yet", extra={"why": str(exc)})
-            connections[using].close()
-            time.sleep(wait)
+            if is_ours:
+                connections[using].close()
+            if passes:
+                time.sleep(wait)
+            settle = record_answers
             continue
         for refusal in refused:
             logger.warning("answer refused", extra={"why": str(refusal)})
