@@ -5,7 +5,7 @@ Each takes the facts as arguments and owns its message; all derive from `Durable
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from durable_monty.durations import LONGEST_TEXT
@@ -65,14 +65,13 @@ class RetryAfter(DurableMontyError, RuntimeError):
 
 
 class TransactionLost(DurableMontyError, RuntimeError):
-    """A function returned, and what it wrote had to be rolled back. `what`: what it did, by the
-    alias of the database."""
+    """A function returned, and what it wrote had to be rolled back: it left a transaction open, for
+    example."""
 
-    def __init__(self, function: str, what: Mapping[str, str]) -> None:
-        self.function, self.what = function, what
-        deeds = " and ".join(f"{deed} on the database {alias!r}" for alias, deed in what.items())
+    def __init__(self, function: str, deeds: Iterable[str]) -> None:
+        self.function, self.deeds = function, tuple(deeds)
         super().__init__(
-            f"{function}() {deeds}. What it wrote there was rolled back. Use "
+            f"{function}() {' and '.join(self.deeds)}. What it wrote there was rolled back. Use "
             "transaction.atomic(), and catch errors of the database outside of it."
         )
 

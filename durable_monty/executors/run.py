@@ -66,8 +66,8 @@ def answer_of(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly)
             result = invoke(
                 call.function, function, codec.decode(call.args), codec.decode(call.kwargs)
             )
-        if lost := put_right(before):
-            raise TransactionLost(call.function, lost)
+        if deeds := put_right(before):
+            raise TransactionLost(call.function, deeds)
         return Answer.of_result(result, call.function)  # this runs code of the result's classes
     # SystemExit too: a function may call sys.exit(); an async one may raise CancelledError.
     except BaseException as exc:

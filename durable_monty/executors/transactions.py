@@ -43,20 +43,20 @@ def open_transactions() -> dict[str, Before]:
     }
 
 
-def put_right(before: dict[str, Before]) -> dict[str, str]:
-    """Ends what a function left open since `before`. Returns what it did, by the alias of the
-    database, where its writes are lost by that."""
-    lost = {}
+def put_right(before: dict[str, Before]) -> list[str]:
+    """Ends what a function left open since `before`. Returns what it did, if that lost what it
+    wrote."""
+    deeds = []
     for alias, connection in _connections_here().items():
         if alias in before:
             if what := _wrong_inside(connection, before[alias]):
                 _leave_blocks(connection, before[alias])
-                lost[alias] = what
+                deeds.append(f"{what} on the database {alias!r}")
         elif not _is_right(connection):
             if what := _left_open(connection):
-                lost[alias] = what
+                deeds.append(f"{what} on the database {alias!r}")
             _reset(connection)
-    return lost
+    return deeds
 
 
 def _is_right(connection: BaseDatabaseWrapper) -> bool:

@@ -72,7 +72,7 @@ def test_a_time_out_does_not_fire_while_the_answer_is_recorded(monkeypatch):
         seen.append(signal.getitimer(signal.ITIMER_REAL)[0])
         return operations.settle_attempts(*args, **kwargs)
 
-    monkeypatch.setattr("durable_monty.operations.record.settle_attempts", settle)
+    monkeypatch.setattr("durable_monty.executors.run.settle_attempts", settle)
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     signal.alarm(50)
     try:

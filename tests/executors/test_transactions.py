@@ -123,5 +123,5 @@ def test_nothing_is_asked_of_connections_that_are_right(django_assert_num_querie
     Group.objects.exists()
     before = open_transactions()
     with django_assert_num_queries(0):
-        assert put_right(before) == {}
+        assert put_right(before) == []
     assert connections["default"] is not None
