@@ -65,8 +65,8 @@ class RetryAfter(DurableMontyError, RuntimeError):
 
 
 class TransactionLost(DurableMontyError, RuntimeError):
-    """A function returned, and what it wrote had to be rolled back: it left a transaction open, for
-    example."""
+    """A function returned, and what it wrote had to be rolled back. `deeds`: what it did to its
+    transaction."""
 
     def __init__(self, function: str, deeds: Iterable[str]) -> None:
         self.function, self.deeds = function, tuple(deeds)
