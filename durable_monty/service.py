@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db import router
 
 from durable_monty import codec, conf, operations
 from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
@@ -20,10 +21,11 @@ from durable_monty.reads import executions as reads
 
 
 class OrchestratorService:
-    """Durable executions on the database `using`. Execution ids are str (a UUID is taken too)."""
+    """Durable executions on the database `using`, by default the one that the project's routers
+    name. Execution ids are str (a UUID is taken too)."""
 
-    def __init__(self, using: str = "default") -> None:
-        self.using = using
+    def __init__(self, using: str | None = None) -> None:
+        self.using = using or router.db_for_write(Execution)
 
     def start_execution(
         self,

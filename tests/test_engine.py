@@ -296,3 +296,6 @@ def test_completed_by_hand_keeps_who_and_why(service, django_user_model):
     assert codec.decode(call.result) is True
     work()
     assert OrchestratorService().get_result(execution.pk) is True
+    user.delete()
+    call.refresh_from_db()
+    assert (call.completed_by_name, call.reason) == ("ann", "looks good")

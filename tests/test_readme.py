@@ -226,9 +226,7 @@ def test_table_of_checks():
 
 
 def test_table_of_methods():
-    documented = [
-        code(row[0])[0] for row in tables(README)['OrchestratorService(using="default")']
-    ]
+    documented = [code(row[0])[0] for row in tables(README)["OrchestratorService(using=None)"]]
     public = {
         name: method
         for name, method in vars(OrchestratorService).items()

@@ -88,11 +88,11 @@ class Answering(ReadOnlyAdmin):
         facts = {
             "call": call,
             "when": ago(call.finished_at or page_of(call).now, page_of(call).now),
-            "user": call.completed_by,
+            "user": call.completed_by_name,
         }
         if call.status == CallStatus.CANCELLED:
             text = gettext("Nothing was changed: %(call)s was withdrawn %(when)s.")
-        elif call.completed_by is None:
+        elif not call.completed_by_name:
             text = gettext("Nothing was changed: %(call)s was already answered %(when)s.")
         else:
             text = gettext(

@@ -154,8 +154,8 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
             fields.append("raised_as")
         if call.error_traceback:
             fields.append("traceback_block")
-        if call.completed_by_id is not None:
-            fields.append("completed_by")
+        if call.completed_by_name:
+            fields.append("completed_by_name")
         if call.reason:
             fields.append("reason")
         return [(_("Answer"), {"fields": fields})]

@@ -133,7 +133,7 @@ def _row(timed: TimedCall, drawing: Timeline, page: Page, links: Links) -> CallR
 def _detail(call: Call, page: Page) -> str:
     """Whom it waits for, and how far that is; or who answered it."""
     if not call.is_open:
-        return gettext("by hand") if call.completed_by_id is not None else ""
+        return gettext("by hand") if call.completed_by_name else ""
     waits_for, progress = whom(call, page.fleet, page.now), progress_of(call)
     return f"{waits_for}, {progress}" if progress else waits_for
 

@@ -492,16 +492,21 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(verbose_name="created")),
                 ("started_at", models.DateTimeField(null=True, verbose_name="started")),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                (
+                    "completed_by_name",
+                    models.CharField(blank=True, max_length=200, verbose_name="answered by"),
+                ),
                 ("reason", models.TextField(blank=True, verbose_name="reason")),
                 (
                     "completed_by",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
-                        verbose_name="answered by",
+                        verbose_name="user",
                     ),
                 ),
                 (

@@ -144,14 +144,18 @@ class Call(models.Model):
     created_at = models.DateTimeField(_("created"))
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+    # Users may be in another database, and they may be deleted: then no row is there any more, and
+    # the name is what is left.
     completed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
-        models.SET_NULL,
+        models.DO_NOTHING,
         null=True,
+        db_constraint=False,
         db_index=False,
         related_name="+",
-        verbose_name=_("answered by"),
+        verbose_name=_("user"),
     )
+    completed_by_name = models.CharField(_("answered by"), max_length=200, blank=True)
     reason = models.TextField(_("reason"), blank=True)
 
     objects = CallQuerySet.as_manager()

@@ -37,6 +37,15 @@ class ClaimedCall:
         return cls(call.pk, call.claim)
 
 
+def by_hand(user: Any, reason: str) -> dict[str, Any]:
+    """The columns of a call that a person answered; `user` may be None, or of another database."""
+    return {
+        "completed_by_id": None if user is None else user.pk,
+        "completed_by_name": "" if user is None else codec.clean_text(user.get_username(), 200),
+        "reason": codec.clean_text(reason, 10_000),
+    }
+
+
 class Answer(NamedTuple):
     """`result` is JSON text, or None for an error; `retry_in`: seconds until the next attempt,
     None if the error is final; `raised_as`: the type that the workflow sees, if that is not

@@ -11,14 +11,14 @@ from durable_monty import codec
 from durable_monty.durations import later
 from durable_monty.models import Call, CallKind, CallStatus, Execution
 from durable_monty.models.call import ANSWERED
-from durable_monty.operations.answer import Answer
+from durable_monty.operations.answer import Answer, by_hand
 from durable_monty.operations.attempts import executor_of, schedule
 from durable_monty.operations.withdraw import DEADLINE_PASSED
 from durable_monty.sandbox import CANCELLED, Position
 
 _ERROR = ("error_type", "error_message", "raised_as", "error_traceback")
 _ANSWER = ("status", "result", *_ERROR)
-_HISTORY = ("started_at", "finished_at", "completed_by_id", "reason")
+_HISTORY = ("started_at", "finished_at", "completed_by_id", "completed_by_name", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ def copy_call(
     elif (answer := edits.answers.get(call.call_id)) is not None:
         copy.status, copy.result, copy.finished_at = answer.status, answer.result, now
         _take(copy, answer, *_ERROR)
-        copy.completed_by, copy.reason = edits.user, codec.clean_text(edits.reason, 10_000)
+        for name, value in by_hand(edits.user, edits.reason).items():
+            setattr(copy, name, value)
     elif call.call_id not in edits.answers and has_answer(call):
         _take(copy, call, *_ANSWER, *_HISTORY)
     else:

@@ -132,6 +132,7 @@ _SAME: dict[str, Any] = {
     "losses": 0,
     "job_id": "",
     "reason": "",
+    "completed_by_name": "",
 }
 SAME_OF_ANSWERED = _SAME | {
     "status": CallStatus.COMPLETED,

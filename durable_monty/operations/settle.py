@@ -10,7 +10,6 @@ from typing import Any
 from django.db import connections
 from django.db.models import Case, F, Q, When
 
-from durable_monty import codec
 from durable_monty.exceptions import (
     CallNotFound,
     CallSettled,
@@ -23,7 +22,7 @@ from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
 from durable_monty.operations import bulk
-from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.answer import Answer, ClaimedCall, by_hand
 from durable_monty.operations.attempts import end_attempt, schedule_retry
 from durable_monty.operations.bulk import as_uuid
 from durable_monty.operations.plain_calls import settle_plain_results
@@ -172,8 +171,7 @@ def settle_by_hand(
     with write(using):
         now = database_now(using)
         wake([call.execution_id], now, using)
-        note = {"completed_by": user, "reason": codec.clean_text(reason, 10_000)}
-        if not settle_open(call, answer, Q(), now, using, **note):
+        if not settle_open(call, answer, Q(), now, using, **by_hand(user, reason)):
             raise _refusal(call, answer)
     return call
 

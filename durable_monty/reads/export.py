@@ -79,7 +79,6 @@ def _execution(execution: Execution, using: str) -> Iterator[str]:
     calls = (
         Call.objects.using(using)
         .filter(execution=execution)
-        .select_related("completed_by")
         .prefetch_related("attempts")
         .order_by("call_id")
     )
@@ -98,7 +97,7 @@ def _call(call: Call) -> dict[str, Any]:
         "kwargs": _value(call.kwargs),
         "result": _value(call.result),
         "error": _error(call),
-        "completed_by": None if call.completed_by is None else call.completed_by.get_username(),
+        "completed_by": call.completed_by_name or None,
         "attempts": [
             {**_columns(attempt, _ATTEMPT), "error": _error(attempt)}
             for attempt in call.attempts.all()

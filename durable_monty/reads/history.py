@@ -17,7 +17,7 @@ _SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """`who` is empty where no user is on record: a script, or one who was deleted."""
+    """`who` is empty where no user is on record: a script."""
 
     at: datetime
     who: str
@@ -43,14 +43,14 @@ def _entries(execution: Execution) -> list[Act]:
 
 
 def _answers(execution: Execution, using: str) -> list[Act]:
-    by_hand = Q(completed_by__isnull=False) | ~Q(reason="")
+    by_hand = ~Q(completed_by_name="") | ~Q(reason="")
     calls = Call.objects.using(using).filter(by_hand, execution=execution)
-    latest = calls.select_related("completed_by").order_by("-finished_at")
-    wanted = ("call_id", "function", "status", "finished_at", "reason", "completed_by")
+    latest = calls.order_by("-finished_at")
+    wanted = ("call_id", "function", "status", "finished_at", "reason", "completed_by_name")
     return [
         Act(
             call.finished_at or call.created_at,
-            "" if call.completed_by is None else str(call.completed_by),
+            call.completed_by_name,
             _("failed by hand") if call.status == CallStatus.FAILED else _("completed by hand"),
             call.reason,
             call,

@@ -156,7 +156,7 @@ def _clock(execution: Execution) -> Callable[[], datetime]:
 
 def _shown(calls: CallQuerySet) -> TurnCalls:
     beginnings = {f"beginning_of_{name}": Substr(name, 1, _VALUE) for name in _VALUES}
-    light = calls.select_related("completed_by").defer(*_VALUES, "error_traceback")
+    light = calls.defer(*_VALUES, "error_traceback")
     rows = list(light.annotate(**beginnings).order_by("call_id")[: _SHOWN + 1])
     count = len(rows) if len(rows) <= _SHOWN else calls.count()
     return TurnCalls(tuple(_turn_call(row) for row in rows[:_SHOWN]), count)

@@ -6,6 +6,7 @@ import time
 from functools import cached_property
 from typing import Any
 
+from django.db import router
 from django_q.brokers import Broker, get_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
@@ -36,7 +37,6 @@ class CallSource(Broker):  # type: ignore[misc]
     """Gives out due calls before anything else. Acknowledging one does nothing: its answer is
     recorded by the worker, and if that died, its lease brings it back."""
 
-    using = "default"
     worker_id: int | None = None
     # These two are set in a cluster of ours.
     tasks: TaskChannel | None = None
@@ -65,6 +65,10 @@ class CallSource(Broker):  # type: ignore[misc]
         except Exception as exc:  # noqa: BLE001  (noted)
             time.sleep(self._errors.note(exc))
             return None
+
+    @cached_property
+    def using(self) -> str:
+        return router.db_for_write(Call)
 
     @cached_property
     def _errors(self) -> LoopErrors:

@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections, router
 
 from durable_monty.exceptions import DatabaseNotMigrated, ExecutionNotFound
+from durable_monty.models import Execution
 from durable_monty.operations.repair import repair
 from durable_monty.reads.diagnosis import Diagnosis, diagnose, diagnose_execution
 from durable_monty.reads.findings import Finding
@@ -70,7 +71,10 @@ Exit codes:
             help="Work is late when it has been due for so long. Default: %(default)s.",
         )
         parser.add_argument(
-            "--database", type=_database, default=DEFAULT_DB_ALIAS, help="Default: %(default)s."
+            "--database",
+            type=_database,
+            default=router.db_for_write(Execution),
+            help="Default: %(default)s.",
         )
 
     @no_translations

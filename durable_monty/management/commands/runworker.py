@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections, router
 
 from durable_monty.exceptions import ClusterNotStarted, DatabaseNotMigrated
 from durable_monty.executors.base import Executor
@@ -27,6 +27,7 @@ from durable_monty.executors.loading import (
     make_executor,
 )
 from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.models import Execution
 from durable_monty.service import OrchestratorService
 from durable_monty.worker import Worker
 
@@ -90,7 +91,10 @@ Exit codes:
             help="End when no execution is scheduled or waiting.",
         )
         parser.add_argument(
-            "--database", type=_database, default=DEFAULT_DB_ALIAS, help="Default: %(default)s."
+            "--database",
+            type=_database,
+            default=router.db_for_write(Execution),
+            help="Default: %(default)s.",
         )
         parser.add_argument(
             "--poll-interval",

@@ -70,7 +70,7 @@ class Approval:
 
 def verdict(review: Execution, call: Call) -> str:
     status = OrchestratorService().get_result(review.pk)["status"]
-    return f"{status} by {call.completed_by}" if call.completed_by else str(status)
+    return f"{status} by {call.completed_by_name}" if call.completed_by_name else str(status)
 
 
 def login(password: str | None) -> list[Part]:
