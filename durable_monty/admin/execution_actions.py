@@ -123,6 +123,8 @@ class ExecutionActions(PagesAdmin):
     ) -> HttpResponse:
         """The page that says what will happen to which executions, and asks why."""
         form = form or VerbForm(verb)
+        if not any(row.is_finished for row in executions):
+            form.fields.pop("new_keys", None)  # what is unfinished goes on under its own keys
         return self.render_page(
             request,
             "execution/confirm.html",

@@ -121,7 +121,9 @@ class ForkPage(ExecutionActions):
         is_known = Execution.objects.using(using).filter(key=key).exists()
         edits = form.edits(request.user)
         try:
-            made = operations.fork_execution(execution.pk, turn, edits, key=key, using=using)
+            made = operations.fork_execution(
+                execution.pk, turn, edits, key=key, on_conflict="return", using=using
+            )
         except DurableMontyError as exc:
             form.refuse(exc, _field_of(exc, edits))
             return None

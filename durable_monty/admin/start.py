@@ -114,6 +114,8 @@ class StartPage(PagesAdmin):
                     key=key,
                     name=given["name"],
                     user=request.user,
+                    # The key of the form itself says that it was sent already, whatever it says.
+                    on_conflict="raise" if given["key"] else "return",
                     using=using,
                 )
                 if not is_known:

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.models.execution import FINISHED, ExecutionQuerySet
+from durable_monty.reads.lists import failed_since
 
 _COUNTED = 50_000
 _TIMED = 5_000
@@ -119,7 +120,7 @@ def recent(span: Span, now: datetime, using: str) -> Recent:
     timed = _newest(ended, ExecutionStatus.COMPLETED, _TIMED, "name", "created_at", "finished_at")
     failed = _newest(ended, ExecutionStatus.FAILED, _FAILURES, "name")
     failures = _newest(
-        ended.failures(),
+        failed_since(Execution.objects.using(using), since),
         ExecutionStatus.FAILED,
         _FAILURES,
         "error_type",

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, WorkerProcess
 from durable_monty.models.call import ENGINE, CallQuerySet
+from durable_monty.models.execution import ExecutionQuerySet
 from durable_monty.sandbox import SLEEP
 
 # What is due for longer than this, nobody does.
@@ -60,6 +61,11 @@ def waiting_for_function(executions: QuerySet[Execution], function: str) -> Quer
         executors = [*worker_executors(using), ENGINE]
         calls = calls.filter(executor__in=executors, due_at__isnull=False).order_by()
     return executions.filter(pk__in=_executions_of(calls))
+
+
+def failed_since(executions: ExecutionQuerySet, moment: datetime) -> ExecutionQuerySet:
+    """Those that nobody has retried or resolved yet."""
+    return executions.failures().filter(finished_at__gte=moment)
 
 
 def stuck(executions: QuerySet[Execution], now: datetime) -> QuerySet[Execution]:

@@ -90,7 +90,7 @@ def test_start(author):
 
 def test_the_same_form_starts_one(author):
     start(author, "1")
-    response = start(author, "1")
+    response = start(author, "2")  # changed after the browser's way back
 
     execution = Execution.objects.get()
     assert execution.key == f"admin:{TOKEN}"

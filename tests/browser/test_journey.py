@@ -94,7 +94,7 @@ def test_a_fork_shows_only_what_is_chosen(logged_in, expect, service):
     expect(error).to_be_hidden()
     page.get_by_label("An error").check()
     expect(error).to_be_visible()
-    page.get_by_label("Another result").check()
+    page.get_by_label("Use another result").check()
     expect(error).to_be_hidden()
     result.fill("true")
     page.get_by_role("button", name="Fork", exact=True).click()
