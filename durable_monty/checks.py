@@ -144,6 +144,8 @@ def _wrong_types() -> Iterator[CheckMessage]:
         value, default = given[field.name], getattr(conf.Settings(), field.name)
         if field.name == "AUTODISCOVER":
             fits = value is None or isinstance(value, str)
+        elif field.name == "CHECK":
+            fits = value in conf.CHECKS
         elif isinstance(default, int | float):
             kinds = (int,) if isinstance(default, int) else (int, float)
             fits = isinstance(value, kinds) and not isinstance(value, bool)
@@ -172,11 +174,16 @@ def _is_retry(value: dict[str, Any]) -> bool:
     return True
 
 
+_WANTED = {
+    "AUTODISCOVER": "a module name, or None",
+    "EXECUTORS": "a dict of executors to dicts of their options",
+    "CHECK": "one of 'error', 'warn' and 'off'",
+}
+
+
 def _wanted(default: Any, name: str) -> str:
-    if name == "AUTODISCOVER":
-        return "a module name, or None"
-    if name == "EXECUTORS":
-        return "a dict of executors to dicts of their options"
+    if name in _WANTED:
+        return _WANTED[name]
     if isinstance(default, dict):
         return "a dict of the arguments of Retry"
     if isinstance(default, int):

@@ -30,6 +30,7 @@ class Settings:
     SANDBOX_PROCESSES: int = 128
 
     # Executions
+    CHECK: str = "error"
     CANCEL_GRACE: float = 30.0
 
     # Limits of one execution
@@ -41,6 +42,7 @@ class Settings:
     MAX_TURN_SECONDS: float = 5.0
 
 
+CHECKS = ("error", "warn", "off")
 NAMES = frozenset(field.name for field in fields(Settings))
 
 

@@ -106,7 +106,20 @@ class CorruptValue(DurableMontyError, ValueError):
 
 
 class InvalidWorkflow(DurableMontyError, ValueError):
-    """The source, its functions or its inputs cannot be started."""
+    """The source, its functions or its inputs cannot be started.
+
+    `complaints`: what `OrchestratorService.check` says of the source, if that is the reason.
+    """
+
+    complaints: tuple[Any, ...] = ()
+
+
+class WrongSource(InvalidWorkflow):
+    """The source can only fail; `complaints` say where and what to write instead."""
+
+    def __init__(self, complaints: Iterable[Any]) -> None:
+        self.complaints = tuple(complaints)
+        super().__init__("The workflow cannot work.\n" + "\n".join(map(str, self.complaints)))
 
 
 class InvalidDuration(DurableMontyError, ValueError):

@@ -74,6 +74,7 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
 
     def __init__(self) -> None:
         self._functions: dict[str, RegisteredFunction] = {}
+        self.version = 0  # another one after each change
 
     def __getitem__(self, name: str) -> RegisteredFunction:
         return self._functions[name]
@@ -95,6 +96,7 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
         if known is not None and known.place != function.place:
             raise DuplicateFunction(function.name, known.place, function.place)
         self._functions[function.name] = function
+        self.version += 1
 
     def __setitem__(self, name: str, func: Callable[..., Any]) -> None:
         """Registers `func` under `name`, with the policy that `register_function` has by default.
@@ -103,6 +105,7 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
 
     def remove(self, name: str) -> None:
         del self._functions[name]
+        self.version += 1
 
     def named(self, func: Callable[..., Any]) -> RegisteredFunction | None:
         """The entry of a function object; a decorated name wins over a dotted path."""

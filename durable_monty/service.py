@@ -14,10 +14,13 @@ from django.db import router
 
 from durable_monty import codec, conf, operations
 from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
+from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.keys import OnConflict
+from durable_monty.program_check import check_program
 from durable_monty.reads import executions as reads
+from durable_monty.sandbox import Complaint
 
 
 class OrchestratorService:
@@ -49,7 +52,9 @@ class OrchestratorService:
         `deadline`: from now; when it passes, what the workflow awaits raises
         TimeoutError, and after `CANCEL_GRACE` it is failed.
 
-        Raises `InvalidWorkflow`, `UnknownFunction`, `UnstorableValue`, `KeyConflict`.
+        The source is checked first, as the setting `CHECK` says. Raises `InvalidWorkflow`
+        (`WrongSource` with its `complaints`, if it can only fail), `UnknownFunction`,
+        `UnstorableValue`, `KeyConflict`.
         """
         execution = operations.start_execution(
             code,
@@ -62,6 +67,22 @@ class OrchestratorService:
             using=self.using,
         )
         return str(execution.pk)
+
+    def check(
+        self,
+        code: str,
+        external_functions: Iterable[str | Callable[..., Any]],
+        inputs: Mapping[str, Any] | None = None,
+    ) -> list[Complaint]:
+        """Returns all that is wrong with `code`, in the order of its lines; [] if nothing is.
+
+        Each complaint has `line`, `column`, `rule` and `message`. `start_execution` refuses the
+        rules in `durable_monty.program_check.REFUSED`. Nothing is run or stored. Raises
+        `InvalidWorkflow`, `UnknownFunction`, and `HostFault` if the checker fails.
+        """
+        functions = resolve_functions(external_functions)
+        operations.check_source(code)
+        return list(check_program(code, functions, inputs or {}))
 
     def poll(
         self, execution_id: str | uuid.UUID | None = None
@@ -250,6 +271,7 @@ class OrchestratorService:
             pause = min(pause * 1.5, 0.5)
 
     astart_execution = sync_to_async(start_execution)
+    acheck = sync_to_async(check)
     apoll = sync_to_async(poll)
     aget_pending_calls = sync_to_async(get_pending_calls)
     acomplete_call = sync_to_async(complete_call)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 """
 _ERROR_TYPE = f"def {ERROR_TYPE}(error: BaseException, /) -> str: ..."
 _BUILTIN = (bool, int, float, str, bytes, list, dict, tuple, set, frozenset)
+_LITERAL = (bool, int, str, bytes, type(None))
 _KNOWN = (*_BUILTIN, date, datetime, time, timedelta, Decimal)
 
 
@@ -39,20 +40,31 @@ def _function(name: str, target: str) -> str:
     if registered is None:
         return anything
     try:
-        signature = inspect.signature(registered.func, eval_str=True)
-    except Exception:  # noqa: BLE001  (annotations as text can be any code)
+        signature = inspect.signature(registered.func)
+    except (TypeError, ValueError):  # written in C
         return anything
+    known = getattr(inspect.unwrap(registered.func), "__globals__", {})
     parameters = [
         parameter.replace(
-            annotation=_type(parameter.annotation),
+            annotation=_resolved(parameter.annotation, known),
             default=parameter.empty if parameter.default is parameter.empty else _Default(),
         )
         for parameter in signature.parameters.values()
     ]
     declared = signature.replace(
-        parameters=parameters, return_annotation=_type(signature.return_annotation)
+        parameters=parameters, return_annotation=_resolved(signature.return_annotation, known)
     )
     return f"async def {name}{declared}: ..."
+
+
+def _resolved(annotation: Any, known: dict[str, Any]) -> str:
+    """Any, where it cannot be resolved; the other parameters keep their types."""
+    try:
+        if isinstance(annotation, str):
+            annotation = eval(annotation, known)  # noqa: S307  (of the project's own code)
+        return _type(annotation)
+    except Exception:  # noqa: BLE001  (annotations as text can be any code)
+        return "Any"
 
 
 class _Default:
@@ -65,7 +77,8 @@ def _type(annotation: Any) -> str:
         return "None"
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
-        return f"Literal[{', '.join(map(repr, args))}]"
+        plain = all(type(arg) in _LITERAL for arg in args)
+        return f"Literal[{', '.join(map(repr, args))}]" if plain else "Any"
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(_type, args))
     if origin in _BUILTIN and args:

@@ -40,6 +40,12 @@ def durable_settings(settings):
 
 
 @pytest.fixture
+def unchecked(durable_settings):
+    """Starts sources that can only fail."""
+    durable_settings(CHECK="off")
+
+
+@pytest.fixture
 def log(caplog):
     """What the package logged: `log.records`."""
     logger = logging.getLogger("durable_monty")

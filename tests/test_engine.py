@@ -95,6 +95,7 @@ def test_async_function_runs(service):
     assert service.get_result(run("await async_double(4)", ["async_double"]).pk) == 8
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_syntax_error_fails_the_execution():
     execution = run("def f(:\n  1")
     assert (execution.status, execution.error_type) == ("failed", "SyntaxError")
@@ -172,6 +173,7 @@ out
     assert list(calls) == [("cancelled", 0)] * 3
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_unawaited_call_is_named():
     execution = run("x = 1\necho(x)\nx", ["echo"])
     assert execution.error_message == (

@@ -21,6 +21,7 @@ from django.core.management.base import BaseCommand
 import durable_monty
 from durable_monty import OrchestratorService, Retry, Worker, conf, exceptions
 from durable_monty.context import CallContext
+from durable_monty.exceptions import InvalidWorkflow
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Execution, ExecutionStatus
 from tests.documents import (
@@ -346,6 +347,11 @@ REFUSED = {
     "async for": "async def read():\n    async for x in y: pass\nawait read()",
     "async with": "async def read():\n    async with y: pass\nawait read()",
     "del": "x = 1\ndel x",
+    "@property": "class A:\n    @property\n    def x(self): return 1",
+    "import *": "from asyncio import *",
+    "asyncio.Queue": "import asyncio\nasyncio.Queue()",
+    "from datetime import UTC": "from datetime import UTC",
+    "input()": "input()",
     "asyncio.create_task": "import asyncio\nasyncio.create_task(echo(1))",
     "asyncio.wait_for": "import asyncio\nawait asyncio.wait_for(echo(1), 1)",
     "gather": "import asyncio\nawait asyncio.gather(echo(1), return_exceptions=True)",
@@ -356,7 +362,10 @@ REFUSED = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("what", listed("Not"))
-def test_what_a_workflow_cannot_do(what):
+def test_what_a_workflow_cannot_do(what, durable_settings):
+    with pytest.raises(InvalidWorkflow):
+        run(REFUSED[what], ["echo"])
+    durable_settings(CHECK="off")
     execution = run(REFUSED[what], ["echo"])
     assert execution.status == ExecutionStatus.FAILED
     assert execution.error_message

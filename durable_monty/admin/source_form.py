@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
@@ -12,12 +12,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
+from durable_monty import conf
 from durable_monty.admin.asked import purpose, signature
-from durable_monty.exceptions import DurableMontyError, FunctionError, HostFault
+from durable_monty.exceptions import (
+    DurableMontyError,
+    FunctionError,
+    HostFault,
+    InvalidWorkflow,
+)
 from durable_monty.functions import resolve_functions
-from durable_monty.operations.limits import usual_limits
-from durable_monty.sandbox import SYNTAX, Complaint, check_types
-from durable_monty.stubs import stubs_of
+from durable_monty.operations import check_source
+from durable_monty.program_check import REFUSED, check_program
+from durable_monty.sandbox import SYNTAX, Complaint
 
 logger = logging.getLogger("durable_monty")
 
@@ -58,8 +64,8 @@ class FunctionsField(forms.MultipleChoiceField):
 
 
 class SourceForm(forms.Form):
-    """With `source` and `functions`. What the type checker says can be overruled, with `anyway`;
-    what is no Python cannot."""
+    """A form with `source` and `functions`. Complaints that may be false alarms can be overruled,
+    with `anyway`; those that a start refuses cannot."""
 
     anyway = forms.BooleanField(
         label=_("Take it all the same"),
@@ -75,7 +81,7 @@ class SourceForm(forms.Form):
         except FunctionError as exc:
             self.add_error("functions", str(exc))
             return
-        if complaints and all(complaint.rule != SYNTAX for complaint in complaints):
+        if complaints and not any(map(_is_refused, complaints)):
             self.fields["anyway"].widget = forms.CheckboxInput()
             if self.cleaned_data.get("anyway"):
                 return
@@ -91,14 +97,24 @@ def unix_lines(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _complaints(source: str, functions: Iterable[str], inputs: Iterable[str]) -> list[Complaint]:
-    stubs = stubs_of(resolve_functions(functions), inputs)
+def _complaints(
+    source: str, functions: Iterable[str], inputs: Iterable[str]
+) -> Sequence[Complaint]:
+    resolved = resolve_functions(functions)
     try:
-        return check_types(source, stubs, usual_limits())
+        check_source(source)
+        return check_program(source, resolved, inputs)
+    except InvalidWorkflow:
+        return []  # the operation refuses it, and says why
     except HostFault as exc:
-        # It helps, no more: the execution would fail with the same.
-        logger.warning("source was not type-checked: %s", exc, extra={"reason": str(exc)})
+        logger.warning("The source was not checked: %s", exc, extra={"reason": str(exc)})
         return []
+
+
+def _is_refused(complaint: Complaint) -> bool:
+    """Whether the operation would refuse it, so that it cannot be overruled here."""
+    refused = REFUSED if conf.current().CHECK == "error" else {SYNTAX}
+    return complaint.rule in refused
 
 
 def _sentence(complaint: Complaint) -> str:

@@ -25,7 +25,7 @@ from durable_monty.operations.settle import (
     settle_by_hand,
     settle_timers,
 )
-from durable_monty.operations.start import start_execution
+from durable_monty.operations.start import check_source, start_execution
 from durable_monty.operations.stop import (
     cancel_execution,
     expire_executions,
@@ -42,6 +42,7 @@ __all__ = [
     "beat",
     "beat_call",
     "cancel_execution",
+    "check_source",
     "claim_calls",
     "claim_executions",
     "claim_jobs",

@@ -34,6 +34,7 @@ from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.reports import report_waiting
 from durable_monty.operations.start import check_label, check_source
 from durable_monty.operations.transactions import write
+from durable_monty.program_check import refuse_wrong
 from durable_monty.sandbox import Rehearsal, Workflow, mistake_in, rehearse
 from durable_monty.wakeups import announce
 
@@ -137,16 +138,18 @@ def _program(origin: Execution, edits: Edits) -> tuple[str, Mapping[str, str]]:
     check_source(source)
     if edits.name is not None:
         check_label("name", edits.name, empty=True)
-    functions = origin.program.functions
+    inputs, functions = codec.decode(origin.inputs), origin.program.functions
     if edits.functions is not None:
         functions = resolve_functions(edits.functions)
-        for name in codec.decode(origin.inputs):
+        for name in inputs:
             if name in functions:
                 raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
+    is_same = source == origin.program.source
     if edits.user is not None:
-        is_same = source == origin.program.source
         kept = origin.program.functions.values() if is_same else ()
         check_permitted(edits.user, functions.values(), kept)
+    if not is_same or functions != origin.program.functions:
+        refuse_wrong(source, functions, inputs)
     return source, functions
 
 

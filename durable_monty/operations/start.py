@@ -22,6 +22,7 @@ from durable_monty.operations.keys import (
 )
 from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.plain import start_plain
+from durable_monty.program_check import refuse_wrong
 from durable_monty.wakeups import announce
 
 
@@ -60,6 +61,8 @@ def start_execution(
         if (known := find_by_key(key, using)) is not None:
             differing = differing_start(known, code, functions, inputs_text, name)
             return known_or_conflict(known, key, differing, on_conflict)
+    # Outside of any transaction of ours, and only if there is something to start.
+    refuse_wrong(code, functions, inputs or {})
     if key is None and deadline is None and connections[using].vendor == "postgresql":
         started = start_plain(code, functions, inputs_text, name, using=using)
         if started is not None:

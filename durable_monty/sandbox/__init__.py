@@ -1,6 +1,7 @@
 """Drives Monty. Pure: no ORM, no settings, no clock; the only room that imports it."""
 
-from durable_monty.sandbox.checking import SYNTAX, Complaint, check_types
+from durable_monty.sandbox.checking import SYNTAX, Checker, Complaint, Program
+from durable_monty.sandbox.complaints import complaints_of
 from durable_monty.sandbox.dictionary import dictionary_of
 from durable_monty.sandbox.error_types import ERROR_TYPE
 from durable_monty.sandbox.errors import RAISABLE, nearest
@@ -32,6 +33,7 @@ __all__ = [
     "SLEEP",
     "SYNTAX",
     "CallRequest",
+    "Checker",
     "Complaint",
     "Completed",
     "Failed",
@@ -41,13 +43,14 @@ __all__ = [
     "Limits",
     "Packed",
     "Position",
+    "Program",
     "RecordedTurn",
     "Rehearsal",
     "Settled",
     "Suspended",
     "Turn",
     "Workflow",
-    "check_types",
+    "complaints_of",
     "dictionary_of",
     "digest_of",
     "mistake_in",

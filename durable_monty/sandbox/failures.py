@@ -8,6 +8,7 @@ from pydantic_monty import MontyRuntimeError, MontySyntaxError
 
 from durable_monty.sandbox.forgotten import Forgotten, not_given_up
 from durable_monty.sandbox.journal import CallRequest, Failed, Workflow
+from durable_monty.sandbox.remedies import with_remedy
 from durable_monty.sandbox.values import NotAwaited
 
 PRINTED_TOO_MUCH = Failed(
@@ -21,14 +22,14 @@ TOO_MANY_CALLS = Failed(
 def failure_of(exc: MontyRuntimeError | MontySyntaxError, log_bytes: int) -> Failed:
     """`log_bytes`: the limit that the run's log had."""
     if isinstance(exc, MontySyntaxError):
-        return Failed("SyntaxError", str(exc), _traceback(exc))
+        return Failed("SyntaxError", with_remedy(str(exc)), _traceback(exc))
     error, message = exc.exception(), str(exc.exception())
     if isinstance(error, MemoryError) and message.endswith(f"> {log_bytes} bytes"):
         return PRINTED_TOO_MUCH
     if message.startswith("suspension limit"):
         return Failed("RuntimeError", f"The workflow runs in circles: {message}.", _traceback(exc))
     limit = message.startswith(("memory limit exceeded", "turn time limit exceeded"))
-    return Failed(type(error).__name__, message, _traceback(exc), limit=limit)
+    return Failed(type(error).__name__, with_remedy(message), _traceback(exc), limit=limit)
 
 
 def failed_by(mistake: Forgotten) -> Failed:
@@ -57,13 +58,6 @@ def object_left(exc: NotAwaited, workflow: Workflow) -> Failed:
 def coroutine_name(exc: NotAwaited, workflow: Workflow) -> str:
     """What the source calls the function that the coroutine is of."""
     return exc.name if exc.call is None else _name_of(exc.call, workflow)
-
-
-def unknown_name(name: str, workflow: Workflow) -> str:
-    if name in ("gather", "sleep"):
-        return f"name {name!r} is not defined; write: from asyncio import {name}"
-    known = ", ".join(sorted(workflow.functions)) or "none"
-    return f"{name!r} is not a function that this workflow may call; it may call: {known}"
 
 
 def _not_awaited(call: CallRequest, workflow: Workflow) -> Failed:

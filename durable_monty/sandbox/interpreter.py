@@ -34,7 +34,6 @@ from durable_monty.sandbox.failures import (
     failure_of,
     never_awaited,
     object_left,
-    unknown_name,
 )
 from durable_monty.sandbox.forgotten import mistake_in
 from durable_monty.sandbox.journal import (
@@ -50,6 +49,7 @@ from durable_monty.sandbox.journal import (
 )
 from durable_monty.sandbox.open_calls import OpenCalls
 from durable_monty.sandbox.pool import checkout
+from durable_monty.sandbox.remedies import refusal_of, unknown_function
 from durable_monty.sandbox.values import NotAwaited, to_sandbox
 
 SLEEP = "asyncio.sleep"
@@ -203,14 +203,8 @@ class Interpreter:
             return self._sleep(snapshot)
         if name in CLOCKS:
             return self._tell_time(snapshot)
-        if name == "time.sleep":
-            return snapshot.resume(
-                {
-                    "exc_type": "RuntimeError",
-                    "message": "time.sleep() would hold a worker; write: await asyncio.sleep(...)",
-                }
-            )
-        return snapshot.resume_not_handled()
+        refusal = refusal_of(name, snapshot.args)
+        return snapshot.resume(refusal) if refusal else snapshot.resume_not_handled()
 
     def _answer_function(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
         name = snapshot.function_name
@@ -219,7 +213,7 @@ class Interpreter:
             return self._call(snapshot, target)
         if name == ERROR_TYPE:
             return snapshot.resume(self.error_types.answer(snapshot))
-        message = unknown_name(name, self.workflow)
+        message = unknown_function(name, self.workflow.functions)
         return snapshot.resume({"exc_type": "NameError", "message": message})
 
     def _call(self, snapshot: FunctionSnapshot, target: str) -> SyncSnapshot:

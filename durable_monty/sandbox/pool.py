@@ -18,6 +18,7 @@ _REQUEST_GRACE = 10.0
 
 _lock = threading.Lock()
 _pool: Monty | None = None
+_is_used = False
 _is_forked = False
 
 
@@ -43,14 +44,20 @@ def checkout(limits: Limits, *, seed: str = "", **options: Any) -> MontySession:
     )
 
 
+def own_pool(seconds: float) -> Monty:
+    """Returns a pool of one process beside the usual one, for a `with`. `seconds`: the time limit
+    of a request. Raises `HostFault` as `checkout` does."""
+    _refuse_after_fork()
+    global _is_used  # noqa: PLW0603
+    _is_used = True
+    _note_missing("opentelemetry", "opentelemetry.context")
+    return Monty(min_processes=0, max_processes=1, request_timeout=seconds + _REQUEST_GRACE)
+
+
 def _warm_pool(limits: Limits) -> Monty:
     """That of this process, made at first use."""
     global _pool  # noqa: PLW0603
-    if _is_forked:
-        raise HostFault(
-            "this process was forked from one that had used the sandbox already; fork first, or "
-            "start a new process"
-        )
+    _refuse_after_fork()
     if _pool is None:
         with _lock:
             if _pool is None:
@@ -64,6 +71,14 @@ def _warm_pool(limits: Limits) -> Monty:
     return _pool
 
 
+def _refuse_after_fork() -> None:
+    if _is_forked:
+        raise HostFault(
+            "this process was forked from one that had used the sandbox already; fork first, or "
+            "start a new process"
+        )
+
+
 def _note_missing(package: str, module: str) -> None:
     """The sandbox's client imports this at every start. Python looks for what is not installed
     along the whole path, each time and under a lock: that was 40% of a start."""
@@ -75,7 +90,7 @@ def _note_missing(package: str, module: str) -> None:
 def _after_fork() -> None:
     # The parent's pool stays referenced: dropping it here would end the parent's workers.
     global _is_forked, _lock  # noqa: PLW0603
-    _is_forked = _pool is not None
+    _is_forked = _is_forked or _is_used or _pool is not None
     _lock = threading.Lock()
 
 

@@ -36,6 +36,7 @@ def test_empty(viewer, index):
     assert "No failure of this time is left to handle." in page
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_counts_by_status_lead_to_the_lists(asked, service, viewer, index):
     run("1")
     run("2")
@@ -180,6 +181,7 @@ def test_the_log_in_page_comes_first(client, index):
     assert index(client).status_code == 302
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_throughput_has_a_table_behind_it(viewer, index, move_clock):
     run("1", name="report")
     run("nonsense()", name="report")
@@ -224,6 +226,7 @@ def test_spans(viewer, index, move_clock):
     assert completed == {"hour": "1", "day": "1", "week": "2", "nonsense": "1"}
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_durations_and_failures(viewer, index, move_clock):
     for seconds in (1, 2, 3, 4, 100):
         execution = run("1", name="report & co")
@@ -249,6 +252,7 @@ def test_durations_and_failures(viewer, index, move_clock):
         assert f'href="{link}"' in body(response)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_failures_are_worked_down_to_none(viewer, index, service):
     first, second = run("nonsense()", name="report"), run("1 / 0", name="report")
     assert "2 Failed, not handled" in text_of(index(viewer))
@@ -263,6 +267,7 @@ def test_failures_are_worked_down_to_none(viewer, index, service):
         assert "report 0 2 - -" in page  # what happened is not forgotten
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_cut_off_says_so(viewer, index, monkeypatch, move_clock):
     monkeypatch.setattr(finished, "_COUNTED", 2)
     monkeypatch.setattr(finished, "_TIMED", 2)

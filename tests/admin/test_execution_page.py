@@ -119,6 +119,7 @@ def test_a_call_that_is_tried_again(asked, sentence, register):
     assert sentence().endswith(f" for a call: flaky (attempt 6, retries at {time}).")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_many_calls_are_counted(asked, sentence):
     functions = ["add", "approve", "double", "echo", "note"]
     calls = ", ".join(f"{name}(1)" for name in functions for _ in range(12))

@@ -269,15 +269,21 @@ def test_a_mismatch_is_shown_and_nothing_is_lost(done, author):
     assert Execution.objects.count() == 1
 
 
-def test_syntax_and_type_errors_of_other_source(done, author):
+def test_syntax_and_type_errors_of_other_source(done, author, durable_settings):
     response = fork(author, done, 2, answer_1="keep", **edited("x = = 2"))
     assert errors_of(response) == {"source": ["Line 1, column 5: Expected an expression."]}
 
     wrong = SOURCE.replace("await add(price,", "await ad(price,")
     response = fork(author, done, 2, answer_1="keep", **edited(wrong))
     assert errors_of(response) == {
-        "source": ["Line 4, column 7: Name `ad` used when not defined."]
+        "source": [
+            "Line 4, column 7: 'ad' is not a function that this workflow may call: did you mean "
+            "'add'? It may call: add, approve."
+        ]
     }
+    response = fork(author, done, 2, answer_1="keep", anyway="on", **edited(wrong))
+    assert "source" in errors_of(response)  # the operation would refuse it too
+    durable_settings(CHECK="off")
     response = fork(author, done, 2, answer_1="keep", anyway="on", **edited(wrong))
     assert response.url == url_of(made(done))
 

@@ -177,6 +177,7 @@ def test_executions_that_are_stuck(asked, service, viewer, listed, move_clock):
     assert listed(viewer, Execution, "?attention=stuck") == [mismatched, due, asleep, unserved]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_executions_that_failed(viewer, service, listed, move_clock):
     old = run("nonsense()")
     resolved = run("nonsense()")

@@ -123,9 +123,14 @@ def test_a_key(author):
         ("x = = 2", "Line 1, column 5: Expected an expression."),
         (
             "x = 1\ndel x",
-            "Line 2, column 1: The monty syntax parser does not yet support the 'del' statement.",
+            "Line 2, column 1: A workflow cannot have the 'del' statement. Write: name = None. "
+            "For a key or an item: items.pop(key).",
         ),
-        ("await invit('Ada')", "Line 1, column 7: Name `invit` used when not defined."),
+        (
+            "await invit('Ada')",
+            "Line 1, column 7: 'invit' is not a function that this workflow may call: did you "
+            "mean 'invite'? It may call: invite.",
+        ),
         (
             "await invite(1)",
             "Line 1, column 14: Argument to function `invite` is incorrect: Expected `str`, "
@@ -217,13 +222,13 @@ def test_without_a_sandbox_nothing_is_checked(author, monkeypatch, log):
     def fail(*args):
         raise HostFault("this process was forked")
 
-    monkeypatch.setattr(source_module, "check_types", fail)
+    monkeypatch.setattr(source_module, "check_program", fail)
 
     start(author, "await invite(1)")
 
     assert Execution.objects.count() == 1
     assert [record.getMessage() for record in log.records] == [
-        "source was not type-checked: this process was forked"
+        "The source was not checked: this process was forked"
     ]
 
 

@@ -148,6 +148,7 @@ def test_other_source_that_did_the_same_so_far(service, summed):
     assert (get(fork).output, get(fork).name) == ("0", "doubled")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_other_source_that_does_something_else_is_refused(service, summed):
     with pytest.raises(ReplayMismatch) as raised:
         service.fork_execution(summed.pk, 2, code=SUM.replace("add(1, 2)", "add(1, 3)"))

@@ -91,6 +91,7 @@ def test_other_code_is_another_meaning(service):
     assert Execution.objects.count() == 1
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_with_a_name_the_code_may_be_another(service):
     inputs = {"order": 7, "lines": {"b": 1, "a": 2}}
     first = service.start_execution("a", ["add"], inputs, key="order-7", name="pay")

@@ -45,6 +45,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_each_ends_alone(service, durable_settings):
     durable_settings(MAX_TURN_SECONDS=0.5)
     hostile = {

@@ -162,7 +162,7 @@ def test_calls_given_up_by_a_gather_that_raises_at_once_are_not_forgotten(body):
             "NameError",
             "'nope' is not a function that this workflow may call; it may call: f, g",
         ),
-        ("await gather(f(1))", "NameError", "write: from asyncio import gather"),
+        ("await gather(f(1))", "NameError", "Write: from asyncio import gather."),
         ("print(nope)", "NameError", "name 'nope' is not defined"),
         ("__import__('os')", "NameError", "'__import__' is not a function"),
         ("import requests", "ModuleNotFoundError", "No module named 'requests'"),

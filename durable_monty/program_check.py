@@ -1,0 +1,137 @@
+"""Checking a program before it starts."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import inspect
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from durable_monty import conf
+from durable_monty.exceptions import WrongSource
+from durable_monty.functions import FUNCTION_REGISTRY, MANUAL_EXECUTOR
+from durable_monty.sandbox import Checker, Complaint, Program, complaints_of, nearest
+from durable_monty.stubs import stubs_of
+
+logger = logging.getLogger("durable_monty")
+
+# What a start refuses. A rule stands here only if a program that breaks it cannot run to its end
+# where it breaks it. The rules of the type checker are not among them, because they have false
+# alarms, such as `unsupported-operator` for `results += await gather(...)`.
+REFUSED = frozenset(
+    {
+        "invalid-syntax",  # the sandbox's own parser has refused it, not only the checker's
+        "unsupported-syntax",  # likewise
+        "unknown-name",  # the sandbox was asked for the name, and no `except NameError` is around
+        "unknown-import",  # likewise, and no `except ImportError`
+        "unavailable",  # open() and time.sleep(), which raise whatever they are given
+        "wrong-arguments",  # their number and names, where no decorator may change them
+        "not-awaited",  # a coroutine as a condition, as a statement or as an operand
+        "unmatched-except",  # the sandbox does not know the name: a NameError when it is reached
+    }
+)
+_KEPT = 1_000
+
+
+def check_program(
+    source: str,
+    functions: Mapping[str, str],
+    inputs: Iterable[str],
+    checker: Checker | None = None,
+) -> tuple[Complaint, ...]:
+    """Returns all complaints, in the order of their places; each program is checked once.
+
+    `functions`: name in the source -> name in the registry. `inputs`: their names. `checker`: one
+    that is open, for many programs. Raises `HostFault`.
+    """
+    key = _key(source, functions, inputs)
+    known = _verdicts.get(key)
+    if known is None:
+        program = _program(source, functions, inputs)
+        with nullcontext(checker) if checker is not None else Checker() as opened:
+            known = tuple(complaints_of(program, opened))
+        _keep(key, known)
+    return known
+
+
+def refuse_wrong(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> None:
+    """Raises `WrongSource` for a program that can only fail, if `CHECK` says so.
+
+    A fault of the checker is logged, and refuses nothing.
+    """
+    how = conf.current().CHECK
+    if how == "off" or (key := _key(source, functions, inputs)) in _not_checked:
+        return
+    try:
+        complaints = check_program(source, functions, inputs)
+    except Exception as exc:  # noqa: BLE001  (whatever fails here, the workflow may be right)
+        _keep(key, None)
+        logger.warning("A workflow starts without having been checked: %s", exc)
+        return
+    if complaints and how == "warn":
+        lines = "\n".join(map(str, complaints))
+        logger.warning("A workflow starts in spite of complaints:\n%s", lines)
+    elif wrong := [each for each in complaints if each.rule in REFUSED]:
+        raise WrongSource(wrong)
+
+
+# What was found, for the programs that this process has checked last.
+_Key = tuple[bytes, tuple[tuple[str, str], ...], frozenset[str], int]
+_verdicts: dict[_Key, tuple[Complaint, ...]] = {}
+_not_checked: dict[_Key, None] = {}
+_lock = threading.Lock()
+
+
+def _key(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> _Key:
+    digest = hashlib.sha256(source.encode()).digest()
+    return digest, tuple(functions.items()), frozenset(inputs), FUNCTION_REGISTRY.version
+
+
+def _keep(key: _Key, verdict: tuple[Complaint, ...] | None) -> None:
+    """None: the checker failed."""
+    kept: dict[_Key, Any] = _not_checked if verdict is None else _verdicts
+    with _lock:
+        kept[key] = verdict
+        if len(kept) > _KEPT:
+            del kept[next(iter(kept))]
+
+
+def _program(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> Program:
+    names = tuple(inputs)
+    return Program(
+        source,
+        stubs_of(functions, names),
+        functions,
+        names,
+        frozenset(name for name, target in functions.items() if _is_certain(target)),
+        _exceptions(functions.values()),
+    )
+
+
+def _is_certain(target: str) -> bool:
+    """Whether a call with other arguments than the signature allows can only fail: people answer
+    any call, and a decorator may add an argument or take one away."""
+    function = FUNCTION_REGISTRY.get(target)
+    if function is None or function.executor == MANUAL_EXECUTOR:
+        return False
+    return not hasattr(function.func, "__wrapped__")
+
+
+def _exceptions(targets: Iterable[str]) -> dict[str, str]:
+    """The exceptions that the modules of these functions know, and those of Python, by name: what
+    a workflow catches them as."""
+    spaces: dict[int, Mapping[str, Any]] = {0: vars(builtins)}
+    for target in targets:
+        if function := FUNCTION_REGISTRY.get(target):
+            space = getattr(inspect.unwrap(function.func), "__globals__", {})
+            spaces[id(space)] = space
+    return {
+        name: nearest(value)
+        for space in spaces.values()
+        for name, value in list(space.items())
+        if isinstance(value, type) and issubclass(value, BaseException)
+    }

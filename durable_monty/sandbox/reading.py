@@ -1,0 +1,277 @@
+"""What Python's own parser tells about a source: one walk, linear in its size."""
+
+from __future__ import annotations
+
+import ast
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
+
+Place = tuple[int, int]  # line and column, both counted from 1, in characters
+
+
+class Import(NamedTuple):
+    """`statement` imports one name: a module, or a `member` of it."""
+
+    place: Place
+    statement: str
+    module: str
+    member: str
+
+
+class Called(NamedTuple):
+    """A call of what the source calls `name`."""
+
+    name: str
+    node: ast.Call
+
+
+@dataclass(slots=True)
+class Reading:
+    """What stands where in a source."""
+
+    tree: ast.Module
+    # What the parser of the sandbox refuses, as it calls it.
+    constructs: list[tuple[Place, str]] = field(default_factory=list)
+    imports: list[Import] = field(default_factory=list)
+    # The import of each name that has one, and the other names that the source gives a value.
+    imported: dict[str, Import] = field(default_factory=dict)
+    bound: Counter[str] = field(default_factory=Counter)
+    # Names that are given a value in a way that the type checker does not follow; "*": all.
+    unsure: set[str] = field(default_factory=set)
+    dotted: list[tuple[Place, str]] = field(default_factory=list)
+    calls: dict[Place, Called] = field(default_factory=dict)
+    # The calls whose value, without an await, is given a name.
+    assigned: dict[str, Called] = field(default_factory=dict)
+    # The places where a name is read, and for each the exceptions that a `try` around it catches;
+    # "*": all.
+    reads: dict[str, list[Place]] = field(default_factory=dict)
+    caught: dict[Place, frozenset[str]] = field(default_factory=dict)
+    annotations: set[Place] = field(default_factory=set)
+    handlers: set[Place] = field(default_factory=set)
+    # Own coroutines; the calls that are a statement, or a value in an f-string.
+    coroutines: set[str] = field(default_factory=set)
+    unused: set[Place] = field(default_factory=set)
+    raised: set[Place] = field(default_factory=set)
+    returns: bool = False
+
+
+def read(source: str) -> Reading | None:
+    """None if this Python cannot parse it; the sandbox may know a newer one."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SyntaxWarning):
+        return None
+    reader = _Reader(source, tree)
+    reader.walk()
+    return reader.reading
+
+
+class _Around(NamedTuple):
+    """What encloses a node."""
+
+    annotation: bool = False
+    handler: bool = False
+    caught: frozenset[str] = frozenset()
+
+
+class _Reader:
+    def __init__(self, source: str, tree: ast.Module) -> None:
+        self.reading = Reading(tree)
+        self._lines = [*source.encode().splitlines(), b""]
+        self._columns: dict[int, array[int]] = {}
+
+    def walk(self) -> None:
+        # Without recursion: `1 + 1 + ...` is deeper than Python's stack.
+        stack: list[tuple[ast.AST, _Around]] = [(self.reading.tree, _Around())]
+        while stack:
+            node, around = stack.pop()
+            self._note(node, around)
+            stack += self._inside(node, around)
+
+    def _inside(self, node: ast.AST, around: _Around) -> Iterator[tuple[ast.AST, _Around]]:
+        match node:
+            case ast.Try(body=body):
+                inner = around._replace(caught=around.caught | _caught_by(node))
+                yield from ((child, inner) for child in body)
+                rest: list[ast.AST] = [*node.handlers, *node.orelse, *node.finalbody]
+                yield from ((child, around) for child in rest)
+            case ast.ExceptHandler(type=kind, body=body):
+                if kind is not None:
+                    yield kind, around._replace(handler=True)
+                yield from ((child, around) for child in body)
+            case ast.If(test=test) if _is_type_checking(test):
+                inner = around._replace(caught=around.caught | {"*"})
+                yield from ((child, inner) for child in node.body)
+                yield from ((child, around) for child in node.orelse)
+            case ast.Attribute():
+                # At once to what the chain begins with: link by link would be quadratic.
+                inside = _beginning(node)
+                if not isinstance(inside, ast.Name) or isinstance(node.ctx, ast.Store):
+                    yield inside, around
+            case _:
+                for name, value in ast.iter_fields(node):
+                    inner = around
+                    if name in ("annotation", "returns"):
+                        inner = around._replace(annotation=True)
+                    children = value if isinstance(value, list) else [value]
+                    yield from ((each, inner) for each in children if isinstance(each, ast.AST))
+
+    def _note(self, node: ast.AST, around: _Around) -> None:
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                self._note_imports(node, around)
+            case ast.expr():
+                self._note_expression(node, around)
+            case _:
+                self._note_statement(node)
+        if isinstance(name := _name_given_by(node), str):
+            self.reading.bound[name] += 1
+        if construct := _construct(node):
+            where = node.target if isinstance(node, ast.comprehension) else node
+            self.reading.constructs.append((self._place(where), construct))
+
+    def _note_expression(self, node: ast.expr, around: _Around) -> None:
+        found = self.reading
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                self._note_name(node, around)
+                if name == "exec":
+                    found.unsure.add("*")
+            case ast.Attribute(ctx=ast.Load()):
+                if isinstance(begins := _beginning(node), ast.Name):
+                    self._note_name(begins, around)
+                    found.dotted.append((self._place(node), _text(node)))
+            case ast.Call(func=func):
+                found.calls[self._place(node)] = Called(_text(func), node)
+            case ast.FormattedValue(value=ast.Call() as call):
+                found.unused.add(self._place(call))
+
+    def _note_statement(self, node: ast.AST) -> None:
+        found = self.reading
+        match node:
+            case ast.AsyncFunctionDef(name=name):
+                found.coroutines.add(name)
+            case ast.Global(names=names):
+                found.unsure.update(names)
+            case ast.Expr(value=ast.Call() as call):
+                found.unused.add(self._place(call))
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=func) as call):
+                found.assigned[name] = Called(_text(func), call)
+            case ast.Raise(exc=ast.Name() as kind) | ast.Raise(exc=ast.Call(func=kind)):
+                found.raised.add(self._place(kind))
+            case ast.Return():
+                found.returns = True
+
+    def _note_imports(self, node: ast.Import | ast.ImportFrom, around: _Around) -> None:
+        for alias in node.names:
+            if alias.name == "*":
+                self.reading.constructs.append((self._place(node), "wildcard imports"))
+            else:
+                self._note_import(node, alias, around)
+
+    def _note_name(self, node: ast.Name, around: _Around) -> None:
+        place = self._place(node)
+        self.reading.reads.setdefault(node.id, []).append(place)
+        self.reading.caught[place] = around.caught
+        if around.annotation:
+            self.reading.annotations.add(place)
+        if around.handler:
+            self.reading.handlers.add(place)
+
+    def _note_import(
+        self, node: ast.Import | ast.ImportFrom, alias: ast.alias, around: _Around
+    ) -> None:
+        name, place = alias.name, self._place(alias)
+        renamed = f" as {alias.asname}" if alias.asname else ""
+        if isinstance(node, ast.Import):
+            found = Import(place, f"import {name}{renamed}", name, "")
+            known_as = alias.asname or name.partition(".")[0]
+        else:
+            module = "." * node.level + (node.module or "")
+            found = Import(place, f"from {module} import {name}{renamed}", module, name)
+            known_as = alias.asname or name
+        self.reading.caught[place] = around.caught
+        self.reading.imports.append(found)
+        other = self.reading.imported.setdefault(known_as, found)
+        if other.statement != found.statement:
+            self.reading.bound[known_as] += 1
+
+    def _place(self, node: ast.AST) -> Place:
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        text = self._lines[line - 1]
+        if text.isascii():
+            return line, column + 1
+        if line not in self._columns:
+            # Python counts bytes. A table, because a line may hold very many names.
+            starts = ((byte & 0xC0) != 0x80 for byte in text)
+            self._columns[line] = array("I", accumulate(starts))
+        columns = self._columns[line]
+        return line, columns[column] if column < len(columns) else len(columns) + 1
+
+
+def _caught_by(node: ast.Try) -> frozenset[str]:
+    caught: set[str] = set()
+    for handler in node.handlers:
+        kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        caught |= {"*" if kind is None else _text(kind) for kind in kinds}
+    return frozenset(caught)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return _text(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _beginning(node: ast.expr) -> ast.expr:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
+
+
+def _text(node: ast.expr) -> str:
+    """A dotted name as it is written; "" for anything else."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    return ".".join([node.id, *reversed(names)])
+
+
+def _name_given_by(node: ast.AST) -> str | None:
+    """The name that a node gives a value, except by an import."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
+            return name
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return node.name
+        case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar():
+            return node.name
+        case ast.MatchMapping(rest=name):
+            return name
+    return None
+
+
+_CONSTRUCTS = {
+    "Yield": "yield expressions",
+    "YieldFrom": "yield expressions",
+    "AsyncWith": "async context managers (async with)",
+    "AsyncFor": "async for loops",
+    "Delete": "the 'del' statement",
+    "TryStar": "exception groups (try*/except*)",
+    "TypeAlias": "type aliases",
+    "TemplateStr": "template strings (t-strings)",
+}
+
+
+def _construct(node: ast.AST) -> str | None:
+    """What the parser of the sandbox calls a node that it refuses."""
+    if isinstance(node, ast.comprehension) and node.is_async:
+        return "async comprehensions"
+    if isinstance(node, ast.ClassDef) and (node.bases or node.keywords):
+        return "class inheritance and metaclasses"
+    return _CONSTRUCTS.get(type(node).__name__)
