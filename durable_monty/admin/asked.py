@@ -24,7 +24,7 @@ def arguments(call: Call) -> SafeString | str:
         named = {**dict(zip(_names(call.function, len(args)), args, strict=True)), **kwargs}
         rows = [(name, cut(readable(json.dumps(value)))) for name, value in named.items()]
     except (ValueError, TypeError, RecursionError):
-        return block(f"{call.args}\n{call.kwargs}")
+        return block(f"{readable(call.args)}\n{readable(call.kwargs)}")
     if not rows:
         return "-"
     return format_html(

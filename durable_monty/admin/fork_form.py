@@ -16,7 +16,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import codec, conf
 from durable_monty.admin.asked import arguments, returns
-from durable_monty.admin.formats import cut, readable
+from durable_monty.admin.formats import cut, editable, readable
 from durable_monty.admin.source_form import (
     FunctionsField,
     SourceField,
@@ -181,4 +181,4 @@ def _kept(call: Call) -> Any:
 
 
 def _initial(call: Call) -> str:
-    return "" if call.result is None else readable(call.result)
+    return "" if call.result is None else editable(call.result)

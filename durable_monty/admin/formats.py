@@ -89,7 +89,15 @@ def json_block(text: str | None) -> SafeString:
 
 
 def readable(text: str) -> str:
-    """JSON text with indents; as it is, if it is not JSON."""
+    """A stored value as people read it; as far as it goes, if it was cut or is not JSON."""
+    try:
+        return json.dumps(codec.plain(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return codec.plain_beginning(text)
+
+
+def editable(text: str) -> str:
+    """A stored value with its tags, for a form that stores it again."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -97,11 +105,11 @@ def readable(text: str) -> str:
 
 
 def short_arguments(text: str) -> str:
-    """`"clip-7", 480` of a JSON list; as it is, if it is none or was cut."""
+    """`"clip-7", 480` of a JSON list; as far as it goes, if it is none or was cut."""
     try:
-        values = json.loads(text)
+        values = codec.plain(text)
     except (ValueError, RecursionError):
-        return text
+        return codec.plain_beginning(text)
     if not isinstance(values, list):
         return text
     return cut(", ".join(json.dumps(value, ensure_ascii=False) for value in values))

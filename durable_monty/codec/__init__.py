@@ -23,6 +23,7 @@ are texts, and no datetime has a fold.
 """
 
 from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS
+from durable_monty.codec.plain import plain, plain_beginning
 from durable_monty.codec.reading import decode, decode_for_sandbox
 from durable_monty.codec.text import clean_text
 from durable_monty.codec.writing import Record, encode
@@ -36,4 +37,6 @@ __all__ = [
     "decode",
     "decode_for_sandbox",
     "encode",
+    "plain",
+    "plain_beginning",
 ]

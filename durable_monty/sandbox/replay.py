@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pydantic_monty import FunctionSnapshot
 
+from durable_monty import codec
 from durable_monty.exceptions import HostFault, ReplayMismatch
 from durable_monty.sandbox.clocks import Clock
 from durable_monty.sandbox.interpreter import Interpreter
@@ -214,5 +215,10 @@ def _identity(call: CallRequest) -> tuple[str, str, str, str]:
 
 
 def _describe(call: CallRequest) -> str:
-    arguments = f"{call.args} {call.kwargs}"
+    arguments = f"{_shown(call.args)} {_shown(call.kwargs)}"
     return f"{call.function} {arguments[:200]}{'…' if len(arguments) > 200 else ''}"
+
+
+def _shown(text: str) -> str:
+    """Stored JSON, without the codec's tags."""
+    return repr(codec.decode(text)) if '{"$' in text else text
