@@ -6,6 +6,7 @@ from django.db import migrations, models
 
 import durable_monty.models.execution
 import durable_monty.models.identifier
+import durable_monty.models.moment
 
 
 class Migration(migrations.Migration):
@@ -102,7 +103,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "clock_at",
-                    models.DateTimeField(
+                    durable_monty.models.moment.MomentField(
                         help_text="A workflow's clock never goes back.",
                         null=True,
                         verbose_name="last clock reading",
@@ -110,7 +111,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "due_at",
-                    models.DateTimeField(
+                    durable_monty.models.moment.MomentField(
                         help_text="When a worker must look at it; empty: never.",
                         null=True,
                         verbose_name="due",
@@ -143,7 +144,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "cancel_requested_at",
-                    models.DateTimeField(null=True, verbose_name="cancel requested"),
+                    durable_monty.models.moment.MomentField(
+                        null=True, verbose_name="cancel requested"
+                    ),
                 ),
                 (
                     "reason",
@@ -153,10 +156,13 @@ class Migration(migrations.Migration):
                         verbose_name="reason",
                     ),
                 ),
-                ("deadline", models.DateTimeField(null=True, verbose_name="deadline")),
+                (
+                    "deadline",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="deadline"),
+                ),
                 (
                     "grace_until",
-                    models.DateTimeField(
+                    durable_monty.models.moment.MomentField(
                         help_text="Until then it may clean up.",
                         null=True,
                         verbose_name="grace ends",
@@ -172,7 +178,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "handled_at",
-                    models.DateTimeField(
+                    durable_monty.models.moment.MomentField(
                         help_text="When this failure was retried or resolved.",
                         null=True,
                         verbose_name="handled",
@@ -186,9 +192,15 @@ class Migration(migrations.Migration):
                         verbose_name="resolution",
                     ),
                 ),
-                ("created_at", models.DateTimeField(verbose_name="created")),
-                ("started_at", models.DateTimeField(null=True, verbose_name="started")),
-                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                ("created_at", durable_monty.models.moment.MomentField(verbose_name="created")),
+                (
+                    "started_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="started"),
+                ),
+                (
+                    "finished_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="finished"),
+                ),
                 (
                     "retried_by",
                     models.ForeignKey(
@@ -266,7 +278,12 @@ class Migration(migrations.Migration):
                         verbose_name="dictionary",
                     ),
                 ),
-                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                (
+                    "created_at",
+                    durable_monty.models.moment.MomentField(
+                        auto_now_add=True, verbose_name="created"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "workflow source",
@@ -307,12 +324,17 @@ class Migration(migrations.Migration):
                         help_text="JSON: the names it serves.", verbose_name="functions"
                     ),
                 ),
-                ("started_at", models.DateTimeField(verbose_name="started")),
+                ("started_at", durable_monty.models.moment.MomentField(verbose_name="started")),
                 (
                     "heartbeat_at",
-                    models.DateTimeField(db_index=True, verbose_name="last heartbeat"),
+                    durable_monty.models.moment.MomentField(
+                        db_index=True, verbose_name="last heartbeat"
+                    ),
                 ),
-                ("stopped_at", models.DateTimeField(null=True, verbose_name="stopped")),
+                (
+                    "stopped_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="stopped"),
+                ),
             ],
             options={
                 "verbose_name": "worker",
@@ -410,7 +432,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "due_at",
-                    models.DateTimeField(
+                    durable_monty.models.moment.MomentField(
                         help_text="When a worker must look at it; empty: never.",
                         null=True,
                         verbose_name="due",
@@ -443,23 +465,31 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "start_by",
-                    models.DateTimeField(null=True, verbose_name="schedule-to-start ends"),
+                    durable_monty.models.moment.MomentField(
+                        null=True, verbose_name="schedule-to-start ends"
+                    ),
                 ),
                 (
                     "attempt_end_by",
-                    models.DateTimeField(null=True, verbose_name="start-to-close ends"),
+                    durable_monty.models.moment.MomentField(
+                        null=True, verbose_name="start-to-close ends"
+                    ),
                 ),
                 (
                     "heartbeat_by",
-                    models.DateTimeField(null=True, verbose_name="next heartbeat due"),
+                    durable_monty.models.moment.MomentField(
+                        null=True, verbose_name="next heartbeat due"
+                    ),
                 ),
                 (
                     "close_by",
-                    models.DateTimeField(null=True, verbose_name="schedule-to-close ends"),
+                    durable_monty.models.moment.MomentField(
+                        null=True, verbose_name="schedule-to-close ends"
+                    ),
                 ),
                 (
                     "deadline_at",
-                    models.DateTimeField(
+                    durable_monty.models.moment.MomentField(
                         help_text="The least of the four above.",
                         null=True,
                         verbose_name="first deadline",
@@ -489,9 +519,15 @@ class Migration(migrations.Migration):
                         blank=True, max_length=200, verbose_name="job id"
                     ),
                 ),
-                ("created_at", models.DateTimeField(verbose_name="created")),
-                ("started_at", models.DateTimeField(null=True, verbose_name="started")),
-                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                ("created_at", durable_monty.models.moment.MomentField(verbose_name="created")),
+                (
+                    "started_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="started"),
+                ),
+                (
+                    "finished_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="finished"),
+                ),
                 (
                     "completed_by_name",
                     models.CharField(blank=True, max_length=200, verbose_name="answered by"),
@@ -575,7 +611,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("signature", models.CharField(max_length=100, verbose_name="signature")),
-                ("created_at", models.DateTimeField(verbose_name="created")),
+                ("created_at", durable_monty.models.moment.MomentField(verbose_name="created")),
             ],
             options={
                 "verbose_name": "snapshot",
@@ -635,8 +671,11 @@ class Migration(migrations.Migration):
                 ),
                 ("error_message", models.TextField(blank=True, verbose_name="error message")),
                 ("error_traceback", models.TextField(blank=True, verbose_name="traceback")),
-                ("started_at", models.DateTimeField(null=True, verbose_name="started")),
-                ("ended_at", models.DateTimeField(verbose_name="ended")),
+                (
+                    "started_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="started"),
+                ),
+                ("ended_at", durable_monty.models.moment.MomentField(verbose_name="ended")),
                 (
                     "call",
                     models.ForeignKey(

@@ -5,6 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.call import Call
 from durable_monty.models.identifier import IdentifierField
+from durable_monty.models.moment import MomentField
 from durable_monty.models.worker_process import WorkerProcess
 
 
@@ -38,8 +39,8 @@ class Attempt(models.Model):
         related_name="attempts",
         verbose_name=_("worker"),
     )
-    started_at = models.DateTimeField(_("started"), null=True)
-    ended_at = models.DateTimeField(_("ended"))
+    started_at = MomentField(_("started"), null=True)
+    ended_at = MomentField(_("ended"))
 
     class Meta:
         verbose_name = _("attempt")

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models.execution import Execution
 from durable_monty.models.identifier import IdentifierField
+from durable_monty.models.moment import MomentField
 from durable_monty.models.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Call(models.Model):
     )
 
     executor = IdentifierField(_("executor"), max_length=50)
-    due_at = models.DateTimeField(
+    due_at = MomentField(
         _("due"), null=True, help_text=_("When a worker must look at it; empty: never.")
     )
     claim = models.UUIDField(_("claim token"), null=True)
@@ -125,11 +126,11 @@ class Call(models.Model):
     losses = models.PositiveIntegerField(
         _("losses"), default=0, help_text=_("Attempts in a row whose worker vanished.")
     )
-    start_by = models.DateTimeField(_("schedule-to-start ends"), null=True)
-    attempt_end_by = models.DateTimeField(_("start-to-close ends"), null=True)
-    heartbeat_by = models.DateTimeField(_("next heartbeat due"), null=True)
-    close_by = models.DateTimeField(_("schedule-to-close ends"), null=True)
-    deadline_at = models.DateTimeField(
+    start_by = MomentField(_("schedule-to-start ends"), null=True)
+    attempt_end_by = MomentField(_("start-to-close ends"), null=True)
+    heartbeat_by = MomentField(_("next heartbeat due"), null=True)
+    close_by = MomentField(_("schedule-to-close ends"), null=True)
+    deadline_at = MomentField(
         _("first deadline"), null=True, help_text=_("The least of the four above.")
     )
     progress = models.FloatField(_("progress"), null=True, help_text=_("From 0 to 1."))
@@ -141,9 +142,9 @@ class Call(models.Model):
     )
     job_id = IdentifierField(_("job id"), max_length=200, blank=True)
 
-    created_at = models.DateTimeField(_("created"))
-    started_at = models.DateTimeField(_("started"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    created_at = MomentField(_("created"))
+    started_at = MomentField(_("started"), null=True)
+    finished_at = MomentField(_("finished"), null=True)
     # Users may be in another database, and they may be deleted: then no row is there any more, and
     # the name is what is left.
     completed_by = models.ForeignKey(

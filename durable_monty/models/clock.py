@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connections
-from django.db.models import DateTimeField, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import RawSQL
+
+from durable_monty.models.moment import MomentField
 
 # The time of a statement, as a column of it; `read` understands it.
 NOW = {
-    "postgresql": "statement_timestamp()",
+    # Without a time zone: one that somebody has set for the session does not matter then.
+    "postgresql": "statement_timestamp() AT TIME ZONE 'UTC'",
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
     # Not CURRENT_TIMESTAMP: that is in the session's time zone.
     "mysql": "utc_timestamp(6)",
@@ -32,8 +35,8 @@ def database_now(using: str) -> datetime:
 
 
 def sql_now() -> str:
-    """Of PostgreSQL, for statements that add the offset."""
-    return f"({NOW['postgresql']})::timestamptz"
+    """The time as PostgreSQL compares it with columns, for statements that add the offset."""
+    return "statement_timestamp()"
 
 
 def read(value: datetime | str) -> datetime:
@@ -49,11 +52,10 @@ def as_utc(value: datetime | str) -> datetime:
 def with_now(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Rows that bring the time of their own statement, for `now_of`."""
     sql = NOW[connections[rows.db].vendor].replace("%", "%%")
-    now = RawSQL(sql, (), DateTimeField())  # noqa: S611  (constants)
+    now = RawSQL(sql, (), MomentField())  # noqa: S611  (constants)
     timed: QuerySet[Any] = rows.annotate(database_now=now)
     return timed
 
 
 def now_of(row: Model) -> datetime:
-    now: datetime = vars(row)["database_now"]
-    return now + offset
+    return read(vars(row)["database_now"])

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.identifier import IdentifierField
+from durable_monty.models.moment import MomentField
 from durable_monty.models.program import Program
 from durable_monty.models.worker_process import WorkerProcess
 
@@ -100,11 +101,11 @@ class Execution(models.Model):
         _("paused at byte"), null=True, help_text=_("UTF-8 offset of the paused expression.")
     )
     position_end = models.PositiveIntegerField(_("paused until byte"), null=True)
-    clock_at = models.DateTimeField(
+    clock_at = MomentField(
         _("last clock reading"), null=True, help_text=_("A workflow's clock never goes back.")
     )
 
-    due_at = models.DateTimeField(
+    due_at = MomentField(
         _("due"), null=True, help_text=_("When a worker must look at it; empty: never.")
     )
     wakeups = models.PositiveIntegerField(
@@ -126,12 +127,12 @@ class Execution(models.Model):
     pause_requested = models.BooleanField(
         _("pause requested"), default=False, help_text=_("Pauses with the next commit.")
     )
-    cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True)
+    cancel_requested_at = MomentField(_("cancel requested"), null=True)
     reason = models.TextField(
         _("reason"), blank=True, help_text=_("Why it was paused or cancelled.")
     )
-    deadline = models.DateTimeField(_("deadline"), null=True)
-    grace_until = models.DateTimeField(
+    deadline = MomentField(_("deadline"), null=True)
+    grace_until = MomentField(
         _("grace ends"), null=True, help_text=_("Until then it may clean up.")
     )
 
@@ -157,16 +158,16 @@ class Execution(models.Model):
         verbose_name=_("retried by"),
         help_text=_("The execution that goes on from the call that made this one fail."),
     )
-    handled_at = models.DateTimeField(
+    handled_at = MomentField(
         _("handled"), null=True, help_text=_("When this failure was retried or resolved.")
     )
     resolution = models.TextField(
         _("resolution"), blank=True, help_text=_("Why this failure needs nothing more.")
     )
 
-    created_at = models.DateTimeField(_("created"))
-    started_at = models.DateTimeField(_("started"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    created_at = MomentField(_("created"))
+    started_at = MomentField(_("started"), null=True)
+    finished_at = MomentField(_("finished"), null=True)
 
     objects = ExecutionQuerySet.as_manager()
 

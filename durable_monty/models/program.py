@@ -9,6 +9,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.identifier import IdentifierField
+from durable_monty.models.moment import MomentField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ class Program(models.Model):
         null=True,
         help_text=_("What its snapshots have in common; never changed."),
     )
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_at = MomentField(_("created"), auto_now_add=True)
 
     objects = ProgramQuerySet.as_manager()
 

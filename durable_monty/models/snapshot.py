@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from durable_monty.exceptions import SnapshotUnusable
 from durable_monty.models.execution import Execution
 from durable_monty.models.identifier import IdentifierField
+from durable_monty.models.moment import MomentField
 
 
 class Snapshot(models.Model):
@@ -31,7 +32,7 @@ class Snapshot(models.Model):
         _("dictionary"), max_length=64, blank=True, help_text=_("SHA-256; empty: it needs none.")
     )
     signature = models.CharField(_("signature"), max_length=100)
-    created_at = models.DateTimeField(_("created"))
+    created_at = MomentField(_("created"))
 
     class Meta:
         verbose_name = _("snapshot")

@@ -7,6 +7,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.identifier import IdentifierField
+from durable_monty.models.moment import MomentField
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,9 +31,9 @@ class WorkerProcess(models.Model):
     sandbox_version = models.CharField(_("sandbox version"), max_length=50)
     executor = IdentifierField(_("executor"), max_length=200)
     functions_json = models.TextField(_("functions"), help_text=_("JSON: the names it serves."))
-    started_at = models.DateTimeField(_("started"))
-    heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)
-    stopped_at = models.DateTimeField(_("stopped"), null=True)
+    started_at = MomentField(_("started"))
+    heartbeat_at = MomentField(_("last heartbeat"), db_index=True)
+    stopped_at = MomentField(_("stopped"), null=True)
 
     objects = WorkerProcessQuerySet.as_manager()
 

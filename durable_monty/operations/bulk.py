@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from durable_monty.models import CallStatus, ExecutionStatus, clock
+from durable_monty.models.moment import as_stored
 
 Row = Sequence[Any]
 M = TypeVar("M", bound=models.Model)
@@ -271,8 +272,8 @@ def _adapted(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
 _ADAPTERS: Mapping[type, Callable[[Any, BaseDatabaseWrapper], Any]] = {
     datetime: lambda value, connection: (
         str(value.replace(tzinfo=None))  # what the next line comes to, in a fifth of the time
-        if value.tzinfo is connection.timezone
-        else connection.ops.adapt_datetimefield_value(value)
+        if value.tzinfo is UTC
+        else as_stored(value, connection)
     ),
     uuid.UUID: lambda value, connection: (
         str(value) if connection.features.has_native_uuid_field else value.hex

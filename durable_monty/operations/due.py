@@ -11,6 +11,7 @@ from django.db import connections
 from durable_monty.models import Call, Execution, clock
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
+from durable_monty.models.moment import as_stored
 from durable_monty.operations import bulk
 from durable_monty.sandbox import SLEEP
 
@@ -41,7 +42,7 @@ def what_is_due(
         f"SELECT MIN(grace_until) FROM {execution} WHERE grace_until <= %s",  # noqa: S608
     ]
     now = database_now(using)
-    until = connection.ops.adapt_datetimefield_value(now + timedelta(seconds=ahead))
+    until = as_stored(now + timedelta(seconds=ahead), connection)
     values = [ENGINE, SLEEP, *[until] * 4]
     if functions and executors:
         asked.append(

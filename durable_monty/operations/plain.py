@@ -40,8 +40,8 @@ def start_plain(
     rows = rows_of(*_start(using, clock.sql_now()), values, using=using)
     if not rows:
         return None
-    execution.program_id, execution.created_at = rows[0]
-    execution.due_at = execution.created_at
+    execution.program_id, created_at = rows[0]
+    execution.created_at = execution.due_at = clock.as_utc(created_at)
     execution._state.adding, execution._state.db = False, using
     return execution
 

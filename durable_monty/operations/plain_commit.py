@@ -72,7 +72,8 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     if not (is_young := all(map(_is_young, outcomes))):
         values.append(bulk.as_json(_delivered(outcomes)))
     statement = _commit(using, clock.sql_now(), is_young=is_young)
-    [(now, numbers, due)] = rows_of(*statement, values, using=using)
+    [(at, numbers, due)] = rows_of(*statement, values, using=using)
+    now = clock.as_utc(at)
     return {
         outcomes[number].execution.id: _changes(
             outcomes[number], rows[number], now, now if number in due else None, lease

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, Value, When
 
 from durable_monty.exceptions import (
     CallNotFound,
@@ -21,6 +21,7 @@ from durable_monty.models import AttemptOutcome, Call, CallStatus, Execution
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
+from durable_monty.models.moment import MomentField
 from durable_monty.operations import bulk
 from durable_monty.operations.answer import Answer, ClaimedCall, by_hand
 from durable_monty.operations.attempts import end_attempt, schedule_retry
@@ -252,6 +253,9 @@ def wake(execution_ids: Sequence[uuid.UUID], now: datetime, using: str) -> None:
         list(executions.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk"))
     executions.filter(pk__in=ids).update(
         wakeups=F("wakeups") + 1,
-        due_at=Case(When(claim=None, status__in=ACTIVE, then=now), default=F("due_at")),
+        due_at=Case(
+            When(claim=None, status__in=ACTIVE, then=Value(now, MomentField())),
+            default=F("due_at"),
+        ),
     )
     announce(using)
