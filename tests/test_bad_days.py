@@ -9,10 +9,14 @@ import pytest
 from django.db import connection
 
 from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
+from durable_monty.engine.held import Held
+from durable_monty.executors import lease
 from durable_monty.models import Call, Execution
 from durable_monty.operations import commit as commit_module, record
-from tests.processes import completed, runworker
+from tests.processes import completed, runworker, until
+from tests.support import SEVEN_CALLS, seven_calls_output
 from tests.test_crashes import drop_connections
+from tests.test_worker import Jobs, round_of, rounds_until_written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -88,11 +92,14 @@ def test_a_worker_outlasts_whatever_a_commit_meets(tmp_path, what):
 
 
 @only_postgresql
-def test_a_read_only_database_is_waited_for(tmp_path):
+@pytest.mark.parametrize("executor", ["local", "django_q"])
+def test_a_read_only_database_is_waited_for(tmp_path, executor):
     """As after a failover, until the clients find the new primary."""
     service = OrchestratorService()
     name = connection.ops.quote_name(connection.settings_dict["NAME"])
-    with runworker(tmp_path, "--executor=local", settings={"LEASE": 1}) as process:
+    with runworker(
+        tmp_path, f"--executor={executor}", "--workers=2", settings={"LEASE": 1}
+    ) as process:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
             try:
@@ -219,3 +226,73 @@ def test_only_the_sign_off_failed(service, monkeypatch, log):
     assert Worker(service, LocalExecutor()).run(until_complete=True) is True
     assert service.get_result(execution_id) == 3
     assert "worker not signed off: the table is gone" in log.messages
+
+
+def test_a_job_that_cannot_be_asked_for_does_not_keep_others_waiting(service, move_clock, log):
+    class Broken(Jobs):
+        def check_job(self, job_id):
+            if job_id == "job-0":
+                raise ConnectionError("the other machine is away")
+            return {"status": "finished", "result": 7}
+
+    ids = [service.start_execution("await add(x, 1)", ["add"], {"x": x}) for x in (1, 2)]
+    worker = Worker(service, Broken())
+    until(lambda: round_of(worker) and Call.objects.exclude(job_id="").count() == 2, "two jobs")
+    move_clock(1)
+    until(lambda: (round_of(worker), completed(ids[1]))[1], "the other one's answer is taken")
+    assert service.poll(ids[0])["status"] == "waiting"
+    assert "job not checked" in log.messages
+
+
+def test_leases_are_renewed_after_an_error(service, durable_settings, monkeypatch, tmp_path, log):
+    durable_settings(LEASE=1.5)
+    renew, failures = lease.renew_calls, [OverflowError("too large")]
+
+    def fails_once(claims, *, using):
+        if failures:
+            raise failures.pop()
+        return renew(claims, using=using)
+
+    monkeypatch.setattr(lease, "renew_calls", fails_once)
+    service.start_execution(
+        "await block_until(gate)", ["block_until"], {"gate": str(tmp_path / "gate")}
+    )
+    executor = LocalExecutor()
+    worker = Worker(service, executor)
+    rounds_until_written(worker)
+    before = Call.objects.get().due_at
+    until(lambda: Call.objects.get().due_at > before, "the lease is renewed")
+    (tmp_path / "gate").write_text("")
+    executor.stop(10)
+    round_of(worker)
+    assert failures == []
+    told = "Renewing leases failed and will be tried again in 0.1 s: OverflowError: too large"
+    assert told in log.messages
+
+
+@pytest.mark.parametrize("where", ["outcome", "undo_turn", "start_young"])
+def test_an_execution_is_not_held_for_ever_after_an_error(
+    service, monkeypatch, durable_settings, where
+):
+    """It goes on from the journal, at once or when its lease has run out."""
+    durable_settings(LEASE=1.0)
+    execution_id = service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": 2})
+    method, failures = getattr(Held, where), [LookupError("a bug of ours")]
+
+    def fails_once(self, *args, **options):
+        if failures:
+            raise failures.pop()
+        return method(self, *args, **options)
+
+    monkeypatch.setattr(Held, where, fails_once)
+    if where == "undo_turn":
+        run, faults = Held.run_turn, [LookupError("another")]
+
+        def fails(self):
+            if faults:
+                raise faults.pop()
+            return run(self)
+
+        monkeypatch.setattr(Held, "run_turn", fails)
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert (service.get_result(execution_id), failures) == (seven_calls_output(2), [])

@@ -1,7 +1,7 @@
 """The call table as django-q2's broker."""
 
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -35,19 +35,20 @@ def test_dequeue_gives_signed_ids_and_no_more():
     assert Call.objects.get(pk=call.pk).claim == call.claim
 
 
-def test_dequeue_survives_a_database_out_of_reach(monkeypatch, log):
+@pytest.mark.parametrize("error", [OperationalError, InternalError, LookupError])
+def test_dequeue_survives_any_error(monkeypatch, log, error):
     started_call()
     broker = CallBroker()
     monkeypatch.setattr(broker_module.time, "sleep", lambda seconds: None)
     with monkeypatch.context() as patch:
 
         def claim_calls(*args, **kwargs):
-            raise OperationalError("the server closed the connection")
+            raise error("the server closed the connection")
 
         patch.setattr(broker_module, "claim_calls", claim_calls)
         assert broker.dequeue() is None
         assert broker.dequeue() is None
-    told = "OperationalError: the server closed the connection"
+    told = f"{error.__name__}: the server closed the connection"
     assert log.messages == [
         f"Claiming calls failed and will be tried again in 0.1 s: {told}",
         f"Claiming calls failed and will be tried again in 0.2 s: {told}",
