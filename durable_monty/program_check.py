@@ -35,6 +35,7 @@ REFUSED = frozenset(
     }
 )
 _KEPT = 1_000
+_LONG = 10_000
 
 
 def check_program(
@@ -64,7 +65,10 @@ def refuse_wrong(source: str, functions: Mapping[str, str], inputs: Iterable[str
     A fault of the checker is logged, and refuses nothing.
     """
     how = conf.current().CHECK
-    if how == "off" or (key := _key(source, functions, inputs)) in _not_checked:
+    if how == "off":
+        return
+    key = _key(source, functions, inputs)
+    if _verdicts.get(key) == () or key in _not_checked:
         return
     try:
         complaints = check_program(source, functions, inputs)
@@ -80,15 +84,16 @@ def refuse_wrong(source: str, functions: Mapping[str, str], inputs: Iterable[str
 
 
 # What was found, for the programs that this process has checked last.
-_Key = tuple[bytes, tuple[tuple[str, str], ...], frozenset[str], int]
+_Key = tuple[str, tuple[tuple[str, str], ...], frozenset[str], int]
 _verdicts: dict[_Key, tuple[Complaint, ...]] = {}
 _not_checked: dict[_Key, None] = {}
 _lock = threading.Lock()
 
 
 def _key(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> _Key:
-    digest = hashlib.sha256(source.encode()).digest()
-    return digest, tuple(functions.items()), frozenset(inputs), FUNCTION_REGISTRY.version
+    # A start takes this way each time: the hash of a str is there already, a digest is not.
+    text = source if len(source) < _LONG else hashlib.sha256(source.encode()).hexdigest()
+    return text, tuple(functions.items()), frozenset(inputs), FUNCTION_REGISTRY.version
 
 
 def _keep(key: _Key, verdict: tuple[Complaint, ...] | None) -> None:

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, no_translations
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+
+from durable_monty.exceptions import DatabaseNotMigrated
+from durable_monty.reads.deploy import CheckedProgram, check_programs
+from durable_monty.reads.migrated import check_migrated
+
+BREAKS = 1
+
+
+class Command(BaseCommand):
+    help = """Checks the sources of all unfinished executions against the functions as they are in
+this code, and lists the executions that would break: by a function that was renamed or removed, or
+that takes other arguments now. Run it with the new code, before it is deployed.
+
+Exit codes:
+  0  nothing would break
+  1  something would break, or the database cannot be used
+  2  wrong options"""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        bases: Any = (RawDescriptionHelpFormatter, parser.formatter_class)
+        formatter: Any = type("Formatter", bases, {})
+        parser.formatter_class = formatter
+        return parser
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help='Print {"programs": [{"program", "name", "executions", "examples", "problems": '
+            '[{"severity", "rule", "message"}]}], "checked", "executions", "seconds", "ok"}; the '
+            "programs are those with problems.",
+        )
+        parser.add_argument(
+            "--database", type=_database, default=DEFAULT_DB_ALIAS, help="Default: %(default)s."
+        )
+
+    @no_translations
+    def handle(self, *args: Any, **options: Any) -> None:
+        using, begun = options["database"], time.monotonic()
+        try:
+            check_migrated(using)
+            checked = list(check_programs(using))
+        except DatabaseNotMigrated as exc:
+            raise CommandError(str(exc)) from exc
+        except Error as exc:
+            raise CommandError(f"The database {using!r} cannot be used: {exc}") from exc
+        seconds = time.monotonic() - begun
+        if options["json"]:
+            self._print_json(checked, seconds)
+        else:
+            self._print(checked, seconds)
+        if any(program.breaks for program in checked):
+            sys.exit(BREAKS)
+
+    def _print_json(self, checked: Sequence[CheckedProgram], seconds: float) -> None:
+        found = {
+            "programs": [asdict(program) for program in checked if program.problems],
+            "checked": len(checked),
+            "executions": sum(program.executions for program in checked),
+            "seconds": round(seconds, 3),
+            "ok": not any(program.breaks for program in checked),
+        }
+        self.stdout.write(json.dumps(found, indent=2))
+
+    def _print(self, checked: Sequence[CheckedProgram], seconds: float) -> None:
+        for program in checked:
+            if program.problems:
+                self._print_program(program)
+        executions = sum(program.executions for program in checked)
+        breaking = [program for program in checked if program.breaks]
+        broken = sum(program.executions for program in breaking)
+        text = (
+            f"Checked {len(checked):,} programs of {executions:,} unfinished executions in "
+            f"{seconds:.1f} s: "
+        )
+        text += f"{broken:,} executions would break." if breaking else "nothing would break."
+        self.stdout.write(self.style.ERROR(text) if breaking else self.style.SUCCESS(text))
+
+    def _print_program(self, program: CheckedProgram) -> None:
+        name = f" {program.name!r}" if program.name else ""
+        more = ", ..." if program.executions > len(program.examples) else ""
+        self.stdout.write(
+            f"Program {program.program[:12]}{name}, {program.executions:,} unfinished executions: "
+            f"{', '.join(program.examples)}{more}"
+        )
+        for problem in program.problems:
+            is_error = problem.severity == "error"
+            style = self.style.ERROR if is_error else self.style.WARNING
+            self.stdout.write(style(f"  {problem.severity} [{problem.rule}] {problem.message}"))
+
+
+def _database(text: str) -> str:
+    if text not in connections:
+        raise ArgumentTypeError(f"DATABASES has no {text!r}; it has {', '.join(connections)}.")
+    return text

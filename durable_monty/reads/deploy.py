@@ -1,0 +1,100 @@
+"""What a deploy would break: the programs of unfinished executions, against today's functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db.models import Count
+
+from durable_monty import codec
+from durable_monty.exceptions import HostFault, UnknownFunction
+from durable_monty.functions import resolve_functions
+from durable_monty.models import Execution, Program
+from durable_monty.program_check import check_program
+from durable_monty.sandbox import Checker, Complaint
+
+# A deploy breaks these, by other functions or by another version of the sandbox. The other rules
+# say what was wrong already, or may be false alarms.
+BREAKING = frozenset(
+    {"invalid-syntax", "unsupported-syntax", "unknown-import", "unavailable", "wrong-arguments"}
+)
+# These depend on the functions, and may be false alarms.
+_OF_FUNCTIONS = frozenset(
+    {
+        "invalid-argument-type",
+        "missing-argument",
+        "parameter-already-assigned",
+        "too-many-positional-arguments",
+        "unknown-argument",
+    }
+)
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`severity`: "error" if the executions break, "warning" if they may."""
+
+    severity: str
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedProgram:
+    """A program with `executions` unfinished ones, of which `examples` has the newest."""
+
+    program: str
+    name: str
+    executions: int
+    examples: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def breaks(self) -> bool:
+        return any(problem.severity == "error" for problem in self.problems)
+
+
+def check_programs(using: str) -> Iterator[CheckedProgram]:
+    """Checks each program that has unfinished executions, once, in the order of their number."""
+    unfinished = Execution.objects.using(using).unfinished()
+    counts = unfinished.values("program_id").annotate(number=Count("pk")).order_by("-number")
+    with Checker() as checker:
+        for row in counts:
+            program = Program.objects.using(using).get(pk=row["program_id"])
+            newest = unfinished.filter(program=program).order_by("-created_at")
+            examples = list(newest.only("pk", "name", "inputs")[:_EXAMPLES])
+            inputs = examples[0].inputs if examples else "{}"
+            yield CheckedProgram(
+                program.sha256,
+                next((each.name for each in examples if each.name), ""),
+                row["number"],
+                tuple(str(each.pk) for each in examples),
+                tuple(_problems(program, inputs, checker)),
+            )
+
+
+def _problems(program: Program, inputs: str, checker: Checker) -> Iterator[Problem]:
+    for name, target in program.functions.items():
+        if re.search(rf"\b{re.escape(name)}\b", program.source):
+            try:
+                resolve_functions([target])
+            except UnknownFunction as exc:
+                yield Problem("error", "unknown-function", str(exc))
+    try:
+        names = codec.decode(inputs)
+        complaints = check_program(program.source, program.functions, names, checker)
+    except HostFault as exc:
+        yield Problem("warning", "not-checked", str(exc))
+        return
+    for complaint in complaints:
+        if (severity := _severity(complaint)) is not None:
+            yield Problem(severity, complaint.rule, str(complaint))
+
+
+def _severity(complaint: Complaint) -> str | None:
+    if complaint.rule in BREAKING:
+        return "error"
+    return "warning" if complaint.rule in _OF_FUNCTIONS else None
