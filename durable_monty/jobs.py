@@ -12,8 +12,7 @@ from durable_monty.executors.base import Executor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-
-logger = logging.getLogger("durable_monty")
+from durable_monty.operations.log import log_call, log_refusal
 
 # Seconds.
 _JOB_INTERVAL = 0.5
@@ -44,8 +43,8 @@ class Jobs:
     def _submit(self, call: Call) -> None:
         try:
             job_id = self.executor.submit_call(call)
-        except Exception as exc:
-            logger.exception("call could not be submitted", extra={"call": call.pk})
+        except Exception as exc:  # noqa: BLE001  (logged)
+            log_call(logging.ERROR, "call could not be submitted", call, exc, exc)
             self._settle(call, Answer.of_exception(exc))
             return
         if not self.executor.records_answers:
@@ -61,10 +60,10 @@ class Jobs:
                 self._check_job(call)
             except Error:
                 raise
-            except Exception:
+            except Exception as exc:  # noqa: BLE001  (logged)
                 # The executor's: the others are asked for all the same, this one when its lease
                 # has run out.
-                logger.exception("job not checked", extra={"call": call.pk})
+                log_call(logging.ERROR, "job not checked", call, exc, exc)
         return len(calls)
 
     def _check_job(self, call: Call) -> None:
@@ -82,11 +81,12 @@ class Jobs:
                         ClaimedCall.of(call), call.job_id, _JOB_INTERVAL, using=self.using
                     )
         except LookupError:
-            logger.warning("job is unknown, the call is submitted again", extra={"call": call.pk})
+            why = f"its job {call.job_id} is unknown"
+            log_call(logging.WARNING, "call is submitted again", call, why)
             operations.release_calls([ClaimedCall.of(call)], using=self.using)
 
     def _settle(self, call: Call, answer: Answer) -> None:
         try:
             operations.settle_attempt(ClaimedCall.of(call), answer, using=self.using)
         except (IllegalTransition, CallNotFound) as exc:
-            logger.warning("answer refused", extra={"call": call.pk, "why": str(exc)})
+            log_refusal(exc)

@@ -45,7 +45,7 @@ class LoopErrors:
             type(exc).__name__,
             exc,
             exc_info=exc if is_new else None,
-            extra={"why": str(exc), "pause": self._pause},
+            extra={"reason": str(exc), "pause": self._pause},
         )
         # It may be broken, or in the middle of a transaction.
         with suppress(Exception):

@@ -20,6 +20,7 @@ from durable_monty.loop_errors import LoopErrors
 from durable_monty.models import Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.log import log_calls, log_refusal
 from durable_monty.reads.executions import unknown_functions
 from durable_monty.reads.migrated import check_migrated
 from durable_monty.service import OrchestratorService
@@ -114,7 +115,9 @@ class Worker:
         self.executors.start(self.using, self._worker_id, self._work_came.set)
         self._listener = Listener(self.using, self._look_again)
         logger.info(
-            "worker started",
+            "worker started: number %d, executor %s",
+            self._worker_id,
+            self.executors.name,
             extra={"worker": self._worker_id, "executor": self.executors.name},
         )
         if self._names and not functions:
@@ -132,14 +135,22 @@ class Worker:
             return True
         try:
             self._record_answers()
-        except Exception as exc:
-            logger.exception("answers not recorded", extra={"why": str(exc)})
+        except Exception as exc:  # noqa: BLE001  (logged)
+            log_calls(
+                logging.ERROR,
+                "answers not recorded",
+                [claimed for claimed, _answer in self._answers],
+                exc,
+                exc,
+            )
             return False
         try:
             operations.retire_worker(self._worker_id, using=self.using)
         except Exception as exc:  # noqa: BLE001  (its work is recorded; its heartbeat runs out)
-            logger.warning("worker not signed off: %s", exc, extra={"why": str(exc)})
-        logger.info("worker stopped", extra={"worker": self._worker_id})
+            logger.warning("worker not signed off: %s", exc, extra={"reason": str(exc)})
+        logger.info(
+            "worker stopped: number %d", self._worker_id, extra={"worker": self._worker_id}
+        )
         return True
 
     def _drain(self, threads: ThreadPoolExecutor) -> bool:
@@ -263,5 +274,5 @@ class Worker:
         recorded = len(self._answers)
         self._answers.clear()  # not before: they are tried again if the database was out of reach
         for refusal in refused:
-            logger.warning("answer refused", extra={"why": str(refusal)})
+            log_refusal(refusal)
         return recorded

@@ -284,9 +284,11 @@ def test_broken_limit_fails_after_a_second_try(service, durable_settings, log):
     execution = run("await echo(1)\nwhile True: pass", ["echo"])
     assert (execution.status, execution.error_type) == ("failed", "TimeoutError")
     assert execution.error_message.startswith("turn time limit exceeded")
-    assert [record.message for record in log.records if record.levelname == "WARNING"] == [
-        "turn is run again from the journal"
-    ]
+    (record,) = [record for record in log.records if record.levelname == "WARNING"]
+    assert record.message.startswith(
+        f"turn is run again from the journal: execution {execution.pk} (unnamed), turn 2: "
+        "turn time limit exceeded: "
+    )
 
 
 def test_completed_by_hand_keeps_who_and_why(service, django_user_model):

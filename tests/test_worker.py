@@ -195,7 +195,11 @@ def test_unknown_job_is_submitted_again(service, move_clock, log):
     round_of(worker)
     assert executor.submitted == [("add", "[1,2]")] * 2
     assert Call.objects.get().attempt == 2
-    assert "job is unknown, the call is submitted again" in log.messages
+    call = Call.objects.get()
+    assert (
+        f"call is submitted again: call 0 of execution {call.execution_id}, function add: "
+        "its job job-0 is unknown"
+    ) in log.messages
 
 
 def test_refused_submission_fails_the_call(service):
@@ -273,7 +277,10 @@ def test_answer_that_comes_too_late_is_logged(service, log, tmp_path):
     (tmp_path / "gate").write_text("")
     executor.stop(10)
     round_of(worker)
-    assert "answer refused" in log.messages
+    assert (
+        f"answer refused: Call 0 of execution {execution_id} is already completed; it cannot "
+        "become completed. Nothing was changed. (function block_until)"
+    ) in log.messages
     assert service.get_result(execution_id) == "by hand"
 
 

@@ -26,10 +26,9 @@ from durable_monty.operations.advance import steps_of
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.changes import Changes
 from durable_monty.operations.commit import commit
+from durable_monty.operations.log import log_execution
 from durable_monty.operations.outcomes import Advanced, Outcome, Parked
 from durable_monty.sandbox import Interpreter
-
-logger = logging.getLogger("durable_monty")
 
 # Seconds after a claim that left nothing, while executions are held, unless something is said to
 # have become due.
@@ -186,10 +185,10 @@ class Engine:
         for held, outcome in done:
             try:
                 self._go_on(held, outcome, written)
-            except Exception:
+            except Exception as exc:  # noqa: BLE001  (logged)
                 # The others go on; this one is left to its lease.
-                logger.exception(
-                    "execution left to its lease", extra={"execution": str(held.execution.id)}
+                log_execution(
+                    logging.ERROR, "execution left to its lease", held.execution, exc, exc
                 )
                 self._drop(held)
 

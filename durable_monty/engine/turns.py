@@ -17,11 +17,10 @@ from durable_monty.executors.base import Executor
 from durable_monty.executors.lease import leases
 from durable_monty.operations.advance import host_is_to_blame
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.log import log_call, log_execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced
 from durable_monty.sandbox import Settled
-
-logger = logging.getLogger("durable_monty")
 
 # Seconds without an answer, and in all, after which calls get their rows while they run.
 _YOUTH, _YOUTH_ALL = 0.1, 1.0
@@ -157,10 +156,10 @@ class Turns:
             outcome = self._ended(held)
             if outcome is None:
                 return  # it goes on
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  (logged)
             # Of the sandbox or its host: the careful way says what it is, and counts it.
             if not isinstance(exc, DurableMontyError):
-                logger.exception("turn failed", extra={"execution": str(held.execution.id)})
+                log_execution(logging.ERROR, "turn broke", held.execution, exc, exc)
         if outcome is None or host_is_to_blame(outcome):
             outcome = self._outcome(held, self._undone)
         interpreter = None
@@ -194,8 +193,8 @@ class Turns:
         """None, if that fails too: whatever happens, the execution must not be held for ever."""
         try:
             return find(held)
-        except Exception:
-            logger.exception("turn failed", extra={"execution": str(held.execution.id)})
+        except Exception as exc:  # noqa: BLE001  (logged)
+            log_execution(logging.ERROR, "turn broke", held.execution, exc, exc)
             return None
 
     def _finish(self, held: Held, outcome: Advanced | None) -> None:
@@ -218,7 +217,7 @@ class Turns:
     def _answer(self, held: Held, call: NewCall, answer: Answer) -> None:
         with self._lock:
             if call.is_withdrawn:
-                logger.warning("answer refused", extra={"call": call.idempotency_key})
+                log_call(logging.WARNING, "answer refused", call, "it was withdrawn")
                 return
             if call.claimed is not None:
                 leases.release(call.claimed)

@@ -13,8 +13,7 @@ from durable_monty.executors.run import Invoke, answer_of, invoke_plainly, recor
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.hold import give_back, start_attempts
-
-logger = logging.getLogger("durable_monty")
+from durable_monty.operations.log import log_calls
 
 # Seconds: what has not begun then is given back, as another process may be idle...
 _PATIENCE = 0.25
@@ -89,7 +88,7 @@ class Batch:
         try:
             give_back(claims, using=self._using)
         except Error as exc:
-            logger.warning("calls left to their leases", extra={"why": str(exc)})
+            log_calls(logging.WARNING, "calls left to their leases", claims, exc)
         finally:
             if closes:  # the connection of the timer's thread
                 connections.close_all()

@@ -75,9 +75,10 @@ class ExecutorGroup:
             executor = self._started.pop()
             try:
                 drained &= executor.stop(max(0.0, deadline - time.monotonic()))
-            except Exception:
+            except Exception as exc:
+                name = executor.name
                 logger.exception(
-                    "executor %s not stopped", executor.name, extra={"executor": executor.name}
+                    "executor %s not stopped: %s", name, exc, extra={"executor": name}
                 )
                 drained = False
         return drained

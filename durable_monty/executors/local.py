@@ -22,6 +22,7 @@ from durable_monty.executors.run import answer_of, run_started
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.log import log_call
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer
@@ -192,7 +193,7 @@ class LocalExecutor(TableExecutor):
                 with leases.held(claimed, using=self.using):
                     self._answers.append((claimed, answer_of(call, self.using)))
         except Error as exc:
-            logger.warning("call left to its lease", extra={"call": call.pk, "why": str(exc)})
+            log_call(logging.WARNING, "call left to its lease", call, exc)
         finally:
             self.wake()
 

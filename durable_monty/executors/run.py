@@ -20,12 +20,11 @@ from durable_monty.executors.transactions import open_transactions, put_right
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.log import log_calls, log_refusal
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.record import record_answers
 from durable_monty.operations.settle import settle_attempt, settle_attempts
 from durable_monty.operations.transactions import may_pass, write
-
-logger = logging.getLogger("durable_monty")
 
 # Seconds between tries to record an answer: a database restart takes a few.
 _RECORD_WAITS = (0.1, 0.5, 2.0, 5.0, 10.0, None)
@@ -118,7 +117,7 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
             try:
                 settle_attempt(ClaimedCall.of(call), answer, using=using)
             except (IllegalTransition, CallNotFound) as exc:
-                logger.warning("answer refused", extra={"call": call.pk, "why": str(exc)})
+                log_refusal(exc)
                 raise _RollBack(None) from exc
     except _RollBack as rolled_back:
         return rolled_back.answer
@@ -147,7 +146,8 @@ def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
             passes, is_ours = may_pass(exc), not connections[using].in_atomic_block
             if wait is None or not (is_ours if passes else settle is settle_attempts):
                 raise
-            logger.warning("answers not recorded yet", extra={"why": str(exc)})
+            claims = [claimed for claimed, _answer in answers]
+            log_calls(logging.WARNING, "answers not recorded yet", claims, exc)
             if is_ours:
                 connections[using].close()
             if passes:
@@ -155,5 +155,5 @@ def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
             settle = record_answers
             continue
         for refusal in refused:
-            logger.warning("answer refused", extra={"why": str(refusal)})
+            log_refusal(refusal)
         return

@@ -30,6 +30,7 @@ from durable_monty.operations.journal import (
     turns_of,
 )
 from durable_monty.operations.limits import usual_limits
+from durable_monty.operations.log import log_execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
 from durable_monty.operations.turn_clock import TurnClock
@@ -46,8 +47,6 @@ from durable_monty.sandbox import (
     replay,
     unpack,
 )
-
-logger = logging.getLogger("durable_monty")
 
 # What waits for a person or sleeps is dumped. Else a worker that vanishes costs a replay of a few
 # turns, which is less than to write each of them down.
@@ -93,14 +92,16 @@ def advance_executions(
     again: list[Step] = []
     for step, outcome in zip(steps, threads.map(_run, steps), strict=True):
         if host_is_to_blame(outcome):
-            logger.warning("turn is run again from the journal", extra=_facts(outcome))
+            what = "turn is run again from the journal"
+            log_execution(logging.WARNING, what, outcome.execution, _why(outcome))
             again.append(from_journal(step, using))
         else:
             outcomes.append(outcome)
     outcomes += threads.map(_run, again)
     for outcome in outcomes:
         if isinstance(outcome, Faulted):  # the commit tells of a mismatch
-            logger.error("execution could not be advanced", extra=_facts(outcome))
+            what = "execution could not be advanced"
+            log_execution(logging.ERROR, what, outcome.execution, outcome.why)
     written = commit(outcomes, using=using)
     return sum("turn" in changes for changes in written.values())
 
@@ -169,15 +170,14 @@ def host_is_to_blame(outcome: Outcome) -> bool:
             return False
 
 
-def _facts(outcome: Outcome) -> dict[str, str]:
+def _why(outcome: Outcome) -> str:
     match outcome:
-        case Advanced(ending=ending):
-            why = getattr(ending, "message", "")
-        case Parked():
-            why = ""
+        case Advanced(ending=Failed(message=message)):
+            return message
+        case Faulted(why=why) | Mismatched(why=why):
+            return why
         case _:
-            why = outcome.why
-    return {"execution": str(outcome.execution.pk), "why": why}
+            return ""
 
 
 def _run(step: Step) -> Outcome:
@@ -188,8 +188,8 @@ def _run(step: Step) -> Outcome:
         return Mismatched(step.execution, str(exc), from_snapshot=step.snapshot is not None)
     except (SnapshotUnusable, HostFault) as exc:
         return Faulted(step.execution, str(exc))
-    except Exception as exc:
-        logger.exception("turn failed", extra={"execution": str(step.execution.pk)})
+    except Exception as exc:  # noqa: BLE001  (logged)
+        log_execution(logging.ERROR, "turn broke", step.execution, exc, exc)
         return Faulted(step.execution, f"{type(exc).__name__}: {exc}", is_ours=True)
 
 
@@ -232,7 +232,7 @@ def saved(interpreter: Interpreter, outcome: Advanced) -> dict[str, Any]:
         dump = interpreter.dump()
     except HostFault as exc:
         # No harm: the next turn begins with a replay.
-        logger.warning("no snapshot", extra={"why": str(exc)})
+        log_execution(logging.WARNING, "no snapshot", execution, exc)
         return {}
     if program.dictionary is not None:
         return {"packed": pack(dump, bytes(program.dictionary))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from durable_monty import codec, conf
 from durable_monty.exceptions import NonRetryable, RetryAfter, UnstorableValue
@@ -19,22 +19,26 @@ from durable_monty.operations.exception_texts import (
 from durable_monty.policy import Retry
 from durable_monty.sandbox import nearest
 
+if TYPE_CHECKING:
+    from durable_monty.operations.new_calls import NewCall
+
 _TRACEBACK_LIMIT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedCall:
     """A call that this process may start, once, by its `token`; `alone`: not together with
-    others."""
+    others; `call`: what this process knows of it, for its log."""
 
     pk: int
     token: uuid.UUID
     alone: bool = field(default=True, compare=False)
+    call: Call | NewCall | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, call: Call) -> Self:
         assert call.claim is not None  # noqa: S101  (only claimed calls are started)
-        return cls(call.pk, call.claim)
+        return cls(call.pk, call.claim, call=call)
 
 
 def by_hand(user: Any, reason: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from durable_monty.operations.changes import Changes, Locked, changes_of, holdin
 from durable_monty.operations.culprits import own_type
 from durable_monty.operations.hold import lease
 from durable_monty.operations.left_calls import judged
+from durable_monty.operations.log import log_execution, log_retry
 from durable_monty.operations.new_calls import Journal, NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
 from durable_monty.operations.plain_commit import commit_plain, is_plain
@@ -28,8 +29,6 @@ from durable_monty.operations.transactions import may_pass, write
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED, Failed
 from durable_monty.wakeups import announce
-
-logger = logging.getLogger("durable_monty")
 
 # Seconds between tries to commit while the database is out of reach.
 _WAITS = (0.1, 0.5, 2.0, 5.0)
@@ -55,7 +54,7 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
         except Exception as exc:
             if transaction.get_connection(using).in_atomic_block:
                 raise
-            logger.warning("commit is tried again", extra={"why": str(exc)})
+            log_retry(outcomes, exc)
             if may_pass(exc):
                 connections[using].close()
             is_doubtful = True
@@ -74,7 +73,7 @@ def _commit_all(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool = 
             if may_pass(exc):
                 if wait is None or transaction.get_connection(using).in_atomic_block:
                     raise
-                logger.warning("commit is tried again", extra={"why": str(exc)})
+                log_retry(outcomes, exc)
                 connections[using].close()
                 is_doubtful = True
                 time.sleep(wait)
@@ -89,9 +88,7 @@ def _commit_all(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool = 
 def _put_off(outcome: Outcome, exc: Exception, using: str) -> Changes:
     """Writes that the database refused an execution's turn. If it refuses that too, the execution
     is left to its lease."""
-    logger.error(
-        "commit was refused", exc_info=exc, extra={"execution": str(outcome.execution.id)}
-    )
+    log_execution(logging.ERROR, "commit was refused", outcome.execution, exc, exc)
     if isinstance(outcome, Faulted):
         return {}
     return _commit_all([Faulted(outcome.execution, f"commit refused: {exc}")], using)

@@ -232,7 +232,8 @@ class Journal:
             (row[0], row[1]): row[2] for row in rows.values_list("execution_id", "call_id", "pk")
         }
         for call in self.running:
-            call.claimed = ClaimedCall(pks[call.execution_id, call.call_id], self.token)
+            pk = pks[call.execution_id, call.call_id]
+            call.claimed = ClaimedCall(pk, self.token, call=call)
 
 
 def _answered_row(call: NewCall, worker_id: int | None, now: datetime) -> tuple[Any, ...]:

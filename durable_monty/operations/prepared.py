@@ -67,7 +67,9 @@ def rows_of(sql: str, types: Sequence[str], values: Sequence[Any], *, using: str
                 if getattr(exc.__cause__, "sqlstate", None) not in _UNUSABLE:
                     raise
                 _refused.add(using)
-                logger.warning("no prepared statements from here on", extra={"why": str(exc)})
+                logger.warning(
+                    "no prepared statements from here on: %s", exc, extra={"reason": str(exc)}
+                )
         cursor.execute(sql, values)
         return list(cursor.fetchall())
 

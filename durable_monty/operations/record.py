@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.log import log_calls
 from durable_monty.operations.settle import settle_attempts
 from durable_monty.operations.transactions import may_pass
-
-logger = logging.getLogger("durable_monty")
 
 
 def record_answers(
@@ -28,7 +27,7 @@ def record_answers(
             return [
                 refusal for answer in answers for refusal in record_answers([answer], using=using)
             ]
-        logger.exception("answer cannot be recorded", extra={"call": answers[0][0].pk})
+        log_calls(logging.ERROR, "answer cannot be recorded", [answers[0][0]], exc, exc)
         return _fail(answers[0][0], exc, using)
 
 
@@ -39,5 +38,5 @@ def _fail(claimed: ClaimedCall, exc: Exception, using: str) -> list[DurableMonty
     except Exception as again:
         if may_pass(again):
             raise
-        logger.exception("call left to its lease", extra={"call": claimed.pk})
+        log_calls(logging.ERROR, "call left to its lease", [claimed], again, again)
         return []

@@ -14,6 +14,7 @@ from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call, Execution, ExecutionStatus
 from durable_monty.models.execution import FINISHED
 from durable_monty.operations.exception_texts import MESSAGE_LIMIT
+from durable_monty.operations.log import facts_of
 from durable_monty.signals import (
     call_failed,
     call_waits_for_person,
@@ -22,7 +23,6 @@ from durable_monty.signals import (
 )
 
 if TYPE_CHECKING:
-    from durable_monty.exceptions import DurableMontyError
     from durable_monty.operations.answer import Answer
     from durable_monty.operations.changes import Changes
     from durable_monty.operations.new_calls import NewCall
@@ -83,31 +83,6 @@ def report_waiting(
                 name=execution.name,
             )
             transaction.on_commit(tell, using=using, robust=True)
-
-
-def report_refusal(refusal: DurableMontyError) -> None:
-    """Logs that an answer was not recorded. The text of the refusal names execution and call."""
-    function = getattr(refusal, "function", "") or "unknown"
-    logger.warning(
-        "answer refused: %s (function %s)",
-        refusal,
-        function,
-        extra={
-            "execution_id": str(getattr(refusal, "execution_id", "")),
-            "call_id": getattr(refusal, "call_id", None),
-            "function": function,
-            "reason": str(refusal),
-        },
-    )
-
-
-def facts_of(call: Call | NewCall) -> dict[str, str | int]:
-    """Returns what a log record about a call carries in `extra`."""
-    return {
-        "execution_id": str(call.execution_id),
-        "call_id": call.call_id,
-        "function": call.function,
-    }
 
 
 def _tell_execution(execution_id: str, name: str, changes: Mapping[str, Any]) -> None:

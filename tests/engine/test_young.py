@@ -326,7 +326,7 @@ def test_plain_commit_that_fails(  # noqa: PLR0917
     execution_id = service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": 2})
     worker.rounds_until(lambda: is_finished(execution_id), "it ends")
     assert not failures
-    assert "commit is tried again" in log.messages
+    assert f"commit is tried again: execution {execution_id} (unnamed), turn" in log.text
     assert service.get_result(execution_id) == seven_calls_output(2)
     assert Execution.objects.get(pk=execution_id).call_count == Call.objects.count() == 7
 

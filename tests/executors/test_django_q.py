@@ -105,7 +105,9 @@ def test_a_database_out_of_reach_leaves_the_call_to_its_lease(monkeypatch, log):
 
     monkeypatch.setattr("durable_monty.executors.batch.start_attempts", start_attempts)
     assert run_task([claimed.pk], claimed.token.hex, "default") is None
-    assert [record.message for record in log.records] == ["calls left to their leases"]
+    assert [record.message for record in log.records] == [
+        f"calls left to their leases: call in row {call.pk}: the server closed the connection"
+    ]
     call.refresh_from_db()
     assert (call.status, call.due_at is not None) == (CallStatus.SUBMITTED, True)
 
@@ -219,7 +221,11 @@ def test_it_does_not_restart_without_end(monkeypatch, log):
     executor.stop(1)
     assert DeadCluster.started == 1 + 6
     assert executor.get_stats()["restarts"] == 6
-    assert {record.message for record in log.records} == {"cluster replaced"}
+    assert [record.message for record in log.records] == [
+        "cluster replaced: process 0, since its sentinel ended with exit code -9; "
+        f"replaced {number} times"
+        for number in range(1, 7)
+    ]
 
 
 def test_functions_get_the_usual_signals(tmp_path):

@@ -69,7 +69,9 @@ def test_giving_back_without_a_database(sentinel, monkeypatch, log):
     sentinel._give_back()
     call.refresh_from_db()
     assert call.claim == claimed.token
-    assert [record.message for record in log.records] == ["calls left to their leases"]
+    assert [record.message for record in log.records] == [
+        f"calls left to their leases: call in row {call.pk}: the server closed the connection"
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -82,7 +84,11 @@ def test_an_overdue_call_that_was_answered_keeps_its_answer(sentinel, log):
     sentinel._settle_overdue(seat)
     call.refresh_from_db()
     assert (call.status, call.result) == (CallStatus.COMPLETED, "3")
-    assert [record.message for record in log.records] == ["time-out not recorded"]
+    assert [record.message for record in log.records] == [
+        f"time-out not recorded: call 0 of execution {call.execution_id}, function add: Call 0 of "
+        f"execution {call.execution_id} is already completed; it cannot become failed. Nothing "
+        "was changed."
+    ]
 
 
 def test_a_busy_cluster_is_not_frozen(sentinel):
@@ -108,13 +114,17 @@ def test_a_worker_that_takes_nothing_is_frozen(sentinel, log):
         sentinel.board.pulse.pusher = now + later
         sentinel._end_frozen(now + later)
     assert worker.killed
-    assert [record.message for record in log.records] == ["workers frozen"]
+    assert [record.message for record in log.records] == [
+        f"workers frozen: processes [{worker.pid}] are killed"
+    ]
 
 
 def test_a_silent_pusher_is_frozen(sentinel, log):
     sentinel._end_frozen(time.monotonic() + conf.current().LEASE + 1)
     assert sentinel.pusher.killed
-    assert [record.message for record in log.records] == ["pusher frozen"]
+    assert [record.message for record in log.records] == [
+        f"pusher frozen: process {sentinel.pusher.pid} is killed"
+    ]
 
 
 def test_a_recycled_worker_that_does_not_end_is_killed(sentinel):

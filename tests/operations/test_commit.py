@@ -59,7 +59,9 @@ def test_only_the_refused_execution_is_put_off(service, refusing, log):
         "scheduled", 0, 1, None,
     )  # fmt: skip
     assert {execution.turn for execution in Execution.objects.exclude(pk=ids[1])} == {1}
-    assert "commit was refused" in log.messages
+    why = "value out of range"
+    refusal = f"commit was refused: execution {refused.pk} (unnamed), turn 1: {why}"
+    assert refusal in log.messages
 
 
 @pytest.mark.django_db(transaction=True)
@@ -110,7 +112,7 @@ def test_unexpected_error_in_one_turn_spares_the_others(service, monkeypatch, lo
     hurt = Execution.objects.get(pk=ids[1])
     assert (hurt.status, hurt.faults) == ("scheduled", 1)
     assert hurt.due_at is not None
-    assert "turn failed" in log.messages
+    assert f"turn broke: execution {hurt.pk} (unnamed), turn 1: a bug of ours" in log.messages
 
 
 @pytest.mark.django_db
@@ -140,7 +142,8 @@ def test_lost_connection_in_a_commit_is_tried_again(service, monkeypatch, log):
     advance_all()
     execution = Execution.objects.get(pk=execution_id)
     assert (execution.turn, execution.call_count, Call.objects.count()) == (1, 1, 1)
-    assert log.messages.count("commit is tried again") == 2
+    what = f"commit is tried again: execution {execution_id} (unnamed), turn 1: "
+    assert log.messages == [what + "still gone", what + "gone"]
 
 
 @pytest.mark.django_db

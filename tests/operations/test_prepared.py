@@ -66,7 +66,7 @@ def test_pooler_that_changes_servers(log):
     with connection.cursor() as cursor:
         cursor.execute("DEALLOCATE ALL")
     assert one() == [(8,)]
-    assert "no prepared statements from here on" in log.messages
+    assert "no prepared statements from here on: " in log.text
     assert [one() for _ in range(7)] == [[(8,)]] * 7
     assert prepared_now() == set()
 

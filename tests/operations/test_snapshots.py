@@ -120,7 +120,7 @@ def test_unusable_snapshot_is_replaced_by_replay(service, execution, log, damage
     warnings = [record for record in log.records if record.levelname == "WARNING"]
     assert len(warnings) == (why is not None)
     if why:
-        assert why in warnings[0].why
+        assert why in warnings[0].reason
 
 
 def test_snapshot_of_another_execution_is_refused(service, execution, log):
@@ -156,7 +156,7 @@ def test_failed_dump_leaves_the_journal(service, execution, monkeypatch, log):
     service.complete_call(execution.pk, 2, 3)
     work()
     assert service.get_result(execution.pk) == 123
-    assert "no snapshot" in log.messages
+    assert f"no snapshot: execution {execution.pk} (unnamed), turn 3: no room" in log.messages
 
 
 def test_older_snapshot_needs_only_the_later_turns(service, execution, monkeypatch):

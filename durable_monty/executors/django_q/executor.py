@@ -86,14 +86,17 @@ class DjangoQExecutor(TableExecutor):
         restarts.append(now)
         self._restarts += 1
         logger.error(
-            "cluster replaced",
-            extra={"pid": self._cluster.pid, "why": why, "restarts": self._restarts},
+            "cluster replaced: process %d, since %s; replaced %d times",
+            self._cluster.pid,
+            why,
+            self._restarts,
+            extra={"pid": self._cluster.pid, "reason": why, "restarts": self._restarts},
         )
         self._cluster.kill()
         try:
             self._start_cluster()
         except ClusterNotStarted as exc:
-            logger.critical("cluster not replaced yet", extra={"why": str(exc)})
+            logger.critical("cluster not replaced yet: %s", exc, extra={"reason": str(exc)})
 
     def stop(self, timeout: float) -> bool:
         drained = self._cluster is None or self._cluster.drain(timeout)

@@ -10,7 +10,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -31,6 +31,7 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.hold import release_calls
+from durable_monty.operations.log import log_calls
 from durable_monty.operations.settle import settle_attempt
 
 logger = logging.getLogger("durable_monty")
@@ -120,13 +121,14 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         using = self.broker.using
         try:
             call = Call.objects.using(using).get(pk=claimed.pk)
+            claimed = replace(claimed, call=call)
             _seconds, message = task.time_limit(call.function, float(Conf.TIMEOUT or 0))
             exc = TimeoutError(f"{message}, and did not react: its process was killed")
             policy = FUNCTION_REGISTRY[call.function].retry_policy
             answer = Answer.of_exception(exc).under(policy, exc, call.failures + 1)
             settle_attempt(claimed, answer, using=using)
         except Exception as exc:  # noqa: BLE001  (the guard goes on; a lease brings the call back)
-            logger.warning("time-out not recorded", extra={"call": claimed.pk, "why": str(exc)})
+            log_calls(logging.WARNING, "time-out not recorded", [claimed], exc)
 
     def _give_back(self) -> None:
         """Calls that nobody has started are for other workers now."""
@@ -141,7 +143,7 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
             try:
                 release_calls(claims, using=using)
             except Exception as exc:  # noqa: BLE001  (the others are given back all the same)
-                logger.warning("calls left to their leases", extra={"why": str(exc)})
+                log_calls(logging.WARNING, "calls left to their leases", claims, exc)
         connections.close_all()
         for package in others:
             self.task_queue.put(package)
@@ -150,7 +152,8 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         """Kills what shows no sign of life for a lease; the guard loop replaces it."""
         lease = conf.current().LEASE
         if now - self.board.pulse.pusher > lease and self.pusher.is_alive():
-            logger.error("pusher frozen", extra={"pid": self.pusher.pid})
+            pid = self.pusher.pid
+            logger.error("pusher frozen: process %s is killed", pid, extra={"pid": pid})
             self.pusher.kill()
             self.board.pulse.pusher = now
         for process in self.pool:
@@ -164,7 +167,8 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         elif self._idle_since is None:
             self._idle_since = now
         elif now - self._idle_since > lease:
-            logger.error("workers frozen", extra={"pids": [process.pid for process in idle]})
+            pids = [process.pid for process in idle]
+            logger.error("workers frozen: processes %s are killed", pids, extra={"pids": pids})
             for process in idle:
                 process.kill()
             self._idle_since = None

@@ -24,8 +24,7 @@ from durable_monty.executors.django_q.board import Seat
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import timeouts_of
-
-logger = logging.getLogger("durable_monty")
+from durable_monty.operations.log import log_calls
 
 # After its own time-out a function has this many seconds; then its process is killed.
 _GRACE = 3
@@ -83,8 +82,9 @@ def run_task(pks: Sequence[int], token: str, using: str) -> None:
     )
     try:
         batch.run(_claims(pks, token))
-    except Error:
-        logger.exception("calls left to their leases", extra={"calls": list(pks)})
+    except Error as exc:
+        what, claims = "calls left to their leases", _claims(pks, token)
+        log_calls(logging.ERROR, what, claims, exc, exc)
         connections[using].close()
     finally:
         if place is not None:
