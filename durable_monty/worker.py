@@ -21,10 +21,10 @@ from durable_monty.models import Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_calls, log_refusal
-from durable_monty.reads.executions import unknown_functions
 from durable_monty.reads.migrated import check_migrated
 from durable_monty.service import OrchestratorService
 from durable_monty.wakeups import TOLD, Listener
+from durable_monty.worker_reports import WorkerReports
 
 logger = logging.getLogger("durable_monty")
 
@@ -60,7 +60,7 @@ class Worker:
         self._jobs = [Jobs(each, self.using) for each in self.executors]
         self._stopping = False
         self._work_came = threading.Event()
-        self._reported: set[str] = set()
+        self._reports = WorkerReports(self.executors, self.using)
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None
         self._beat_at = 0.0
@@ -90,11 +90,13 @@ class Worker:
                         self._round(threads)
                     else:
                         self._loop(threads, until_complete=until_complete)
+                    self._reports.drain_begins(conf.current().DRAIN_TIMEOUT)
                     drained = self._drain(threads)
                 finally:
                     self._engine.abandon()
         finally:
             drained = self.executors.stop(conf.current().DRAIN_TIMEOUT) and drained
+            self._reports.drain_ends()
             drained = self._end() and drained
         return drained
 
@@ -250,18 +252,10 @@ class Worker:
 
     def _beat(self) -> None:
         if self._worker_id and time.monotonic() - self._beat_at > HEARTBEAT.total_seconds():
-            operations.beat(self._worker_id, using=self.using)
+            operations.beat(self._worker_id, self._reports.stuck(), using=self.using)
             self._beat_at = time.monotonic()
-            self._report_unknown_functions()
-
-    def _report_unknown_functions(self) -> None:
-        """Once for each name: its calls wait until some worker has it."""
-        unknown = unknown_functions(self._names, self.using)
-        for name in unknown - self._reported:
-            logger.warning(
-                "calls wait: this worker has no such function", extra={"function": name}
-            )
-        self._reported |= unknown
+            operations.dismiss_replaced(self._worker_id, using=self.using)
+            self._reports.unserved()
 
     def _is_anything_active(self) -> bool:
         return Execution.objects.using(self.using).active().exists()

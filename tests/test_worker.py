@@ -12,7 +12,7 @@ from durable_monty import FUNCTION_REGISTRY, LocalExecutor, OrchestratorService,
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.executor import Executor
 from durable_monty.models import Call, Execution, WorkerProcess
-from tests.support import SEVEN_CALLS, InlineExecutor, seven_calls_output
+from tests.support import SEVEN_CALLS, InlineExecutor, advance, seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -320,19 +320,28 @@ def test_worker_refuses_a_database_that_is_not_migrated(service, monkeypatch):
     )
 
 
-def test_worker_says_that_it_lacks_a_function(service, monkeypatch, log):
-    service.start_execution("await double(4)", ["double"])
+def test_worker_says_that_nobody_has_a_function(service, monkeypatch, log, move_clock):
+    for x in range(2):
+        advance(service.start_execution("await double(x)", ["double"], {"x": x}))
     monkeypatch.delitem(FUNCTION_REGISTRY._functions, "double")
     worker = Worker(service, LocalExecutor())
-    round_of(worker)
-    for _ in range(2):
-        worker._report_unknown_functions()
-    (record,) = log.records
-    assert (record.message, record.function) == (
-        "calls wait: this worker has no such function",
-        "double",
-    )
-    assert Call.objects.get().status == "pending"
+    worker._worker_id = operations.register_worker("local", [], using="default")
+
+    def said():
+        operations.beat(worker._worker_id, using="default")
+        del log.records[:]
+        worker._reports.unserved()
+        return log.messages
+
+    assert said() == []  # a worker that has it may just be starting
+    move_clock(15)
+    text = "No running worker has the function 'double'; calls that wait for it: 2"
+    assert said() == [text]
+    assert said() == []
+    other = operations.register_worker("local", ["double"], using="default")
+    assert said() == []
+    operations.retire_worker(other, using="default")
+    assert said() == [text]
 
 
 def test_executor_of_the_settings_may_be_a_short_name(service, durable_settings):

@@ -199,7 +199,7 @@ class AliveFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
-        return [("alive", _("Alive")), ("gone", _("Stopped or silent"))]
+        return [("alive", _("Alive")), ("gone", _("Stopped or not responding"))]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[WorkerProcess]

@@ -2,18 +2,27 @@ from __future__ import annotations
 
 import json
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import router
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
-from durable_monty.admin.base import ReadOnlyAdmin, page_of
+from durable_monty import operations
+from durable_monty.admin.base import page_of
 from durable_monty.admin.filters import AliveFilter
 from durable_monty.admin.formats import badge, moment
+from durable_monty.admin.pages import PagesAdmin
 from durable_monty.models import WorkerProcess
+from durable_monty.operations.transactions import write
+from durable_monty.reads.stuck import Stuck
 
 
 @admin.register(WorkerProcess)
-class WorkerProcessAdmin(ReadOnlyAdmin):
+class WorkerProcessAdmin(PagesAdmin):
+    actions = ["dismiss"]
+    action_permissions = {"dismiss": "dismiss_workerprocess"}
     list_display = ["named", "state", "heartbeat", "executor", "version", "started"]
     list_display_links = ["named"]
     list_defer = ["functions_json"]
@@ -28,6 +37,7 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
         "pid",
         "executor",
         "functions",
+        "stuck",
         "version",
         "sandbox_version",
         "heartbeat",
@@ -35,6 +45,29 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
         "stopped",
     ]
     fields = tuple(readonly_fields)
+
+    @admin.action(description=_("Dismiss selected workers"))
+    def dismiss(self, request: HttpRequest, queryset: QuerySet[WorkerProcess]) -> None:
+        using = router.db_for_write(WorkerProcess)
+        workers = {worker.pk: worker for worker in self.chosen(request, queryset)}
+        with write(using):
+            dismissed = operations.dismiss_workers(workers, using=using)
+            for pk in dismissed:
+                self.log_change(request, workers[pk], gettext("Dismissed."))
+        if number := len(dismissed):
+            text = ngettext(
+                "%(count)d worker is dismissed.", "%(count)d workers are dismissed.", number
+            )
+            self.message_user(request, text % {"count": number}, messages.SUCCESS)
+        if number := len(workers) - len(dismissed):
+            text = ngettext(
+                "%(count)d worker is running or has stopped: only workers that do not respond can "
+                "be dismissed.",
+                "%(count)d workers are running or have stopped: only workers that do not respond "
+                "can be dismissed.",
+                number,
+            )
+            self.message_user(request, text % {"count": number}, messages.ERROR)
 
     @admin.display(description=_("worker"))
     def named(self, worker: WorkerProcess) -> str:
@@ -46,11 +79,15 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
             return badge("stopped", gettext("Stopped"))
         if worker.is_alive(page_of(worker).now):
             return badge("alive", gettext("Alive"))
-        return badge("silent", gettext("Silent"))
+        return badge("silent", gettext("Not responding"))
 
     @admin.display(description=_("functions"))
     def functions(self, worker: WorkerProcess) -> str:
         return ", ".join(json.loads(worker.functions_json)) or "-"
+
+    @admin.display(description=_("stuck calls"))
+    def stuck(self, worker: WorkerProcess) -> str:
+        return ", ".join(map(str, Stuck.of(worker).calls)) or "-"
 
     @admin.display(description=_("last heartbeat"))
     def heartbeat(self, worker: WorkerProcess) -> SafeString | str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from durable_monty.models import Call
     from durable_monty.operations.answer import Answer, ClaimedCall
     from durable_monty.operations.new_calls import NewCall
+    from durable_monty.operations.running import RunningCall
 
 
 class JobStatus(TypedDict):
@@ -34,6 +35,8 @@ class Executor(ABC):
     """Whether `run_young` takes calls that have no row yet."""
     is_default = True
     """Whether it also runs the functions that name no executor. A worker has one that does."""
+    threads: int = 0
+    """How many calls it can run at a time; 0: not known."""
     wake: Callable[[], None] = staticmethod(lambda: None)
     """Set by the worker: to be called when an answer was recorded, so that it looks at once."""
 
@@ -59,6 +62,10 @@ class Executor(ABC):
     @abstractmethod
     def get_stats(self) -> dict[str, Any]:
         """Figures for people: keys and values that JSON can hold."""
+
+    def running_calls(self) -> list[RunningCall]:
+        """The calls that run in this worker, as far as it knows."""
+        return []
 
     def capacity(self) -> int:
         """How many more calls it takes now."""

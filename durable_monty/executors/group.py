@@ -9,6 +9,7 @@ from durable_monty.executors.base import Executor
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer, ClaimedCall
+    from durable_monty.operations.running import RunningCall
 
 logger = logging.getLogger("durable_monty")
 
@@ -44,6 +45,13 @@ class ExecutorGroup:
     @property
     def name(self) -> str:
         return ",".join(executor.name for executor in self._executors)
+
+    @property
+    def threads(self) -> int:
+        return sum(executor.threads for executor in self._executors)
+
+    def running_calls(self) -> list[RunningCall]:
+        return [call for executor in self._executors for call in executor.running_calls()]
 
     def serves(self) -> tuple[str, ...]:
         """Returns the executor names, as functions are registered with, whose calls they run."""

@@ -23,6 +23,7 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_call
+from durable_monty.operations.running import RunningCall
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer
@@ -76,6 +77,7 @@ class LocalExecutor(TableExecutor):
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
         self.threads = threads or min(8, (os.cpu_count() or 1) + 4)
+        self._current: dict[int, RunningCall] = {}
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count()
         self._has_begun = False
@@ -84,6 +86,9 @@ class LocalExecutor(TableExecutor):
         self._typical_seconds = math.inf
         self._busy, self._executed = 0, 0
         self._lock = threading.Lock()
+
+    def running_calls(self) -> list[RunningCall]:
+        return list(self._current.copy().values())
 
     def capacity(self) -> int:
         """A call for each thread; more wait here while calls are so quick that fetching them is
@@ -170,6 +175,7 @@ class LocalExecutor(TableExecutor):
         except BaseException:
             logger.exception("call failed")
         finally:
+            self._current.pop(threading.get_ident(), None)
             with self._lock:
                 self._busy -= 1
                 self._executed += 1
@@ -185,6 +191,7 @@ class LocalExecutor(TableExecutor):
             return self._jobs.get()
 
     def _run(self, call: Call) -> None:
+        self._current[threading.get_ident()] = RunningCall(call)
         try:
             if FUNCTION_REGISTRY[call.function].transactional:
                 run_started(call, using=self.using)  # it records its answer itself
@@ -204,6 +211,7 @@ class LocalExecutor(TableExecutor):
         answer: Callable[[NewCall, Answer], None],
     ) -> None:
         if begin(call):
+            self._current[threading.get_ident()] = RunningCall(call)
             answer(call, answer_of(call, self.using))
 
     def _note(self, seconds: float) -> None:

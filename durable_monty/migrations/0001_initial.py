@@ -324,6 +324,14 @@ class Migration(migrations.Migration):
                         help_text="JSON: the names it serves.", verbose_name="functions"
                     ),
                 ),
+                (
+                    "stuck_json",
+                    models.TextField(
+                        default="{}",
+                        help_text="JSON: calls that occupy its threads although nobody waits for them.",
+                        verbose_name="stuck calls",
+                    ),
+                ),
                 ("started_at", durable_monty.models.moment.MomentField(verbose_name="started")),
                 (
                     "heartbeat_at",
@@ -340,6 +348,9 @@ class Migration(migrations.Migration):
                 "verbose_name": "worker",
                 "verbose_name_plural": "workers",
                 "ordering": ["-pk"],
+                "permissions": [
+                    ("dismiss_workerprocess", "Can dismiss workers that do not respond")
+                ],
                 "default_permissions": ("view",),
             },
         ),

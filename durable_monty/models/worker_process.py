@@ -21,6 +21,10 @@ class WorkerProcessQuerySet(models.QuerySet["WorkerProcess"]):
     def alive(self, now: datetime) -> WorkerProcessQuerySet:
         return self.filter(stopped_at=None, heartbeat_at__gt=now - DEAD_AFTER)
 
+    def silent(self, now: datetime) -> WorkerProcessQuerySet:
+        """Those that did not say that they stopped, and write no heartbeat any more."""
+        return self.filter(stopped_at=None, heartbeat_at__lte=now - DEAD_AFTER)
+
 
 class WorkerProcess(models.Model):
     """A running `Worker`, for people to see; correctness never rests on its heartbeat."""
@@ -31,6 +35,11 @@ class WorkerProcess(models.Model):
     sandbox_version = models.CharField(_("sandbox version"), max_length=50)
     executor = IdentifierField(_("executor"), max_length=200)
     functions_json = models.TextField(_("functions"), help_text=_("JSON: the names it serves."))
+    stuck_json = models.TextField(
+        _("stuck calls"),
+        default="{}",
+        help_text=_("JSON: calls that occupy its threads although nobody waits for them."),
+    )
     started_at = MomentField(_("started"))
     heartbeat_at = MomentField(_("last heartbeat"), db_index=True)
     stopped_at = MomentField(_("stopped"), null=True)
@@ -41,6 +50,7 @@ class WorkerProcess(models.Model):
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
         default_permissions = ("view",)
+        permissions = [("dismiss_workerprocess", _("Can dismiss workers that do not respond"))]
         ordering = ["-pk"]
 
     def __str__(self) -> str:

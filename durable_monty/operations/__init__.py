@@ -32,7 +32,13 @@ from durable_monty.operations.stop import (
     terminate_execution,
 )
 from durable_monty.operations.watch import claim_jobs, watch_job
-from durable_monty.operations.workers import beat, register_worker, retire_worker
+from durable_monty.operations.workers import (
+    beat,
+    dismiss_replaced,
+    dismiss_workers,
+    register_worker,
+    retire_worker,
+)
 
 __all__ = [
     "Answer",
@@ -46,6 +52,8 @@ __all__ = [
     "claim_calls",
     "claim_executions",
     "claim_jobs",
+    "dismiss_replaced",
+    "dismiss_workers",
     "expire_executions",
     "fork_execution",
     "give_back",

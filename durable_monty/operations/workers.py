@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
+from typing import Any
 
-from durable_monty.models import WorkerProcess
+from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
+from durable_monty.operations.hold import lease
 from durable_monty.operations.transactions import write
 
 
@@ -30,11 +33,49 @@ def register_worker(executor: str, functions: Iterable[str], *, using: str) -> i
         )
 
 
-def beat(worker_id: int, *, using: str) -> None:
+def beat(worker_id: int, stuck: Mapping[str, Any] | None = None, *, using: str) -> None:
+    """Notes that a worker is alive, also if somebody dismissed it meanwhile.
+
+    `stuck`: its calls for which nobody waits any more, as in `WorkerProcess.stuck_json`.
+    """
     with write(using):
         WorkerProcess.objects.using(using).filter(pk=worker_id).update(
-            heartbeat_at=database_now(using)
+            heartbeat_at=database_now(using), stopped_at=None, stuck_json=json.dumps(stuck or {})
         )
+
+
+def dismiss_workers(worker_ids: Collection[int], *, using: str) -> list[int]:
+    """Notes that workers which do not respond have stopped; returns which these were.
+
+    Nothing is taken from them: what they still hold comes back by its leases. One that was only
+    slow is alive again with its next heartbeat.
+    """
+    with write(using):
+        now = database_now(using)
+        silent = WorkerProcess.objects.using(using).silent(now).filter(pk__in=worker_ids)
+        dismissed = list(silent.select_for_update().values_list("pk", flat=True))
+        WorkerProcess.objects.using(using).filter(pk__in=dismissed).update(stopped_at=now)
+    return dismissed
+
+
+def dismiss_replaced(worker_id: int, *, using: str) -> list[int]:
+    """Dismisses older workers of the same host that died a lease ago and hold nothing any more:
+    this worker has replaced them."""
+    now = database_now(using)
+    workers = WorkerProcess.objects.using(using)
+    gone = workers.silent(now - lease()).filter(
+        pk__lt=worker_id, host__in=workers.filter(pk=worker_id).values("host")
+    )
+    ids = set(gone.values_list("pk", flat=True))
+    if not ids:
+        return []  # the rule; what follows reads all that is open
+    held = {"worker__in": ids, "claim__isnull": False}
+    ids -= set(
+        Execution.objects.using(using).active().filter(**held).values_list("worker_id", flat=True)
+    )
+    calls = Call.objects.using(using).open().exclude(executor=MANUAL_EXECUTOR)
+    ids -= set(calls.filter(**held).values_list("worker_id", flat=True))
+    return dismiss_workers(ids, using=using)
 
 
 def retire_worker(worker_id: int, *, using: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -12,20 +12,26 @@ from django.db.models import Model
 from django.utils.translation import gettext as _, ngettext
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
-from durable_monty.reads.dashboard import Worker, count
-from durable_monty.reads.lists import PATIENCE
+from durable_monty.reads.dashboard import Count, Worker, count
+from durable_monty.reads.lists import PATIENCE, failed_since
 from durable_monty.reads.queues import Queues
-from durable_monty.reads.times import ago
+from durable_monty.reads.times import ago, span
+from durable_monty.reads.unserved import unserved
 from durable_monty.reads.waiting import Fleet
 
 _NAMED = 4
+# Fewer failures are not a reason for alarm, whatever share they are.
+_FEW = 2
+
+
+Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
     """`list` and `query`: the rows that it is about, if there are any."""
 
-    severity: Literal["error", "warning"]
+    severity: Severity
     message: str
     list: type[Model] | None = None
     query: str = ""
@@ -37,19 +43,29 @@ def attention(
     return (
         *_without_workers(queues, fleet, now, using),
         *_late_executions(fleet, now, using),
-        *_unserved(queues, fleet, now),
+        *_unserved(fleet, now, using),
         *_late_calls(queues, fleet, now),
         *_paused(using),
+        *_failing(now, using),
         *_silent(workers, now),
+        *_stuck(workers),
     )
 
 
 def _without_workers(queues: Queues, fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
     if fleet.workers:
         return
-    if queues.oldest or Execution.objects.using(using).due(now).exists():
-        text = _("No worker is running, but work waits: start one with “manage.py runworker”.")
-        yield Notice("error", text)
+    executions, calls = count(Execution.objects.using(using).due(now)), len(queues.oldest)
+    waiting = []
+    if number := executions.number:
+        text = ngettext("%(count)s execution", "%(count)s executions", number)
+        waiting.append(text % {"count": executions})
+    if calls:
+        text = ngettext("%(count)s call", "%(count)s calls", calls)
+        waiting.append(text % {"count": Count(calls, queues.capped)})
+    if waiting:
+        text = _("No worker is running; waiting: %(work)s. Start one: “manage.py runworker”.")
+        yield Notice("error", text % {"work": ", ".join(waiting)})
 
 
 def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
@@ -58,21 +74,22 @@ def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice
     late = count(Execution.objects.using(using).due(now - PATIENCE))
     if late.number:
         text = ngettext(
-            "%(count)s execution is late by five minutes: workers are too few, or stuck.",
-            "%(count)s executions are late by five minutes: workers are too few, or stuck.",
+            "%(count)s execution is overdue by 5 minutes or more: add workers, or look for stuck "
+            "ones.",
+            "%(count)s executions are overdue by 5 minutes or more: add workers, or look for "
+            "stuck ones.",
             late.number,
         )
         yield Notice("error", text % {"count": late}, Execution, "?attention=stuck")
 
 
-def _unserved(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]:
-    for queue in queues.functions if fleet.workers else ():
-        if queue.obstacle and queue.since is not None:
-            text = _("Calls of %(function)s became due %(ago)s, but %(obstacle)s.")
-            facts = {"function": queue.function, "obstacle": queue.obstacle}
-            facts["ago"] = ago(queue.since, now)
-            query = urlencode({"waiting": "worker", "function": queue.function})
-            yield Notice("error", text % facts, Call, f"?{query}")
+def _unserved(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
+    for group in unserved(fleet, now, using):
+        text = _("Calls of %(function)s became due %(ago)s, but %(obstacle)s.")
+        facts = {"function": group.function, "obstacle": group.obstacle}
+        facts["ago"] = ago(group.since, now)
+        query = urlencode({"waiting": "worker", "function": group.function})
+        yield Notice("error", text % facts, Call, f"?{query}")
 
 
 def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]:
@@ -82,7 +99,7 @@ def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]
         if queue.since is not None and queue.since < now - PATIENCE and not queue.obstacle
     ]
     if late and fleet.workers:
-        text = _("Calls became due %(ago)s: workers are too few, or stuck (%(functions)s).")
+        text = _("Calls became due %(ago)s: add workers, or look for stuck ones (%(functions)s).")
         names = ", ".join(function for _since, function in late[:_NAMED])
         facts = {"ago": ago(min(late)[0], now), "functions": names}
         yield Notice("error", text % facts, Call, "?waiting=worker")
@@ -111,9 +128,44 @@ def _paused(using: str) -> Iterator[Notice]:
         yield Notice("error", text % {"count": mismatched}, Execution, "?attention=stuck")
 
 
+def _failing(now: datetime, using: str) -> Iterator[Notice]:
+    """At least half of what ended in the last hour failed."""
+    executions, since = Execution.objects.using(using), now - timedelta(hours=1)
+    failed = count(failed_since(executions.all(), since))
+    if failed.number < _FEW:
+        return
+    completed = count(executions.filter(status=ExecutionStatus.COMPLETED, finished_at__gte=since))
+    if failed.number >= completed.number and not completed.capped:
+        ended = Count(failed.number + completed.number, failed.capped)
+        text = _("%(failed)s of the %(ended)s executions that ended in the last hour failed.")
+        yield Notice(
+            "error", text % {"failed": failed, "ended": ended}, Execution, "?attention=failed"
+        )
+
+
+def _stuck(workers: Sequence[Worker]) -> Iterator[Notice]:
+    for worker in workers:
+        stuck = worker.stuck
+        if not worker.alive or not stuck.calls:
+            continue
+        if stuck.is_all:
+            text = _(
+                "Worker %(worker)s runs nothing: calls that nobody waits for occupy all its "
+                "threads (%(functions)s). Restart it."
+            )
+        else:
+            text = _(
+                "Calls that nobody waits for occupy threads of worker %(worker)s (%(functions)s)."
+            )
+        functions = ", ".join(dict.fromkeys(call.function for call in stuck.calls))
+        facts = {"worker": worker.name, "functions": functions}
+        severity: Severity = "error" if stuck.is_all else "warning"
+        yield Notice(severity, text % facts, WorkerProcess, "?state=alive")
+
+
 def _silent(workers: Sequence[Worker], now: datetime) -> Iterator[Notice]:
     for worker in workers:
         if not worker.alive:
-            text = _("The heartbeat of worker %(worker)s stopped %(ago)s.")
-            facts = {"worker": worker.name, "ago": ago(worker.heartbeat_at, now)}
+            text = _("Worker %(worker)s has not reported for %(span)s.")
+            facts = {"worker": worker.name, "span": span(now - worker.heartbeat_at)}
             yield Notice("warning", text % facts, WorkerProcess, "?state=gone")

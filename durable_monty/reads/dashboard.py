@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
 from durable_monty.reads.queues import Queues
+from durable_monty.reads.stuck import Stuck
 from durable_monty.reads.waiting import Fleet, whom
 
 COUNT_LIMIT = 10_000
@@ -82,6 +83,7 @@ class Worker:
     heartbeat_at: datetime
     started_at: datetime
     load: int
+    stuck: Stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[Worker,
             worker.heartbeat_at,
             worker.started_at,
             load.get(worker.pk, 0),
+            Stuck.of(worker),
         )
         for worker in newest
     ]

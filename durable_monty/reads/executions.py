@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 from typing import Any
 
 from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotCompleted, ExecutionNotFound
-from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
 
@@ -44,13 +42,6 @@ def poll_unfinished(using: str) -> list[dict[str, Any]]:
 
 def open_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
     return list(_open_functions(using).filter(execution_id=execution_id))
-
-
-def unknown_functions(executors: Collection[str], using: str) -> set[str]:
-    """Functions of due calls of these executors that this process lacks, twenty at most."""
-    calls = Call.objects.using(using).due(database_now(using)).functions()
-    names = calls.filter(executor__in=executors).exclude(function__in=list(FUNCTION_REGISTRY))
-    return set(names.order_by("function").values_list("function", flat=True).distinct()[:20])
 
 
 def waits_for_retry(execution: Execution) -> bool:

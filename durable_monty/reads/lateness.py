@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q, QuerySet
@@ -16,6 +16,8 @@ from durable_monty.models.execution import UNFINISHED
 from durable_monty.models.worker_process import DEAD_AFTER
 from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.reads.findings import Check, Finding, Scope, number
+from durable_monty.reads.stuck import Stuck
+from durable_monty.reads.unserved import unserved
 from durable_monty.reads.waiting import Fleet, fleet
 
 _START = "Start one: manage.py runworker."
@@ -112,6 +114,24 @@ def held_by_silent(scope: Scope) -> Iterator[Finding]:
         )
 
 
+def stuck_workers(scope: Scope) -> Iterator[Finding]:
+    alive = WorkerProcess.objects.using(scope.using).alive(scope.now)
+    for worker in scope.cut(alive.exclude(stuck_json="{}").order_by("pk")):
+        stuck = Stuck.of(worker)
+        calls = [call for call in stuck.calls if scope.execution_id in {None, call.execution_id}]
+        if calls:
+            yield Finding(
+                "stuck-worker",
+                "error" if stuck.is_all else "warning",
+                f"{number(len(stuck.calls), 'call occupies', 'calls occupy')} {stuck.share} of "
+                f"worker {worker}, although nobody waits for "
+                f"{'it' if len(stuck.calls) == 1 else 'them'} any more: "
+                f"{', '.join(map(str, calls[:5]))}. Restart it, and let these functions end by "
+                "themselves: with a time-out of what they call, or check_cancelled().",
+                scope.execution_id,
+            )
+
+
 def _without_workers(scope: Scope) -> Iterator[Finding]:
     executions = scope.executions().due(scope.now).aggregate(n=Count("pk"), since=Min("due_at"))
     calls = scope.calls().due(scope.now).exclude(executor=MANUAL_EXECUTOR)
@@ -164,26 +184,30 @@ def _late_timers(scope: Scope) -> Iterator[Finding]:
 
 
 def _late_calls(scope: Scope, alive: Fleet) -> Iterator[Finding]:
-    # Who asks for one execution wants to know at once; a worker may just be starting.
-    patience = timedelta() if scope.execution_id is not None else scope.patience
-    late = scope.calls().due(scope.now - patience).functions().exclude(executor=MANUAL_EXECUTOR)
+    for group in unserved(alive, scope.now, scope.using, scope.calls()):
+        yield Finding(
+            "unserved-function",
+            "error",
+            f"{_due(scope, group.count, group.function, group.since)}, but {group.obstacle}. "
+            "Start a worker whose code registers it, in an installed app or "
+            "DURABLE_MONTY['FUNCTION_MODULES'].",
+            scope.execution_id,
+        )
+    late = scope.calls().due(scope.now - scope.patience).functions()
+    late = late.exclude(executor=MANUAL_EXECUTOR)
     groups = (
         late.order_by("executor", "function")
         .values_list("executor", "function")
         .annotate(Count("pk"), Min("due_at"))
     )
     for executor, function, count, since in scope.cut(groups):
-        due = f"{number(count, 'call', 'calls')} of {function}() due since {scope.when(since)}"
-        if why := alive.obstacle(function, executor):
-            yield Finding(
-                "unserved-function",
-                "error",
-                f"{due}, but {why}. Start a worker whose code registers it, in an installed app "
-                "or DURABLE_MONTY['FUNCTION_MODULES'].",
-                scope.execution_id,
-            )
-        elif since <= scope.now - scope.patience:
+        if not alive.obstacle(function, executor):
+            due = _due(scope, count, function, since)
             yield Finding("late-calls", "error", f"{due}. {_BUSY}", scope.execution_id)
+
+
+def _due(scope: Scope, count: int, function: str, since: datetime) -> str:
+    return f"{number(count, 'call', 'calls')} of {function}() due since {scope.when(since)}"
 
 
 def _late_deadlines(scope: Scope) -> Iterator[Finding]:
@@ -232,4 +256,5 @@ LATENESS: Sequence[Check] = (
     failing_turns,
     held_by_stopped,
     held_by_silent,
+    stuck_workers,
 )

@@ -48,6 +48,14 @@ class Fleet:
 
     workers: tuple[Serving, ...]
 
+    def served(self) -> dict[str, set[str]]:
+        """Returns the functions that they take, by the executor of the call."""
+        served: dict[str, set[str]] = {}
+        for worker in self.workers:
+            for executor in (DEFAULT_EXECUTOR, *worker.executors):
+                served.setdefault(executor, set()).update(worker.functions)
+        return served
+
     def obstacle(self, function: str, executor: str) -> str:
         """Why no worker takes such a call; empty, if one does."""
         if any(worker.takes(function, executor) for worker in self.workers):

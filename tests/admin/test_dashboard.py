@@ -7,7 +7,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from durable_monty.models import Call, Execution, WorkerProcess
-from durable_monty.operations import claim_calls, register_worker, retire_worker, start_attempts
+from durable_monty.operations import (
+    beat,
+    claim_calls,
+    register_worker,
+    retire_worker,
+    start_attempts,
+)
 from durable_monty.reads import dashboard, finished
 from tests.admin.pages import list_url, text_of, url_of
 from tests.support import run
@@ -28,8 +34,8 @@ def test_empty(viewer, index):
     page = text_of(index(viewer))
 
     assert "Executions None yet." in page
-    assert "Nobody is waited for." in page
-    assert "No function waits or runs." in page
+    assert "No one has to answer anything." in page
+    assert "No calls are queued or running." in page
     assert "No worker is running: start one with “manage.py runworker”." in page
     assert "Needs attention Nothing “manage.py durable_doctor” looks at all" in page
     assert "Nothing has ended in this time. A longer span shows more." in page
@@ -70,7 +76,7 @@ def test_pending_calls_oldest_first(asked, viewer, index, move_clock):
 
     page = text_of(response)
     assert (
-        "Waiting for a person 2 Call Execution Asked "
+        "Waiting for a person 2 Call Execution Waiting since "
         f"approve #0 {new.execution} 3 min ago approve #0 {old.execution}" in page
     )
     assert (
@@ -99,9 +105,9 @@ def test_workers(viewer, index, move_clock):
     worker = WorkerProcess.objects.get(pk=alive)
     version = re.escape(worker.version)
     assert re.search(rf"{worker} Alive 9\.\d s ago 0 local {version} 9\.\d s ago", page)
-    assert re.search(r"silent\.example\.org:\d+ Silent 1 min ago", page)
+    assert re.search(r"silent\.example\.org:\d+ Not responding 1 min ago", page)
     assert re.search(
-        r"Warning The heartbeat of worker silent\.example\.org:\d+ stopped 1 min ago\.", page
+        r"Warning Worker silent\.example\.org:\d+ has not reported for 1 min\. Show", page
     )
     assert "lost.example.org" not in page
     assert "stopped.example.org" not in page
@@ -117,7 +123,7 @@ def test_the_load_of_workers_and_queues(asked, viewer, index):
 
     page = text_of(index(viewer))
 
-    assert "Queue by function Function Queued Running To retry Due since double 2 1 0" in page
+    assert "Queue by function Function Queued Running Retrying Due since double 2 1 0" in page
     assert re.search(r"Alive (just now|[\d.]+ s ago) 2 local", page)
 
 
@@ -166,7 +172,7 @@ def test_queries_do_not_grow(asked, viewer, index):
         register_worker("local", ["double"], using="default")
         with CaptureQueriesContext(connection) as queries:
             index(viewer)
-        assert len(queries) == 31, [query["sql"] for query in queries]
+        assert len(queries) == 33, [query["sql"] for query in queries]
 
 
 def test_the_other_apps_are_as_they_were(admin_client):
@@ -299,9 +305,61 @@ def test_no_worker_but_work(asked, viewer, index):
 
     page = text_of(index(viewer))
 
-    assert (
-        "Error No worker is running, but work waits: start one with “manage.py runworker”." in page
+    assert "Error No worker is running; waiting: 1 call. Start one: “manage.py runworker”." in page
+
+
+def test_no_worker_but_executions(service, viewer, index):
+    """What waits is said, so that it does not contradict the queues, which are empty."""
+    service.start_execution("1", [])
+    service.start_execution("2", [])
+
+    page = text_of(index(viewer))
+
+    text = "Error No worker is running; waiting: 2 executions. Start one: “manage.py runworker”."
+    assert text in page
+    assert "Queued and running calls No calls are queued or running." in page
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"), [((2, 2), True), ((3, 2), False), ((0, 1), False), ((1, 4), True)]
+)
+def test_half_of_all_failed(viewer, index, move_clock, ended, said):
+    completed, failed = ended
+    for _ in range(completed):
+        run("1")
+    for _ in range(failed):
+        run("1 / 0")
+    register_worker("local", [], using="default")
+    text = (
+        f"Error {failed} of the {completed + failed} executions that ended in the last hour "
+        "failed. Show"
     )
+    assert (text in text_of(index(viewer))) == said
+    assert (text in text_of(index(viewer, "?span=week"))) == said
+    if said:
+        shown = viewer.get(list_url(Execution, "?attention=failed")).context["cl"].result_list
+        assert len(shown) == failed
+    move_clock(3_700)
+    assert text not in text_of(index(viewer, "?span=day"))
+
+
+@pytest.mark.parametrize(
+    ("threads", "said"),
+    [
+        (1, "Error Worker {} runs nothing: calls that nobody waits for occupy all its threads "
+            "(double). Restart it. Show"),
+        (2, "Warning Calls that nobody waits for occupy threads of worker {} (double). Show"),
+    ],
+)  # fmt: skip
+def test_stuck_threads_need_attention(asked, viewer, index, threads, said):
+    call = asked("await double(1)", ["double"])
+    pk = register_worker("local", ["double"], using="default")
+    facts = {"function": "double", "execution_id": str(call.execution_id), "call_id": 0}
+    beat(pk, {"threads": threads, "calls": [facts]}, using="default")
+
+    assert said.format(WorkerProcess.objects.get()) in text_of(index(viewer))
+    page = text_of(viewer.get(url_of(WorkerProcess.objects.get())))
+    assert f"Stuck calls: double (call 0 of execution {call.execution_id})" in page
 
 
 def test_late_work_needs_attention(asked, service, viewer, index, move_clock):
@@ -321,9 +379,9 @@ def test_late_work_needs_attention(asked, service, viewer, index, move_clock):
 
     page = text_of(response)
     for text in (
-        "1 execution is late by five minutes: workers are too few, or stuck. Show them",
+        "1 execution is overdue by 5 minutes or more: add workers, or look for stuck ones. Show",
         "Calls of double became due 6 min ago, but no running worker has the function 'double'.",
-        "Calls became due 6 min ago: workers are too few, or stuck (add).",
+        "Calls became due 6 min ago: add workers, or look for stuck ones (add).",
         "1 execution is paused, because its replay differs from its journal.",
         "1 execution is paused, because its turn could not be run.",
         "Due for longest 6 min ago",

@@ -91,9 +91,9 @@ def test_the_dashboard_is_live_for_a_while(page, expect, live_server, user_with,
     expect(executions).to_contain_text("2 Scheduled")
 
     page.clock.fast_forward(16 * 60_000)
-    expect(page.get_by_role("status")).to_contain_text("Not live any more")
+    expect(page.get_by_role("status")).to_contain_text("Updates stopped")
     service.start_execution("3", [])
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     expect(executions).to_contain_text("3 Scheduled")
     expect(page.get_by_role("status")).to_have_text("Live")
 

@@ -5,21 +5,21 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils.module_loading import import_string
 from django_q.conf import Conf
 
 from durable_monty.exceptions import ClusterNotStarted
+from durable_monty.executors.django_q.board import Board
 from durable_monty.executors.django_q.broker import NAME, CallBroker, CallSource
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.django_q.cluster import Cluster
 from durable_monty.executors.local import TableExecutor
+from durable_monty.models import Call
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.hold import release_calls
-
-if TYPE_CHECKING:
-    from durable_monty.models import Call
+from durable_monty.operations.running import RunningCall
 
 logger = logging.getLogger("durable_monty")
 
@@ -37,13 +37,22 @@ class DjangoQExecutor(TableExecutor):
 
     def __init__(self, workers: int | None = None) -> None:
         super().__init__()
-        self.workers = workers or int(Conf.WORKERS)
+        self.threads = self.workers = workers or int(Conf.WORKERS)
         self._worker_id: int | None = None
         self._cluster: Cluster | None = None
+        self._board: Board | None = None
         self._calls_came, self._answers_came = Bell(), Bell()
         self._listening = False
         self._restarts = 0
         self._restarted_at: deque[float] = deque(maxlen=_MAX_RESTARTS)
+
+    def running_calls(self) -> list[RunningCall]:
+        """By its seats, which tell the rows; also after the cluster was killed."""
+        if self._board is None:
+            return []
+        seats = {seat.call: seat.busy_since for seat in self._board.seats if seat.call}
+        calls = Call.objects.using(self.using).in_bulk(list(seats)) if seats else {}
+        return [RunningCall(call, seats[pk]) for pk, call in calls.items()]
 
     def capacity(self) -> int:
         return 0
@@ -115,6 +124,7 @@ class DjangoQExecutor(TableExecutor):
         broker.using, broker.worker_id = self.using, self._worker_id
         broker.calls_came = self._calls_came
         self._cluster = Cluster(broker, self.workers, self._answers_came)
+        self._board = self._cluster.board
 
     def _listen(self) -> None:
         while self._listening:

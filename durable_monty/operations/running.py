@@ -1,0 +1,60 @@
+"""Calls whose functions run in a worker: what it tells about itself."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from durable_monty.models import Call
+from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.new_calls import NewCall
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCall:
+    """`since`: of the monotonic clock."""
+
+    call: Call | NewCall
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.since
+
+    @property
+    def claim(self) -> tuple[int, uuid.UUID] | None:
+        """The row and the token by which it is answered; None while it has no row."""
+        call = self.call
+        claimed = call.claimed if isinstance(call, NewCall) else ClaimedCall.of(call)
+        return None if claimed is None else (claimed.pk, claimed.token)
+
+    def __str__(self) -> str:
+        call = self.call
+        where = f"call {call.call_id} of execution {call.execution_id}"
+        return f"{call.function} ({where}, for {self.seconds:.0f} s)"
+
+
+def abandoned(running: Sequence[RunningCall], *, using: str) -> list[RunningCall]:
+    """Returns the calls whose answers would be refused: they timed out, were answered by somebody
+    else, or were withdrawn."""
+    claims = {each.claim for each in running}
+    calls = Call.objects.using(using).filter(pk__in=[claim[0] for claim in claims if claim])
+    held = set(calls.open().values_list("pk", "claim"))
+    return [
+        each
+        for each in running
+        if (isinstance(each.call, NewCall) and each.call.is_withdrawn)
+        or (each.claim is not None and each.claim not in held)
+    ]
+
+
+def named(running: Sequence[RunningCall]) -> str:
+    """Returns the first of them as text, and how many more there are."""
+    names = [str(each) for each in running[:_NAMED]]
+    if more := len(running) - _NAMED:
+        names += [f"{more} more"] if more > 0 else []
+    return ", ".join(names)

@@ -1,0 +1,48 @@
+"""Calls that occupy the threads of a worker although nobody waits for them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Self
+
+from durable_monty.models import WorkerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class StuckCall:
+    function: str
+    execution_id: uuid.UUID
+    call_id: int
+
+    def __str__(self) -> str:
+        return f"{self.function} (call {self.call_id} of execution {self.execution_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """What a worker wrote with its last heartbeat. `threads`: how many it has; 0: not known."""
+
+    threads: int
+    calls: tuple[StuckCall, ...]
+
+    @classmethod
+    def of(cls, worker: WorkerProcess) -> Self:
+        found = json.loads(worker.stuck_json)
+        calls = (
+            StuckCall(call["function"], uuid.UUID(call["execution_id"]), call["call_id"])
+            for call in found.get("calls", ())
+        )
+        return cls(found.get("threads", 0), tuple(calls))
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the worker cannot run anything."""
+        return 0 < self.threads <= len(self.calls)
+
+    @property
+    def share(self) -> str:
+        if self.is_all:
+            return "every thread"
+        return f"{len(self.calls)} of {self.threads} threads"

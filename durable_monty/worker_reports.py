@@ -1,0 +1,91 @@
+"""What a worker logs about itself, and writes into its row for people to see."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from django.db import connections
+from django.utils.translation import override
+
+from durable_monty.executors.group import ExecutorGroup
+from durable_monty.models.clock import database_now
+from durable_monty.models.worker_process import HEARTBEAT
+from durable_monty.operations.log import facts_of, log_call
+from durable_monty.operations.running import abandoned, named
+from durable_monty.reads.unserved import unserved
+from durable_monty.reads.waiting import fleet
+
+logger = logging.getLogger("durable_monty")
+
+# Seconds between two records about what a drain waits for.
+_DRAIN_INTERVAL = 10.0
+
+
+class WorkerReports:
+    """Logs each thing once, and again if it comes back."""
+
+    def __init__(self, executors: ExecutorGroup, using: str) -> None:
+        self._executors, self._using = executors, using
+        self._unserved: set[str] = set()
+        self._stuck: set[int] = set()
+        self._drained = threading.Event()
+
+    def unserved(self) -> None:
+        """Logs each function whose calls no running worker takes."""
+        now = database_now(self._using)
+        with override(None):  # a log is in English
+            found = unserved(fleet(now, self._using), now, self._using)
+        for group in found:
+            if group.function not in self._unserved:
+                logger.warning(
+                    "%s%s; calls that wait for it: %d",
+                    group.obstacle[:1].upper(),
+                    group.obstacle[1:],
+                    group.count,
+                    extra={"function": group.function, "reason": group.obstacle},
+                )
+        self._unserved = {group.function for group in found}
+
+    def stuck(self) -> dict[str, Any]:
+        """Logs the calls that still run although nobody waits for them, and returns them for
+        `WorkerProcess.stuck_json`."""
+        least = HEARTBEAT.total_seconds()
+        running = [each for each in self._executors.running_calls() if each.seconds >= least]
+        found = abandoned(running, using=self._using) if running else []
+        threads = self._executors.threads
+        for each in found:
+            if id(each.call) not in self._stuck:
+                why = f"it occupies one of {threads} threads until it ends"
+                what = "call still runs, and nobody waits for it"
+                log_call(logging.WARNING, what, each.call, why)
+        self._stuck = {id(each.call) for each in found}
+        if not found:
+            return {}
+        calls = [facts_of(each.call) | {"seconds": round(each.seconds)} for each in found]
+        return {"threads": threads, "calls": calls}
+
+    def drain_begins(self, timeout: float) -> None:
+        """Logs what the worker waits for, at once and now and then until `drain_ends`."""
+        self._drained.clear()
+        if running := self._executors.running_calls():
+            text = "worker drains, for at most %g s; it waits for %s"
+            logger.info(text, timeout, named(running))
+        threading.Thread(target=self._watch, name="durable_monty-drain", daemon=True).start()
+
+    def drain_ends(self) -> None:
+        """Logs what was cut off."""
+        self._drained.set()
+        if running := self._executors.running_calls():
+            calls = [str(each) for each in running]
+            text = "worker cuts off what will be run again: %s"
+            logger.warning(text, named(running), extra={"calls": calls})
+
+    def _watch(self) -> None:
+        try:
+            while not self._drained.wait(_DRAIN_INTERVAL):
+                if running := self._executors.running_calls():
+                    logger.info("worker still drains; it waits for %s", named(running))
+        finally:
+            connections.close_all()
