@@ -184,7 +184,7 @@ def _late_timers(scope: Scope) -> Iterator[Finding]:
 
 
 def _late_calls(scope: Scope, alive: Fleet) -> Iterator[Finding]:
-    for group in unserved(alive, scope.now, scope.using, scope.calls()):
+    for group in unserved(alive, scope.now, scope.using, scope.execution_id):
         yield Finding(
             "unserved-function",
             "error",

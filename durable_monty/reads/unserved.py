@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from django.db.models import Count, Min
 
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call
-from durable_monty.models.call import ENGINE, CallQuerySet
+from durable_monty.models.call import ENGINE
 from durable_monty.models.worker_process import DEAD_AFTER
 from durable_monty.reads.waiting import Fleet
 
@@ -31,15 +32,18 @@ class Unserved:
 
 
 def unserved(
-    fleet: Fleet, now: datetime, using: str, calls: CallQuerySet | None = None
+    fleet: Fleet, now: datetime, using: str, execution_id: uuid.UUID | None = None
 ) -> list[Unserved]:
-    """Returns the groups of due calls that no running worker takes, of `calls` or of all.
+    """Returns the groups of due calls that no running worker takes; of one execution at once,
+    since somebody asks for it.
 
     It is empty while no worker runs: then all work waits, which is reported as such.
     """
     if not fleet.workers:
         return []
-    due = (Call.objects.using(using) if calls is None else calls).due(now - UNSERVED_AFTER)
+    due = Call.objects.using(using).due(now - UNSERVED_AFTER)
+    if execution_id is not None:
+        due = Call.objects.using(using).due(now).filter(execution_id=execution_id)
     due = due.exclude(executor__in=[MANUAL_EXECUTOR, ENGINE])
     for executor, functions in fleet.served().items():
         due = due.exclude(executor=executor, function__in=functions)

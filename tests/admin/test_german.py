@@ -61,5 +61,5 @@ def test_pages_are_in_german(asked, viewer):
         executions = text_of(viewer.get(list_url(Execution)))
 
     assert "Braucht Aufmerksamkeit Nichts" in dashboard
-    assert "Wartet auf einen Menschen 1 Aufruf Ausführung Gefragt approve #0" in dashboard
+    assert "Wartet auf einen Menschen 1 Aufruf Ausführung Wartet seit approve #0" in dashboard
     assert re.search(r"Wartet approve \(ein Mensch\) (gerade eben|vor \d)", executions)
