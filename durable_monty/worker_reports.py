@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from typing import Any
 
 from django.db import connections
@@ -13,7 +14,7 @@ from durable_monty.executors.group import ExecutorGroup
 from durable_monty.models.clock import database_now
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.log import facts_of, log_call
-from durable_monty.operations.running import abandoned, named
+from durable_monty.operations.running import RunningCall, abandoned, named
 from durable_monty.reads.unserved import unserved
 from durable_monty.reads.waiting import fleet
 
@@ -29,7 +30,7 @@ class WorkerReports:
     def __init__(self, executors: ExecutorGroup, using: str) -> None:
         self._executors, self._using = executors, using
         self._unserved: set[str] = set()
-        self._stuck: set[int] = set()
+        self._stuck: set[tuple[uuid.UUID, int, int]] = set()
         self._drained = threading.Event()
 
     def unserved(self) -> None:
@@ -56,11 +57,11 @@ class WorkerReports:
         found = abandoned(running, using=self._using) if running else []
         threads = self._executors.threads
         for each in found:
-            if id(each.call) not in self._stuck:
+            if each.key not in self._stuck:
                 why = f"it occupies one of {threads} threads until it ends"
                 what = "call still runs, and nobody waits for it"
                 log_call(logging.WARNING, what, each.call, why)
-        self._stuck = {id(each.call) for each in found}
+        self._stuck = {each.key for each in found}
         if not found:
             return {}
         calls = [facts_of(each.call) | {"seconds": round(each.seconds)} for each in found]
@@ -69,7 +70,7 @@ class WorkerReports:
     def drain_begins(self, timeout: float) -> None:
         """Logs what the worker waits for, at once and now and then until `drain_ends`."""
         self._drained.clear()
-        if running := self._executors.running_calls():
+        if running := self._running():
             text = "worker drains, for at most %g s; it waits for %s"
             logger.info(text, timeout, named(running))
         threading.Thread(target=self._watch, name="durable_monty-drain", daemon=True).start()
@@ -77,15 +78,23 @@ class WorkerReports:
     def drain_ends(self) -> None:
         """Logs what was cut off."""
         self._drained.set()
-        if running := self._executors.running_calls():
+        if running := self._running():
             calls = [str(each) for each in running]
             text = "worker cuts off what will be run again: %s"
             logger.warning(text, named(running), extra={"calls": calls})
 
+    def _running(self) -> list[RunningCall]:
+        """A worker ends also while the database is out of reach."""
+        try:
+            return self._executors.running_calls()
+        except Exception as exc:  # noqa: BLE001  (logged)
+            logger.warning("running calls are not known: %s", exc, extra={"reason": str(exc)})
+            return []
+
     def _watch(self) -> None:
         try:
             while not self._drained.wait(_DRAIN_INTERVAL):
-                if running := self._executors.running_calls():
+                if running := self._running():
                     logger.info("worker still drains; it waits for %s", named(running))
         finally:
             connections.close_all()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from durable_monty import LocalExecutor, Worker, worker_reports
+from durable_monty import LocalExecutor, OrchestratorService, Worker, worker_reports
 from durable_monty.executors.group import ExecutorGroup
 from durable_monty.models import Call, WorkerProcess
 from durable_monty.operations.running import RunningCall
@@ -120,3 +120,28 @@ def test_a_long_drain_says_it_again_and_again(monkeypatch, log):
     reports.drain_ends()
     assert "function" not in log.messages[0]
     assert log.messages[0].endswith(", for 0 s), 2 more")
+
+
+def test_a_withdrawn_call_in_a_cluster(tmp_path):
+    """Its process runs on, until the function ends: the seats tell its token."""
+    with runworker(tmp_path, "--workers=1") as process:
+        execution_id = start_blocking(tmp_path)
+        running_in(tmp_path)
+        OrchestratorService().terminate_execution(execution_id)
+        said = (
+            f"call still runs, and nobody waits for it: call 0 of execution {execution_id}, "
+            "function block_until: it occupies one of 1 threads until it ends"
+        )
+        process.until_logged(said)
+        assert "error [stuck-worker]: 1 call occupies every thread of worker " in doctor().output
+        process.until(is_beating(), "another heartbeat")
+        (tmp_path / "go").touch()
+        process.until(
+            lambda: WorkerProcess.objects.filter(stuck_json="{}").exists(), "it is free again"
+        )
+    assert process.log.read_text().count(said) == 1
+
+
+def is_beating():
+    before = WorkerProcess.objects.get().heartbeat_at
+    return WorkerProcess.objects.filter(heartbeat_at__gt=before).exists

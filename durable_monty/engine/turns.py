@@ -159,7 +159,7 @@ class Turns:
         except Exception as exc:  # noqa: BLE001  (logged)
             # Of the sandbox or its host: the careful way says what it is, and counts it.
             if not isinstance(exc, DurableMontyError):
-                log_execution(logging.ERROR, "turn broke", held.execution, exc, exc)
+                log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
         if outcome is None or host_is_to_blame(outcome):
             outcome = self._outcome(held, self._undone)
         interpreter = None
@@ -194,7 +194,7 @@ class Turns:
         try:
             return find(held)
         except Exception as exc:  # noqa: BLE001  (logged)
-            log_execution(logging.ERROR, "turn broke", held.execution, exc, exc)
+            log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
             return None
 
     def _finish(self, held: Held, outcome: Advanced | None) -> None:

@@ -189,7 +189,7 @@ def _run(step: Step) -> Outcome:
     except (SnapshotUnusable, HostFault) as exc:
         return Faulted(step.execution, str(exc))
     except Exception as exc:  # noqa: BLE001  (logged)
-        log_execution(logging.ERROR, "turn broke", step.execution, exc, exc)
+        log_execution(logging.ERROR, "turn failed", step.execution, exc, exc)
         return Faulted(step.execution, f"{type(exc).__name__}: {exc}", is_ours=True)
 
 

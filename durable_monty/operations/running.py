@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from durable_monty.models import Call
-from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.new_calls import NewCall
 
 _NAMED = 5
@@ -16,10 +15,12 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class RunningCall:
-    """`since`: of the monotonic clock."""
+    """`since`: of the monotonic clock; `token`: by which it is answered, where `call` was read
+    again since it was started."""
 
     call: Call | NewCall
     since: float = field(default_factory=time.monotonic)
+    token: uuid.UUID | None = None
 
     @property
     def seconds(self) -> float:
@@ -28,9 +29,16 @@ class RunningCall:
     @property
     def claim(self) -> tuple[int, uuid.UUID] | None:
         """The row and the token by which it is answered; None while it has no row."""
-        call = self.call
-        claimed = call.claimed if isinstance(call, NewCall) else ClaimedCall.of(call)
-        return None if claimed is None else (claimed.pk, claimed.token)
+        if isinstance(self.call, NewCall):
+            claimed = self.call.claimed
+            return None if claimed is None else (claimed.pk, claimed.token)
+        token = self.token or self.call.claim
+        return None if token is None else (self.call.pk, token)
+
+    @property
+    def key(self) -> tuple[uuid.UUID, int, int]:
+        """The same for the same attempt."""
+        return self.call.execution_id, self.call.call_id, self.call.attempt
 
     def __str__(self) -> str:
         call = self.call

@@ -59,12 +59,15 @@ def dismiss_workers(worker_ids: Collection[int], *, using: str) -> list[int]:
 
 
 def dismiss_replaced(worker_id: int, *, using: str) -> list[int]:
-    """Dismisses older workers of the same host that died a lease ago and hold nothing any more:
-    this worker has replaced them."""
+    """Dismisses workers that died a lease ago and hold nothing any more, if this one was started
+    on the same host since: it has replaced them."""
     now = database_now(using)
     workers = WorkerProcess.objects.using(using)
+    this = workers.filter(pk=worker_id)
     gone = workers.silent(now - lease()).filter(
-        pk__lt=worker_id, host__in=workers.filter(pk=worker_id).values("host")
+        pk__lt=worker_id,
+        host__in=this.values("host"),
+        heartbeat_at__lt=this.values("started_at"),
     )
     ids = set(gone.values_list("pk", flat=True))
     if not ids:

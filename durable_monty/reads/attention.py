@@ -47,8 +47,8 @@ def attention(
         *_late_calls(queues, fleet, now),
         *_paused(using),
         *_failing(now, using),
-        *_silent(workers, now),
         *_stuck(workers),
+        *_silent(workers, now),
     )
 
 

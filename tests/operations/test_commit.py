@@ -112,7 +112,7 @@ def test_unexpected_error_in_one_turn_spares_the_others(service, monkeypatch, lo
     hurt = Execution.objects.get(pk=ids[1])
     assert (hurt.status, hurt.faults) == ("scheduled", 1)
     assert hurt.due_at is not None
-    assert f"turn broke: execution {hurt.pk} (unnamed), turn 1: a bug of ours" in log.messages
+    assert f"turn failed: execution {hurt.pk} (unnamed), turn 1: a bug of ours" in log.messages
 
 
 @pytest.mark.django_db
@@ -233,7 +233,8 @@ def test_bug_of_ours_pauses_an_execution_in_the_end(service, monkeypatch, move_c
         "This turn was given up after 5 tries: LookupError: a bug of ours",
     )
     errors = [record.message for record in log.records if record.levelname == "ERROR"]
-    assert errors.count("turn failed") == 5 * 2  # each try is a turn, and one from the journal
+    failed = f"turn failed: execution {execution_id} (unnamed), turn 1: a bug of ours"
+    assert errors.count(failed) == 5 * 2  # each try is a turn, and one from the journal
     service.resume_execution(execution_id)
     work()
     assert service.get_result(execution_id) == 1

@@ -47,6 +47,15 @@ def test_a_worker_dismisses_whom_it_replaced(move_clock, seconds, host, done):
     assert not is_stopped(successor)
 
 
+def test_a_companion_replaces_nobody(move_clock):
+    dead, companion = hire(), hire()
+    operations.beat(dead, using="default")
+    move_clock(76)
+    operations.beat(companion, using="default")
+    assert operations.dismiss_replaced(companion, using="default") == []
+    assert not is_stopped(dead)
+
+
 @pytest.mark.parametrize("model", [Execution, Call])
 def test_not_before_its_work_was_taken_over(service, move_clock, model):
     dead = hire()

@@ -4,6 +4,7 @@ import atexit
 import logging
 import threading
 import time
+import uuid
 from collections import deque
 from typing import Any
 
@@ -50,9 +51,17 @@ class DjangoQExecutor(TableExecutor):
         """By its seats, which tell the rows; also after the cluster was killed."""
         if self._board is None:
             return []
-        seats = {seat.call: seat.busy_since for seat in self._board.seats if seat.call}
-        calls = Call.objects.using(self.using).in_bulk(list(seats)) if seats else {}
-        return [RunningCall(call, seats[pk]) for pk, call in calls.items()]
+        seats = {
+            seat.call: (seat.busy_since, uuid.UUID(seat.token.decode()))
+            for seat in self._board.seats
+            if seat.call
+        }
+        if not seats:
+            return []
+        calls = Call.objects.using(self.using).only(
+            "execution_id", "call_id", "function", "attempt"
+        )
+        return [RunningCall(call, *seats[pk]) for pk, call in calls.in_bulk(list(seats)).items()]
 
     def capacity(self) -> int:
         return 0
