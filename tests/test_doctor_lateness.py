@@ -129,6 +129,20 @@ def test_function_that_no_worker_has(worker, move_on):
     )
 
 
+def test_executor_that_nobody_knows(worker, move_on):
+    begin("await double(1)", ["double"])
+    Call.objects.update(executor="gone")
+    move_on(300)
+    is_found(
+        "unserved-function",
+        "error",
+        f"1 call of double() due since {STAMP} (5 min ago), but no running worker has the "
+        "executor 'gone'. Start a worker whose code registers it, in an installed app or "
+        "DURABLE_MONTY['FUNCTION_MODULES'].",
+        None,
+    )
+
+
 def test_turn_that_fails(service):
     execution_id = service.start_execution("1", [])
     Execution.objects.update(faults=2)

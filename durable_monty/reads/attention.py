@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _, ngettext
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
 from durable_monty.reads.dashboard import Count, Worker, count
-from durable_monty.reads.lists import PATIENCE, failed_since
+from durable_monty.reads.lists import PATIENCE
 from durable_monty.reads.queues import Queues
 from durable_monty.reads.times import ago, span
 from durable_monty.reads.unserved import unserved
@@ -129,9 +129,9 @@ def _paused(using: str) -> Iterator[Notice]:
 
 
 def _failing(now: datetime, using: str) -> Iterator[Notice]:
-    """At least half of what ended in the last hour failed."""
+    """At least half of what ended in the last hour failed, and nobody has handled it."""
     executions, since = Execution.objects.using(using), now - timedelta(hours=1)
-    failed = count(failed_since(executions.all(), since))
+    failed = count(executions.failures().filter(finished_at__gte=since))
     if failed.number < _FEW:
         return
     completed = count(executions.filter(status=ExecutionStatus.COMPLETED, finished_at__gte=since))

@@ -184,15 +184,10 @@ def _late_timers(scope: Scope) -> Iterator[Finding]:
 
 
 def _late_calls(scope: Scope, alive: Fleet) -> Iterator[Finding]:
-    for group in unserved(alive, scope.now, scope.using, scope.execution_id):
-        yield Finding(
-            "unserved-function",
-            "error",
-            f"{_due(scope, group.count, group.function, group.since)}, but {group.obstacle}. "
-            "Start a worker whose code registers it, in an installed app or "
-            "DURABLE_MONTY['FUNCTION_MODULES'].",
-            scope.execution_id,
-        )
+    found = unserved(alive, scope.now, scope.using, scope.execution_id)
+    for group in found:
+        due = _due(scope, group.count, group.function, group.since)
+        yield _unserved(scope, due, group.obstacle)
     late = scope.calls().due(scope.now - scope.patience).functions()
     late = late.exclude(executor=MANUAL_EXECUTOR)
     groups = (
@@ -201,9 +196,21 @@ def _late_calls(scope: Scope, alive: Fleet) -> Iterator[Finding]:
         .annotate(Count("pk"), Min("due_at"))
     )
     for executor, function, count, since in scope.cut(groups):
-        if not alive.obstacle(function, executor):
-            due = _due(scope, count, function, since)
+        due = _due(scope, count, function, since)
+        if not (why := alive.obstacle(function, executor)):
             yield Finding("late-calls", "error", f"{due}. {_BUSY}", scope.execution_id)
+        elif (function, executor) not in {(group.function, group.executor) for group in found}:
+            yield _unserved(scope, due, why)  # of an executor that nobody knows any more
+
+
+def _unserved(scope: Scope, due: str, obstacle: str) -> Finding:
+    return Finding(
+        "unserved-function",
+        "error",
+        f"{due}, but {obstacle}. Start a worker whose code registers it, in an installed app or "
+        "DURABLE_MONTY['FUNCTION_MODULES'].",
+        scope.execution_id,
+    )
 
 
 def _due(scope: Scope, count: int, function: str, since: datetime) -> str:

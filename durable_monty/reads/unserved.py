@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db.models import Count, Min
 
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.functions import FUNCTION_REGISTRY, MANUAL_EXECUTOR
 from durable_monty.models import Call
 from durable_monty.models.call import ENGINE
 from durable_monty.models.worker_process import DEAD_AFTER
@@ -41,11 +41,14 @@ def unserved(
     """
     if not fleet.workers:
         return []
+    served = fleet.served()
     due = Call.objects.using(using).due(now - UNSERVED_AFTER)
     if execution_id is not None:
         due = Call.objects.using(using).due(now).filter(execution_id=execution_id)
-    due = due.exclude(executor__in=[MANUAL_EXECUTOR, ENGINE])
-    for executor, functions in fleet.served().items():
+    # They are named, because an index leads with the executor, and sleeps can be many.
+    executors = {*served, *(entry.executor for entry in FUNCTION_REGISTRY.values())}
+    due = due.filter(executor__in=executors - {MANUAL_EXECUTOR, ENGINE})
+    for executor, functions in served.items():
         due = due.exclude(executor=executor, function__in=functions)
     groups = (
         due.order_by("executor", "function")
