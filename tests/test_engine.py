@@ -7,6 +7,7 @@ import pytest
 
 from durable_monty import OrchestratorService, codec, operations
 from durable_monty.models import Call, Execution, Snapshot
+from durable_monty.sandbox import Interpreter
 from tests.app.models import Call as OwnCall
 from tests.support import SEVEN_CALLS, advance, claim, run, seven_calls_output, work
 
@@ -180,6 +181,34 @@ def test_unawaited_call_is_named():
         "echo(...), called on line 2, was never awaited. Write: await echo(...)"
     )
     assert not execution.calls.exists()  # nothing of it was run
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_tries_a_turn_that_fails_by_a_bug_of_ours_five_times(
+    service, monkeypatch, move_clock, log
+):
+    def bug(self):
+        raise LookupError("a bug of ours")
+
+    execution_id = service.start_execution("await add(1, 2)", ["add"])
+    with monkeypatch.context() as patched:
+        patched.setattr(Interpreter, "begin", bug)
+        for _ in range(7):
+            work()
+            move_clock(61)
+    execution = Execution.objects.get(pk=execution_id)
+    assert (execution.status, execution.error_type, execution.error_message) == (
+        "paused",
+        "HostFault",
+        "This turn was given up after 5 tries: LookupError: a bug of ours",
+    )
+    paused = [record for record in log.records if "is paused" in record.message]
+    assert [(record.levelname, record.execution_id) for record in paused] == [
+        ("ERROR", execution_id)
+    ]
+    service.resume_execution(execution_id)
+    work()
+    assert service.get_result(execution_id) == 3
 
 
 def test_function_that_no_worker_has_waits(service, monkeypatch):

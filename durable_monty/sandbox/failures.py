@@ -17,6 +17,14 @@ PRINTED_TOO_MUCH = Failed(
 TOO_MANY_CALLS = Failed(
     "RuntimeError", "The workflow made more calls than DURABLE_MONTY['MAX_CALLS'] allows."
 )
+# Calls of a turn whose arguments cannot be stored: the host may need a quarter of a second to see
+# that.
+MOST_REFUSED = 20
+TOO_MANY_REFUSED = Failed(
+    "RuntimeError",
+    f"The workflow made more than {MOST_REFUSED} calls in one turn whose arguments cannot be "
+    "stored.",
+)
 
 
 def failure_of(exc: MontyRuntimeError | MontySyntaxError, log_bytes: int) -> Failed:

@@ -24,17 +24,9 @@ from pydantic_monty import (
 from durable_monty import codec
 from durable_monty.durations import LONGEST
 from durable_monty.exceptions import HostFault, SnapshotUnusable, UnstorableValue
+from durable_monty.sandbox import failures
 from durable_monty.sandbox.clocks import CLOCKS, Clock, reading
 from durable_monty.sandbox.error_types import ERROR_TYPE, ErrorTypes
-from durable_monty.sandbox.failures import (
-    PRINTED_TOO_MUCH,
-    TOO_MANY_CALLS,
-    coroutine_name,
-    failed_by,
-    failure_of,
-    never_awaited,
-    object_left,
-)
 from durable_monty.sandbox.forgotten import mistake_in
 from durable_monty.sandbox.journal import (
     CallRequest,
@@ -71,7 +63,7 @@ class Interpreter:
         self._log_left = limits.log_bytes
         self._calls: list[CallRequest] = []
         self.unrecorded: list[CallRequest] = []  # see `replay`
-        self._made = 0
+        self._made = self._refused = 0
         self._paused: FutureSnapshot | None = None
         self.open_calls = OpenCalls(workflow)
         self.error_types = ErrorTypes()
@@ -96,7 +88,7 @@ class Interpreter:
         """The first turn. A source with a call that nothing can await fails before anything of it
         is run."""
         mistake = mistake_in(self.workflow)
-        return self.begin() if mistake is None else Turn((), "", failed_by(mistake))
+        return self.begin() if mistake is None else Turn((), "", failures.failed_by(mistake))
 
     def begin(self) -> Turn:
         """The first turn, whatever the source looks like."""
@@ -147,7 +139,7 @@ class Interpreter:
         """Called with each call that the workflow makes. Raises to stop the turn."""
         self._made += 1
         if self._made > self.limits.calls:
-            raise _Stop(TOO_MANY_CALLS)
+            raise _Stop(failures.TOO_MANY_CALLS)
 
     def read_clock(self, snapshot: FunctionSnapshot) -> str:
         """The answer to a clock call, as JSON text."""
@@ -160,7 +152,7 @@ class Interpreter:
     # The turn:
 
     def _turn(self, begin: Callable[[], SyncSnapshot]) -> Turn:
-        self._calls = []
+        self._calls, self._refused = [], 0
         outcome: Outcome
         try:
             outcome = self._drive(begin)
@@ -169,7 +161,7 @@ class Interpreter:
         except MontyCrashedError as exc:
             raise HostFault(f"the sandbox process failed: {exc}") from exc
         except (MontyRuntimeError, MontySyntaxError) as exc:
-            outcome = failure_of(exc, self.limits.log_bytes)
+            outcome = failures.failure_of(exc, self.limits.log_bytes)
         return Turn(tuple(self._calls), *self._take_log(outcome))
 
     def _take_log(self, outcome: Outcome) -> tuple[str, Outcome]:
@@ -178,7 +170,7 @@ class Interpreter:
         self._log_left -= len(log.encode())
         if self._log_left < 0:
             # Here, and not by the collector alone: that may have room for what a replay prints.
-            return "", PRINTED_TOO_MUCH
+            return "", failures.PRINTED_TOO_MUCH
         return log, outcome
 
     def _drive(self, begin: Callable[[], SyncSnapshot]) -> Outcome:
@@ -223,9 +215,12 @@ class Interpreter:
             given = snapshot.kwargs
             kwargs = self.open_calls.text(given, "kwargs", limit) if given else "{}"
         except (UnstorableValue, TypeError) as exc:  # TypeError: a set of sandbox instances
+            self._refused += 1
+            if self._refused > failures.MOST_REFUSED:
+                raise _Stop(failures.TOO_MANY_REFUSED) from exc
             return snapshot.resume({"exc_type": "TypeError", "message": f"{name}(): {exc}"})
         except NotAwaited as exc:
-            coroutine = coroutine_name(exc, self.workflow)
+            coroutine = failures.coroutine_name(exc, self.workflow)
             message = f"{name}() was given a coroutine: await {coroutine}(...) first"
             return snapshot.resume({"exc_type": "TypeError", "message": message})
         self._record(
@@ -265,10 +260,10 @@ class Interpreter:
         try:
             output = self.open_calls.text(snapshot.output, "output", self.limits.value_bytes)
         except NotAwaited as exc:
-            return object_left(exc, self.workflow)
+            return failures.object_left(exc, self.workflow)
         except (UnstorableValue, TypeError) as exc:
             return Failed("TypeError", f"The output cannot be stored: {exc}")
-        failed = never_awaited(self.open_calls.known.values(), self.workflow)
+        failed = failures.never_awaited(self.open_calls.known.values(), self.workflow)
         return failed or Completed(output, self.open_calls.unknown)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 from typing import Any
 
 from pydantic_monty import FutureSnapshot
 
 from durable_monty.exceptions import UnstorableValue
-from durable_monty.sandbox.forgotten import leaving, may_forget
+from durable_monty.sandbox.forgotten import Leaving, leaving, may_forget
 from durable_monty.sandbox.journal import CallRequest, Workflow
 from durable_monty.sandbox.values import NotAwaited, objects_in, to_text
 
@@ -63,13 +64,16 @@ class OpenCalls:
                 self._refuse_object(kind, name, path)
         return text
 
+    @cached_property
+    def _leaving(self) -> Leaving | None:
+        return leaving(self.workflow.source, self._functions)
+
     def _refuse_open(self, call_id: int) -> None:
         if call_id in self.known or call_id in self.loaded:
             raise NotAwaited("it", self.known.get(call_id))
 
     def _refuse_object(self, kind: str, name: str, path: str) -> None:
-        known = leaving(self.workflow.source, self._functions)
-        if known is not None and not known.may_be(kind, name):
+        if self._leaving is not None and not self._leaving.may_be(kind, name):
             return
         if kind == "function":
             raise UnstorableValue(path, f"the function {name} cannot leave the workflow")

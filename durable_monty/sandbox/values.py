@@ -38,7 +38,11 @@ def to_text(value: Any, path: str, max_bytes: int | None) -> str:
     try:
         text = codec.encode(value, path=path, max_bytes=max_bytes)
     except UnstorableValue:
-        text = codec.encode(_with_records(value, {}), path=path, max_bytes=max_bytes)
+        seen: dict[int, Any] = {}
+        value = _with_records(value, seen)
+        if not any(isinstance(each, codec.Record) for each in seen.values()):
+            raise  # a second walk as long as the first would find the same
+        text = codec.encode(value, path=path, max_bytes=max_bytes)
     return text
 
 

@@ -212,6 +212,12 @@ def test_mistake_has_a_clear_error(source, error_type, message):
         ),
         ("x = []\nfor i in range(20_000): x = [x]\nx", "TypeError", "cannot be stored", False),
         ("x = [1]\nfor i in range(60): x = [x, x]\nx", "TypeError", "cannot be stored", False),
+        (
+            "while True:\n    try: await f(print)\n    except TypeError: pass",
+            "RuntimeError",
+            "made more than 20 calls in one turn whose arguments cannot be stored",
+            False,
+        ),
     ],
 )
 def test_limit_has_a_clear_error(source, error_type, message, limit):
@@ -219,6 +225,21 @@ def test_limit_has_a_clear_error(source, error_type, message, limit):
     assert isinstance(failed, Failed)
     assert (failed.error_type, failed.limit) == (error_type, limit)
     assert message in failed.message
+
+
+def test_refused_value_is_walked_once(monkeypatch):
+    encode, walked = codec.encode, []
+
+    def count(value, **options):
+        walked.append(value)
+        return encode(value, **options)
+
+    monkeypatch.setattr(codec, "encode", count)
+    source = "x = [1]\nfor i in range(60): x = [x, x]\nawait f(x)"
+    with interpreter(source) as run:
+        walked.clear()
+        assert "cannot be stored" not in run.start().outcome.message
+    assert len(walked) == 1
 
 
 def test_calls_are_counted_over_turns():
