@@ -63,7 +63,7 @@ class Interpreter:
         self._log_left = limits.log_bytes
         self._calls: list[CallRequest] = []
         self.unrecorded: list[CallRequest] = []  # see `replay`
-        self._made = self._refused = 0
+        self._made = self._refused = self._unknown = 0
         self._paused: FutureSnapshot | None = None
         self.open_calls = OpenCalls(workflow)
         self.error_types = ErrorTypes()
@@ -152,7 +152,7 @@ class Interpreter:
     # The turn:
 
     def _turn(self, begin: Callable[[], SyncSnapshot]) -> Turn:
-        self._calls, self._refused = [], 0
+        self._calls, self._refused, self._unknown = [], 0, 0
         outcome: Outcome
         try:
             outcome = self._drive(begin)
@@ -205,7 +205,10 @@ class Interpreter:
             return self._call(snapshot, target)
         if name == ERROR_TYPE:
             return snapshot.resume(self.error_types.answer(snapshot))
-        message = unknown_function(name, self.workflow.functions)
+        self._unknown += 1
+        # To look for a name like it, for each of tens of thousands, takes the host a minute.
+        known = self.workflow.functions if self._unknown <= failures.MOST_REFUSED else None
+        message = unknown_function(name, known)
         return snapshot.resume({"exc_type": "NameError", "message": message})
 
     def _call(self, snapshot: FunctionSnapshot, target: str) -> SyncSnapshot:

@@ -168,10 +168,13 @@ def refused(message: str) -> str:
     return unsupported(message.removeprefix(_PARSER))
 
 
-def unknown_function(name: str, functions: Collection[str]) -> str:
-    """For a name that is called. `functions`: the names that the workflow may call."""
+def unknown_function(name: str, functions: Collection[str] | None) -> str:
+    """For a name that is called. `functions`: the names that the workflow may call, None to name
+    none of them."""
     if remedy := _NAMES.get(name):
         return f"name {name!r} is not defined. {remedy}"
+    if functions is None:
+        return f"{name!r} is not a function that this workflow may call"
     known = ", ".join(sorted(functions)) or "none"
     close = close_to(name, functions)
     hint = f": did you mean {close!r}? It" if close else "; it"

@@ -61,7 +61,7 @@ def test_call_that_a_gather_gave_up(service, elsewhere):
     assert service.get_result(execution.pk) == 0
 
 
-def test_refund_of_the_readme_without_its_await_pays_nothing(register):
+def test_refund_of_the_readme_without_its_await_pays_nothing(register, unchecked):
     paid = []
     register("load_order", lambda number: {"number": number, "total": 80})
     register("count_complaints", lambda number: 2)
@@ -82,7 +82,7 @@ def test_refund_of_the_readme_without_its_await_pays_nothing(register):
     assert not Call.objects.exists()
 
 
-def test_fork_to_a_source_that_forgets_an_await_is_refused(service):
+def test_fork_to_a_source_that_forgets_an_await_is_refused(service, unchecked):
     execution = run("await approve(1)\nawait approve(2)", ["approve"])
     with pytest.raises(InvalidWorkflow) as refused:
         service.fork_execution(execution.pk, 1, code="await approve(1)\napprove(2)\n3")

@@ -21,6 +21,7 @@ from durable_monty.sandbox import (
     Settled,
     Suspended,
     Workflow,
+    remedies,
 )
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -240,6 +241,19 @@ def test_refused_value_is_walked_once(monkeypatch):
         walked.clear()
         assert "cannot be stored" not in run.start().outcome.message
     assert len(walked) == 1
+
+
+def test_functions_like_an_unknown_one_are_looked_for_twenty_times_in_a_turn(monkeypatch):
+    looked = []
+    monkeypatch.setattr(remedies, "close_to", lambda name, known: looked.append(name))
+    source = (
+        "for i in range(100):\n    try: await nope()\n"
+        "    except NameError as e: last = str(e)\nlast"
+    )
+    assert outcome(source) == Completed(
+        codec.encode("'nope' is not a function that this workflow may call")
+    )
+    assert len(looked) == 20
 
 
 def test_calls_are_counted_over_turns():
