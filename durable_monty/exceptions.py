@@ -59,9 +59,9 @@ class RetryAfter(DurableMontyError, RuntimeError):
     The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
     """
 
-    def __init__(self, seconds: float, message: str = "") -> None:
+    def __init__(self, seconds: float | str, message: str = "") -> None:
         self.seconds = max(0.0, float(seconds))
-        super().__init__(message or f"The function asked to be tried again in {seconds:g} s.")
+        super().__init__(message or f"The function asked to be tried again in {self.seconds:g} s.")
 
 
 class TransactionLost(DurableMontyError, RuntimeError):

@@ -58,6 +58,8 @@ def test_which_exceptions_are_retried(exc, wait):
 def test_retry_after_needs_an_attempt_that_is_left():
     assert Retry(max_attempts=2).wait(RetryAfter(5), 2) is None
     assert str(RetryAfter(5)) == "The function asked to be tried again in 5 s."
+    # As a server's header has it:
+    assert str(RetryAfter("30")) == "The function asked to be tried again in 30 s."
 
 
 @pytest.mark.parametrize(
