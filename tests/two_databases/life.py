@@ -1,7 +1,9 @@
 """Run by `test_two_databases.py`: an approval, from the start to long after its author left."""
 
 import json
+import uuid
 
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connections
@@ -61,6 +63,14 @@ def main():
         assert client.get(page_of(execution, "turn", turn)).status_code == 200
     late = client.post(page_of(call), answer, follow=True).content.decode()
     assert "by clara" in late, late
+    waiting = Execution.objects.get(pk=service.start_execution("await approve('x')", ["approve"]))
+    for verb in ("pause", "resume", "restart", "cancel"):
+        order = {"reason": f"to {verb}", "form_token": uuid.uuid4().hex}
+        assert client.post(page_of(waiting, verb), order).status_code == 302, verb
+        assert LogEntry.objects.filter(change_message__contains=f"to {verb}").exists(), verb
+    assert "to cancel" in client.get(page_of(waiting)).content.decode()
+    for execution_id in Execution.objects.active().values_list("pk", flat=True):
+        service.terminate_execution(execution_id)
     export = client.get(page_of(execution, "export"))
     document = json.loads(b"".join(export.streaming_content))
     (exported,) = document["executions"]
