@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from django.db import connection
+from django.apps import apps
+from django.db import connection, models
 
+from durable_monty.models.moment import MomentField
 from tests.processes import ROOT, database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -14,6 +16,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # In New York this hour comes twice: 2026-11-01, 1:00 to 2:00.
 FOLD = "2026-11-01T05:05:00+00:00"
 MYSQL_SESSION = "SET time_zone = '+05:30'"
+
+
+def test_every_time_of_ours_is_a_moment():
+    times = [
+        field
+        for model in apps.get_app_config("durable_monty").get_models()
+        for field in model._meta.concrete_fields
+        if isinstance(field, models.DateTimeField)
+    ]
+    assert len(times) > 20
+    assert [str(field) for field in times if not isinstance(field, MomentField)] == []
 
 
 @pytest.fixture
