@@ -83,6 +83,7 @@ def test_every_text_that_names_something_has_a_binary_collation():
         "call.kind",
         "call.status",
         "call.progress_message",
+        "call.completed_by_name",
         "attempt.outcome",
         "snapshot.signature",
         "workerprocess.version",
