@@ -15,6 +15,7 @@ from durable_monty.sandbox.journal import Position, Workflow
 
 _AWAITING = (End.AWAITED, End.AWAITED_BESIDE, End.UNKNOWN)
 _LEAVING = (End.ASKED, End.OUTPUT, End.UNKNOWN)
+_AWAITABLE = ("asyncio.gather", "asyncio.sleep")
 _DOUBTS = (End.UNKNOWN, End.GATHERED, End.AWAITED_BESIDE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _CATCHING = (ast.Try, ast.With)
@@ -137,7 +138,8 @@ def _coroutine_name(flow: Flow, call: ast.Call) -> str:
     """What the source calls what this call makes a coroutine of; empty if it makes none."""
     called = flow.scopes.stands_for(call.func)
     is_own = isinstance(flow.scopes.own(call.func), ast.AsyncFunctionDef)
-    if is_own or called in flow.scopes.functions or called in ("asyncio.gather", "asyncio.sleep"):
+    is_method = flow.scopes.is_method(call.func)
+    if is_own or is_method or called in flow.scopes.functions or called in _AWAITABLE:
         return ast.unparse(call.func)
     return ""
 

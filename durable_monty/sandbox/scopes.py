@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from pathlib import PurePath
+from random import Random
+from re import Match, Pattern
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -15,6 +20,14 @@ _DULL = frozenset({
     ast.Constant, ast.Load, ast.Store, ast.Del, ast.Pass, ast.alias, *ast.boolop.__subclasses__(),
     *ast.operator.__subclasses__(), *ast.cmpop.__subclasses__(),
 })  # fmt: skip
+# What the values of a workflow have as attributes.
+_MEMBERS = frozenset(
+    name
+    for kind in (str, bytes, int, float, complex, list, tuple, dict, set, frozenset, BaseException,
+                 date, datetime, time, timedelta, timezone, Decimal, Counter, OrderedDict, deque,
+                 Pattern, Match, Random, PurePath)
+    for name in dir(kind)
+)  # fmt: skip
 
 
 class Scopes:
@@ -26,16 +39,28 @@ class Scopes:
         self.calls: list[ast.Call] = []
         self.names: list[ast.Name] = []  # where they are read
         self._bound: dict[str, list[ast.AST | str]] = defaultdict(list)
+        self._members: dict[str, list[ast.AST]] = defaultdict(list)
         todo: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)]
         while todo:
             node, scope = todo.pop()
             self.nodes.append((node, scope))
+            self._note(node)
             for name, origin in self._bindings(node, scope):
                 self._bound[name].append(origin)
+                if isinstance(scope, ast.ClassDef):
+                    self._members[name].append(node)
             inner = node if isinstance(node, _SCOPES) else scope
             todo += [
                 (child, inner) for child in ast.iter_child_nodes(node) if type(child) not in _DULL
             ]
+        self._attributes = {
+            name
+            for name, origins in self._members.items()
+            if all(
+                isinstance(origin, ast.AsyncFunctionDef) and not origin.decorator_list
+                for origin in origins
+            )
+        } - _MEMBERS
         self.functions = {name for name in functions if name not in self._bound}
         self._own = {
             name: origins[0]
@@ -51,6 +76,14 @@ class Scopes:
     def own(self, node: ast.AST) -> Function | None:
         """The function of the source that a name stands for, if it is surely that one."""
         return self._own.get(node.id) if isinstance(node, ast.Name) else None
+
+    def is_method(self, node: ast.AST) -> bool:
+        """Whether it is surely an `async def` of a class of the source: nothing else has that
+        attribute."""
+        match node:
+            case ast.Attribute(value=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
+                return node.attr in self._attributes and name not in self._imported
+        return False
 
     def is_own(self, function: Function) -> bool:
         """Whether its name surely stands for it."""
@@ -69,15 +102,22 @@ class Scopes:
                 return f"asyncio.{attribute}" if self._imported.get(name) == "asyncio" else ""
         return ""
 
+    def _note(self, node: ast.AST) -> None:
+        match node:
+            case ast.Name(ctx=ast.Load()):
+                self.names.append(node)
+            case ast.Call():
+                self.calls.append(node)
+            case ast.Attribute(ctx=ast.Store(), attr=name):
+                self._members[name].append(node)
+
     def _bindings(
         self, node: ast.AST, scope: ast.AST | None
     ) -> Iterator[tuple[str, ast.AST | str]]:
         """The names that `node` binds, and to what."""
         match node:
-            case ast.Name(id=name, ctx=ast.Load()):
-                self.names.append(node)
-            case ast.Call():
-                self.calls.append(node)
+            case ast.Name(ctx=ast.Load()):
+                return
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 is_plain = not node.decorator_list and not isinstance(scope, ast.ClassDef)
                 # Not the function itself, if its name stands for something else.

@@ -63,6 +63,19 @@ NEVER_AWAITED = {
         "import asyncio\nasync def main():\n    return f(1)\nasyncio.run(main())",
         lost("f", 3),
     ),
+    "method": (
+        "class A:\n    async def go(self): await f(1)\n    async def all(self):\n"
+        "        self.go()\nawait A().all()",
+        lost("self.go", 4),
+    ),
+    "method of a variable": (
+        "class A:\n    async def go(self): await f(1)\na = A()\na.go()\nawait g(1)",
+        lost("a.go", 4),
+    ),
+    "method of an instance": (
+        "class A:\n    async def go(self): await f(1)\nA().go()\nawait g(1)",
+        lost("A().go", 3),
+    ),
     "in a function": ("def h(x):\n    f(x)\nh(1)\nawait g(2)", lost("f", 2)),
     "result of a function": ("def h(x):\n    return f(x)\nh(1)\nawait g(2)", lost("f", 2)),
     "gather": ("from asyncio import gather\ngather(f(1), f(2))\nawait g(2)", lost("gather", 2)),
@@ -146,6 +159,14 @@ AWAITED = {
     "own main, run": "import asyncio\nasync def main(): return await f(1)\nasyncio.run(main())",
     "own main, kept": "async def main(): return await f(1)\nm = main()\nawait m",
     "method": "class A:\n    async def go(self): return await f(1)\nawait A().go()",
+    "method of two classes": "class A:\n    async def go(self): pass\n"
+    "class B:\n    def go(self): pass\nB().go()\nawait f(1)",
+    "method that a value has too": "class A:\n    async def append(self, x): pass\n"
+    "x = []\nx.append(1)\nawait f(1)",
+    "attribute of that name": "class A:\n    async def go(self): pass\n"
+    "class B: pass\nb = B()\nb.go = print\nb.go(1)\nawait f(1)",
+    "member of a module": "import json\nclass A:\n    async def dumps(self): pass\n"
+    "json.dumps(1)\nawait f(1)",
     "match": "match f(1):\n    case t: await t",
     "try": "t = f(1)\ntry:\n    await g(2)\nfinally:\n    await t",
     "set before": "t = None\nif True: t = f(1)\nif t: await t",
@@ -411,6 +432,7 @@ SHAPES = {
     "tuples": lambda n: f"({'a,' * n}) = add()\n",
     "imports": lambda n: "import asyncio\n" * n + "asyncio.gather\n" * n,
     "functions": lambda n: "\n".join(f"async def d{i}(): return d{i + 1}()" for i in range(n)),
+    "methods": lambda n: "class A:\n" + "  async def d(self): self.d()\n" * n + "A().d()\n" * n,
     "one function": lambda n: "async def d(): pass\n" * n + "d()\n" * n,
     "uses": lambda n: "".join(f"a{i} = add()\nif a{i}: await a{i}\n" for i in range(n)),
 }
