@@ -36,7 +36,7 @@ def database_now(using: str) -> datetime:
 
 def sql_now() -> str:
     """The time as PostgreSQL compares it with columns, for statements that add the offset."""
-    return "statement_timestamp()"
+    return f"(({NOW['postgresql']})::timestamp AT TIME ZONE 'UTC')"
 
 
 def read(value: datetime | str) -> datetime:
