@@ -93,7 +93,7 @@ class Worker:
                     self._reports.drain_begins(conf.current().DRAIN_TIMEOUT)
                     drained = self._drain(threads)
                 finally:
-                    self._engine.abandon()
+                    self._engine.give_back()
         finally:
             drained = self.executors.stop(conf.current().DRAIN_TIMEOUT) and drained
             self._reports.drain_ends()
@@ -227,7 +227,7 @@ class Worker:
 
     def _patience(self) -> float:
         """The longer there was nothing to do, the longer."""
-        if self._engine.is_idle:
+        if self._engine.is_quiet:
             self._pause_for = min(self._longest_pause(), 2 * self._pause_for)
         else:
             self._pause_for = min(self.poll_interval, _QUICK)

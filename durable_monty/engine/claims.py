@@ -25,19 +25,23 @@ class Claims:
         self._programs_until = self._look_at = 0.0
 
     def take(self, limit: int, worker_id: int | None) -> list[Execution]:
-        """Due executions, claimed; one that was lost before comes alone."""
-        if connections[self.using].vendor in ("postgresql", "sqlite"):
-            claimed = claim_plain(limit, using=self.using, worker_id=worker_id)
-            if claimed:
-                for execution in claimed:
-                    execution.program = self._program(execution.program_id)
-                return claimed
-            # Those that were lost before can wait a little: theirs is the long way.
-            if time.monotonic() < self._look_at:
-                return []
-        lost = operations.claim_executions(limit, using=self.using, worker_id=worker_id)
-        self._look_at = 0.0 if lost else time.monotonic() + _LOOK
-        return lost
+        """Claims due executions that may run among others."""
+        if connections[self.using].vendor not in ("postgresql", "sqlite"):
+            return operations.claim_executions(
+                limit, using=self.using, worker_id=worker_id, fresh=True
+            )
+        claimed = claim_plain(limit, using=self.using, worker_id=worker_id)
+        for execution in claimed:
+            execution.program = self._program(execution.program_id)
+        return claimed
+
+    def take_suspect(self, worker_id: int | None) -> Execution | None:
+        """Claims one that was lost before, or whose last run failed. These can wait a little."""
+        if time.monotonic() < self._look_at:
+            return None
+        suspect = operations.claim_suspect(using=self.using, worker_id=worker_id)
+        self._look_at = 0.0 if suspect else time.monotonic() + _LOOK
+        return suspect
 
     def _program(self, pk: int) -> Program:
         """Programs never change, but for the dictionary that they get once."""

@@ -5,6 +5,10 @@ executor. While all that an execution waits for is young calls, it stays with th
 answer goes straight into the sandbox, and one transaction for all executions that are ready
 writes the answers, the turns and what became of them. Before a call is run that depends on an
 answer, that answer is committed.
+
+No turn, replay or dump is run in the worker's thread, and what takes long is not waited for: it
+has threads beside those of the others. An execution whose run failed for reasons of the host is
+put back, and runs again in the slow lane.
 """
 
 from __future__ import annotations
@@ -15,20 +19,26 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from django.db import Error
+
 from durable_monty import conf, operations
 from durable_monty.engine.claims import Claims, claimed_at
 from durable_monty.engine.held import Held
+from durable_monty.engine.lane import SlowLane
 from durable_monty.engine.sessions import sessions
 from durable_monty.engine.turns import GATHER, Turns
 from durable_monty.executors.base import Executor
 from durable_monty.models import Execution
-from durable_monty.operations.advance import steps_of
+from durable_monty.operations.advance import report
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.changes import Changes
 from durable_monty.operations.commit import commit
 from durable_monty.operations.log import log_execution
-from durable_monty.operations.outcomes import Advanced, Outcome, Parked
+from durable_monty.operations.outcomes import Advanced, Faulted, Outcome, Parked
+from durable_monty.operations.steps import steps_of
 from durable_monty.sandbox import Interpreter
+
+logger = logging.getLogger("durable_monty")
 
 # Seconds after a claim that left nothing, while executions are held, unless something is said to
 # have become due.
@@ -43,9 +53,9 @@ class Engine:
         self.worker_id: int | None = None
         self._turns = Turns(executor, using)
         self._claims = Claims(using)
+        self._lane = SlowLane(executor, using)
         self._held: dict[uuid.UUID, Held] = {}
-        self._suspects: list[Execution] = []
-        self._claim_at = 0.0
+        self._claim_at, self._renew_at = 0.0, 0.0
         self.calls_came = False  # set when calls were written that an executor is to claim
 
     def start(self, worker_id: int | None) -> None:
@@ -53,7 +63,12 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        return not self._held
+        return not self._held and not self._lane.claimed
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing runs but what takes long, and tells of its end."""
+        return all(held.is_slow for held in self._held.values())
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """Of calls that got their rows while they ran: for `settle_attempts`."""
@@ -65,9 +80,12 @@ class Engine:
         self._turns.threads = threads
         self._turns.expect()
         is_early = self._held and time.monotonic() < self._claim_at
-        claimed = 0 if self._turns.is_draining or is_early else self._claim()
+        claimed = 0
+        if not self._turns.is_draining:
+            claimed = self._claim_suspect() + (0 if is_early else self._claim())
         aged = self._turns.let_age(self._held.values())
-        committed = self._commit_finished()
+        committed = self._commit_lane() + self._commit_finished()
+        self._renew()
         return bool(claimed or aged or committed or self._turns.has_finished)
 
     def look_again(self) -> None:
@@ -77,41 +95,73 @@ class Engine:
     def drain(self, threads: ThreadPoolExecutor, timeout: float) -> None:
         """Parks all that is held; what its calls answer later is recorded as usual."""
         self._turns.is_draining = True
+        self._leave(self._turns.slow.take_aside())
         deadline = time.monotonic() + timeout
-        while self._held and time.monotonic() < deadline:
+        while not self.is_idle and time.monotonic() < deadline:
             self.round(threads)
             self._turns.wait(GATHER)
+
+    def give_back(self) -> None:
+        """Leaves what it could not park to other workers, at once."""
+        self._leave(list(self._held.values()), self._lane.claimed)
+        self.abandon()
+
+    def _leave(self, given_up: Sequence[Held], others: Sequence[Execution] = ()) -> None:
+        left = [held.execution for held in given_up] + [*others]
+        for held in given_up:
+            self._drop(held)
+        if not left:
+            return
+        try:
+            operations.give_back_executions(left, using=self.using)
+        except Error as exc:
+            logger.warning("executions left to their leases: %s", exc)
 
     def abandon(self) -> None:
         """Leaves what is held to the leases."""
         for held in list(self._held.values()):
             self._drop(held)
+        self._lane.clear()
         sessions.clear()
 
     # Claiming
 
     def _claim(self) -> int:
         settings = conf.current()
-        room = max(1, settings.SANDBOX_PROCESSES // 2) - len(self._held)
-        if self._suspects:
-            if not self._held:
-                # By itself, so that it takes no other with it; and the careful way.
-                self._advance(self._suspects.pop())
-                return 1
-            return 0
-        if room <= 0 or (self._held and 2 * room < settings.SANDBOX_PROCESSES // 2):
+        most = max(1, settings.SANDBOX_PROCESSES // 2)
+        # Slow ones take the place of interpreters that are kept, not of others.
+        slow = min(sum(held.is_slow for held in self._held.values()), _kept_at_most())
+        if slow:
+            sessions.trim(_kept_at_most() - slow)
+        room = most + slow - len(self._held)
+        if room <= 0 or (self._held and 2 * room < most):
             return 0
         limit = min(room, settings.BATCH_SIZE)
         claimed = self._claims.take(limit, self.worker_id)
         if len(claimed) < limit:
             self._claim_at = time.monotonic() + _CLAIM_PAUSE
-        if not claimed:
-            return 0
-        if any(execution.faults for execution in claimed):
-            self._suspects += claimed
-            return 1
-        self._begin(claimed)
+        if claimed:
+            self._begin(claimed)
         return len(claimed)
+
+    def _claim_suspect(self) -> int:
+        if not self._lane.has_room:
+            return 0
+        suspect = self._claims.take_suspect(self.worker_id)
+        if suspect is not None:
+            self._lane.begin(suspect)
+        return int(suspect is not None)
+
+    def _renew(self) -> None:
+        """Keeps the claims on executions whose turns take long, or wait for others that do."""
+        term, now = conf.current().LEASE / 3, time.monotonic()
+        if now < self._renew_at:
+            return
+        self._renew_at = now + term
+        kept = [held.execution for held in self._held.values() if held.since < now - term]
+        kept += self._lane.claimed
+        if kept:
+            operations.renew_executions(kept, using=self.using)
 
     def _begin(self, claimed: Sequence[Execution]) -> None:
         live = {
@@ -134,6 +184,8 @@ class Engine:
                 parked.append(Parked(step.execution))
                 if step.interpreter is not None:
                     self._keep(step.execution, step.interpreter)
+            elif step.needs_care:
+                self._lane.begin(step.execution)
             else:
                 held = self._held[step.execution.id] = Held.of(step)
                 begun.append(held)
@@ -141,35 +193,44 @@ class Engine:
         if parked:
             commit(parked, using=self.using)
 
-    def _advance(self, execution: Execution) -> None:
-        assert self._turns.threads is not None  # noqa: S101
-        operations.advance_executions([execution], using=self.using, threads=self._turns.threads)
-        self.look_again()
-        self.calls_came = True
-
     # Committing
 
     def _commit_finished(self) -> int:
         self._turns.wait_for(self._held.values())
-        batch: list[tuple[Held, Advanced | None]] = []
+        batch: list[tuple[Held, Advanced]] = []
+        faults: list[Faulted] = []
         for held, outcome in self._turns.take_finished():
-            if self._is_held(held):
+            if not self._is_held(held):
+                self._drop(held)
+                continue
+            if isinstance(outcome, Advanced):
                 batch.append((held, outcome))
             else:
+                # Nothing has come of it since its claim.
                 self._drop(held)
+                faults.append(outcome)
         batch.sort(key=lambda ended: ended[0].execution.id)  # the oldest first, as far as possible
-        done = [(held, outcome) for held, outcome in batch if outcome is not None]
-        failed = [held for held, outcome in batch if outcome is None]
         try:
-            if done:
-                self._commit(done)
+            if batch:
+                self._commit(batch)
         finally:
-            for held in failed:
-                self._drop(held)
-        for held in failed:
-            # Nothing has come of it since its claim: once more, the careful way.
-            self._advance(held.execution)
-        return len(batch)
+            if faults:
+                commit(faults, using=self.using)
+                self.look_again()
+        return len(batch) + len(faults)
+
+    def _commit_lane(self) -> int:
+        ended = self._lane.take_ended()
+        outcomes = [outcome for _execution, outcome in ended if outcome is not None]
+        for outcome in outcomes:
+            report(outcome)
+        if unread := [execution for execution, outcome in ended if outcome is None]:
+            operations.give_back_executions(unread, using=self.using)
+        if outcomes:
+            commit(outcomes, using=self.using)
+            self.look_again()
+            self.calls_came = True
+        return len(ended)
 
     def _is_held(self, held: Held) -> bool:
         """Not if its lease ran out, another worker went on, and this one has claimed it anew."""
@@ -215,8 +276,13 @@ class Engine:
         if self._is_held(held):
             del self._held[held.execution.id]
         self._turns.withdraw(held)
-        held.close()
+        held.drop()
 
     def _keep(self, execution: Execution, interpreter: Interpreter) -> None:
-        limit = max(0, conf.current().SANDBOX_PROCESSES // 2 - 4)
-        sessions.put(execution.pk, execution.turn, interpreter, limit)
+        sessions.put(execution.pk, execution.turn, interpreter, _kept_at_most())
+
+
+def _kept_at_most() -> int:
+    """How many interpreters of executions that wait: half of the processes, but for a few that the
+    slow lane and checks need."""
+    return max(0, conf.current().SANDBOX_PROCESSES // 2 - 4)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from durable_monty.exceptions import DurableMontyError
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Execution
-from durable_monty.operations.advance import Step, open_interpreter, saved
+from durable_monty.operations.advance import open_interpreter, saved
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.journal import settled
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.outcomes import Advanced
+from durable_monty.operations.outcomes import Advanced, Faulted
+from durable_monty.operations.steps import Step
 from durable_monty.operations.turn_clock import TurnClock
 from durable_monty.sandbox import Interpreter, Settled, Suspended, Turn
 
@@ -21,6 +24,10 @@ class Held:
 
     `young`: calls that run and have no row. `is_busy`: a turn is being run, or committed.
     `is_parking`: it is to be given up with the next commit; what still runs gets its row then.
+    `turn_since`: when the turn that runs now began, 0 if none does; `aside_since`: when it began
+    to wait for slow ones, 0 if it does not. `is_slow`: nobody waits for it. `lent`: the thread of
+    the executor that runs the turn, None if it is one of the worker's own. `is_dropped`: whoever
+    runs the turn is to close the interpreter.
     """
 
     step: Step
@@ -37,6 +44,14 @@ class Held:
     is_busy: bool = True
     is_parking: bool = False
     is_clean: bool = False
+    is_slow: bool = False
+    gives_way: bool = False
+    is_dropped: bool = False
+    since: float = field(default_factory=time.monotonic)
+    turn_since: float = 0.0
+    aside_since: float = 0.0
+    cpu_before: float = 0.0
+    lent: threading.Thread | None = None
     loaded_turn: int | None = None
     young_since: float = 0.0
     answered_at: float = 0.0
@@ -123,10 +138,43 @@ class Held:
         self.turns, self.delivered, self.loaded_turn = [], [], None
         self.calls = [call for call in self.calls if call.answer is None]
 
+    def fault_of(self, exc: Exception) -> Faulted:
+        is_ours = not isinstance(exc, DurableMontyError)
+        why = f"{type(exc).__name__}: {exc}" if is_ours else str(exc)
+        return Faulted(self.execution, why, is_ours=is_ours, at_once=True)
+
+    def drop(self) -> None:
+        """Closes the interpreter; one that runs, when it has ended: to close it waits for that."""
+        self.is_dropped = True
+        if not self.turn_since:
+            self.close()
+
+    def note_slow(self) -> None:
+        self.is_slow, self.cpu_before = True, self._cpu_seconds()
+
+    def is_very_slow(self, seconds: float) -> bool:
+        """Whether its turn has worked for so long since it became slow: it does not only wait for
+        a core. It gives way to others from then on."""
+        if not self.gives_way and self._cpu_seconds() - self.cpu_before >= seconds:
+            self.gives_way = True
+            if self.interpreter is not None:
+                self.interpreter.give_way()
+        return self.gives_way
+
+    def _cpu_seconds(self) -> float:
+        interpreter = self.interpreter
+        seconds = None if interpreter is None else interpreter.cpu_seconds
+        return time.monotonic() if seconds is None else seconds
+
+    def end_turn(self) -> None:
+        self.turn_since, self.is_slow, self.gives_way = 0.0, False, False
+        if self.is_dropped:
+            self.close()
+
     def close(self) -> None:
-        if self.interpreter is not None:
-            self.interpreter.close()
-            self.interpreter = None
+        interpreter, self.interpreter = self.interpreter, None
+        if interpreter is not None:
+            interpreter.close()
 
     def start_young(self) -> list[NewCall]:
         self.young = {call.call_id: call for call in self.calls if call.answer is None}

@@ -26,9 +26,18 @@ class Sessions:
         with self._lock:
             replaced = self._kept.pop(execution_id, None)
             self._kept[execution_id] = (turn, interpreter)
+        if replaced:
+            replaced[1].close()
+        self.trim(limit)
+
+    def trim(self, limit: int) -> None:
+        """Gives up all but `limit` of them."""
+        if len(self._kept) <= limit:
+            return
+        with self._lock:
             evicted = [self._kept.popitem(last=False) for _ in range(len(self._kept) - limit)]
-        for _turn, old in [*([replaced] if replaced else ()), *(entry for _, entry in evicted)]:
-            old.close()
+        for _execution_id, (_turn, interpreter) in evicted:
+            interpreter.close()
 
     def take(self, execution_id: uuid.UUID, turn: int) -> Interpreter | None:
         """Its interpreter, if that stands after `turn`."""

@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from durable_monty.engine.held import Held
+from durable_monty.engine.slow import SLOW, SlowTurns
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.executors.base import Executor
 from durable_monty.executors.lease import leases
-from durable_monty.operations.advance import host_is_to_blame
+from durable_monty.operations.advance import first_fault, host_is_to_blame, report
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_call, log_execution
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.outcomes import Advanced
+from durable_monty.operations.outcomes import Advanced, Faulted
 from durable_monty.sandbox import Settled
 
 # Seconds without an answer, and in all, after which calls get their rows while they run.
@@ -29,7 +30,6 @@ _YOUTH, _YOUTH_ALL = 0.1, 1.0
 GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and finished turns for others, so that one commit does.
 _GROUP = 0.001
-_PATIENCE = 0.25
 
 TURN_THREADS = 4  # more gain nothing on two cores: a turn waits for another process
 
@@ -45,7 +45,8 @@ class Turns:
         self._young_of: Collection[str] = executor.serves() if executor.runs_young else ()
         self._lock = threading.Lock()
         self._ready: deque[Held] = deque()
-        self._finished: deque[tuple[Held, Advanced | None]] = deque()
+        self._finished: deque[tuple[Held, Advanced | Faulted]] = deque()
+        self.slow = SlowTurns()
         self._came = threading.Event()
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._now, self._read_at = datetime.min, 0.0
@@ -54,8 +55,8 @@ class Turns:
     def has_finished(self) -> bool:
         return bool(self._finished)
 
-    def take_finished(self) -> list[tuple[Held, Advanced | None]]:
-        """What has ended, to be committed; None, if nothing has come of it."""
+    def take_finished(self) -> list[tuple[Held, Advanced | Faulted]]:
+        """What has ended, to be committed."""
         return [self._finished.popleft() for _ in range(len(self._finished))]
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
@@ -76,16 +77,21 @@ class Turns:
         self._came.wait(seconds)
 
     def wait_for(self, held: Iterable[Held]) -> None:
-        """For the first turn of these to end, and a little for others."""
-        busy = sum(each.is_busy for each in held)
+        """For the first turn of these to end, and a little for others; not for slow ones."""
+        busy = sum(each.is_busy and not each.is_slow for each in held)
         if busy and not self._finished:
-            self._came.wait(_PATIENCE)
+            self._came.wait(SLOW)
         if busy > len(self._finished) > 0:
             time.sleep(_GROUP)
 
     def begin(self, ready: Sequence[Held]) -> None:
         assert self.threads is not None  # noqa: S101
+        if self.slow:
+            ready = [held for held in ready if not self.slow.put_aside(held)]
         self._ready.extend(ready)
+        if self.slow.stuck >= TURN_THREADS:
+            self._relieve()
+            return
         for _ in ready[:TURN_THREADS]:
             self.threads.submit(self._run)
 
@@ -101,10 +107,14 @@ class Turns:
         calls are young no more."""
         now = time.monotonic()
         aged: list[Held] = []
+        slow: list[Held] = []
         for each in held:
             with self._lock:
                 if each.is_busy:
+                    if each.is_slow or self._has_become_slow(each, now):
+                        slow.append(each)
                     continue
+                each.is_slow = False
                 age, silence = now - each.young_since, now - each.answered_at
                 is_silent = silence > GATHER and not each.queued
                 if each.answers and (is_silent or age > _GATHER_ALL):
@@ -115,8 +125,33 @@ class Turns:
                     continue
                 each.is_busy = True
             aged.append(each)
+        if slow or self.slow:
+            self._make_way(slow)
         self.begin(aged)
         return len(aged)
+
+    def _has_become_slow(self, held: Held, now: float) -> bool:
+        since, lent = held.turn_since, held.lent
+        if not since or now - since < SLOW:
+            return False
+        held.note_slow()
+        if lent is not None:
+            self.executor.replace_thread(lent)
+        return True
+
+    def _make_way(self, slow: Sequence[Held]) -> None:
+        """Begins turns that wait behind slow ones, or for them to end."""
+        for held in self.slow.note(slow):
+            _start(partial(self._turn, held))
+        ready = [self._ready.popleft() for _ in range(len(self._ready))]
+        self._ready.extend(held for held in ready if not self.slow.put_aside(held))
+        if self.slow.stuck:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Other threads than those that are stuck run the turns that are ready."""
+        for _ in range(min(len(self._ready), max(TURN_THREADS, self.slow.stuck))):
+            _start(self._run)
 
     def hand_over(self, held: Held) -> None:
         """What runs has a row now; its answer goes there."""
@@ -149,37 +184,51 @@ class Turns:
             else:
                 self._turn(held)
 
-    def _turn(self, held: Held) -> None:
-        outcome: Advanced | None = None
+    def _turn(self, held: Held, lent: threading.Thread | None = None) -> None:
+        held.lent, held.turn_since = lent, time.monotonic()
+        outcome: Advanced | Faulted | None
         try:
             held.run_turn()
             outcome = self._ended(held)
             if outcome is None:
                 return  # it goes on
+            if host_is_to_blame(outcome):
+                outcome = self._undone(held, first_fault(outcome))
         except Exception as exc:  # noqa: BLE001  (logged)
-            # Of the sandbox or its host: the careful way says what it is, and counts it.
             if not isinstance(exc, DurableMontyError):
                 log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
-        if outcome is None or host_is_to_blame(outcome):
-            outcome = self._outcome(held, self._undone)
+            outcome = self._undone(held, held.fault_of(exc))
         interpreter = None
-        if outcome is not None and outcome.is_last:
+        if isinstance(outcome, Advanced) and outcome.is_last:
             interpreter, held.interpreter = held.interpreter, None
+        self._end_turn(held)
         self._finish(held, outcome)
         if interpreter is not None:
             interpreter.close()
 
-    def _undone(self, held: Held) -> Advanced | None:
+    def _end_turn(self, held: Held) -> None:
+        held.end_turn()
+        if self.slow.has_aside:
+            self._wake()  # it may have waited for this
+
+    def _undone(self, held: Held, fault: Faulted) -> Advanced | Faulted:
         """What is to be kept although the last turn failed, if there is anything."""
+        report(fault)
         with self._lock:
             held.is_parking = True
-        held.close()
-        return held.outcome(holds=False) if held.undo_turn() else None
+        try:
+            held.close()
+            if held.undo_turn():
+                return held.outcome(holds=False)._replace(faulted=True)
+        except Exception as exc:  # noqa: BLE001  (logged)
+            log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
+        return fault
 
     def _ended(self, held: Held) -> Advanced | None:
         """What is to be committed; None, if the calls of the turn can be run at once."""
         can_hold = not self.is_draining and held.can_hold(self._young_of)
         if can_hold and not held.needs_commit:
+            self._end_turn(held)
             self.start_young(held)
             return None
         with self._lock:
@@ -187,18 +236,20 @@ class Turns:
         return held.outcome(holds=can_hold)
 
     def _park(self, held: Held) -> None:
-        self._finish(held, self._outcome(held, partial(Held.outcome, holds=False)))
-
-    def _outcome(self, held: Held, find: Callable[[Held], Advanced | None]) -> Advanced | None:
-        """None, if that fails too: whatever happens, the execution must not be held for ever."""
+        outcome: Advanced | Faulted
         try:
-            return find(held)
+            outcome = held.outcome(holds=False)
         except Exception as exc:  # noqa: BLE001  (logged)
+            # Whatever happens, the execution must not be held for ever.
             log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
-            return None
+            outcome = held.fault_of(exc)
+        self._finish(held, outcome)
 
-    def _finish(self, held: Held, outcome: Advanced | None) -> None:
+    def _finish(self, held: Held, outcome: Advanced | Faulted) -> None:
         self._finished.append((held, outcome))
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._came.is_set():  # else the round that clears it sees this one too
             self._came.set()
             self.executor.wake()
@@ -240,9 +291,18 @@ class Turns:
                 held.is_busy = True
         if held.is_parking:
             self._park(held)
-        else:
-            self._turn(held)
+        elif not self.slow or not self.slow.put_aside(held):
+            self._turn(held, threading.current_thread())
 
     def _estimate(self) -> datetime:
         """The database's time, without asking for it."""
         return self._now + timedelta(seconds=time.monotonic() - self._read_at)
+
+
+def _why(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, DurableMontyError) else f"{type(exc).__name__}: {exc}"
+
+
+def _start(run: Callable[[], None]) -> None:
+    # A daemon: a turn that takes long must not keep the process from ending.
+    threading.Thread(target=run, name="durable_monty-turn", daemon=True).start()

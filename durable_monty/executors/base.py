@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 
 from durable_monty.functions import DEFAULT_EXECUTOR
@@ -84,6 +85,10 @@ class Executor(ABC):
         """Runs calls of an execution that the worker holds, each in a thread: calls `begin` when
         it gets to one, runs it if that says so, and calls `answer`."""
         raise NotImplementedError
+
+    def replace_thread(self, busy: Thread) -> None:
+        """Called when `answer`, which `run_young` was given, keeps one of its threads busy for
+        long: another one may take its place."""
 
     def start(self, using: str, worker_id: int | None) -> None:
         """Called once, before the worker opens its connections and threads."""

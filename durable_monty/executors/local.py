@@ -118,6 +118,12 @@ class LocalExecutor(TableExecutor):
         for call in calls:
             self._put(partial(self._run_young, call, begin, answer))
 
+    def replace_thread(self, busy: threading.Thread) -> None:
+        with self._lock:
+            if busy in self._threads:
+                self._threads.remove(busy)
+                self._start_missing()
+
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         # deque is safe between threads: what is appended meanwhile is left for the next time.
         return [self._answers.popleft() for _ in range(len(self._answers))]
@@ -163,6 +169,8 @@ class LocalExecutor(TableExecutor):
         try:
             while (job := self._next()) is not None:
                 self._do(job)
+                if threading.current_thread() not in self._threads:
+                    return  # another has taken its place
         finally:
             connections.close_all()
 

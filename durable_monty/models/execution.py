@@ -169,6 +169,9 @@ class Execution(models.Model):
     started_at = MomentField(_("started"), null=True)
     finished_at = MomentField(_("finished"), null=True)
 
+    # Set by a claim: whether the worker that had claimed it before vanished.
+    was_lost = False
+
     objects = ExecutionQuerySet.as_manager()
 
     class Meta:

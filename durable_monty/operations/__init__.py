@@ -2,7 +2,7 @@
 
 from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.claim import claim_calls, claim_executions
+from durable_monty.operations.claim import claim_calls, claim_executions, claim_suspect
 from durable_monty.operations.copies import Edits
 from durable_monty.operations.due import what_is_due
 from durable_monty.operations.fork import fork_execution
@@ -13,6 +13,7 @@ from durable_monty.operations.hold import (
     renew_calls,
     start_attempts,
 )
+from durable_monty.operations.leases import give_back_executions, renew_executions
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
 from durable_monty.operations.permits import offered_to
@@ -52,17 +53,20 @@ __all__ = [
     "claim_calls",
     "claim_executions",
     "claim_jobs",
+    "claim_suspect",
     "dismiss_replaced",
     "dismiss_workers",
     "expire_executions",
     "fork_execution",
     "give_back",
+    "give_back_executions",
     "offered_to",
     "pause_execution",
     "record_answers",
     "register_worker",
     "release_calls",
     "renew_calls",
+    "renew_executions",
     "resolve_execution",
     "resume_execution",
     "retire_worker",

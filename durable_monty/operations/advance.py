@@ -7,39 +7,26 @@ thread and connection; the turns run side by side in threads that touch no datab
 from __future__ import annotations
 
 import logging
-import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
 from durable_monty.models import Execution, Snapshot
-from durable_monty.models.clock import database_now
 from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.operations.commit import commit
-from durable_monty.operations.journal import (
-    Errors,
-    Undelivered,
-    answers_of,
-    errors_before,
-    journals_of,
-    settled,
-    turns_of,
-)
+from durable_monty.operations.journal import settled
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
+from durable_monty.operations.steps import Step, from_journal, steps_of
 from durable_monty.operations.turn_clock import TurnClock
 from durable_monty.sandbox import (
-    ERROR_TYPE,
     Failed,
     Interpreter,
     Limits,
-    RecordedTurn,
     Workflow,
     dictionary_of,
     digest_of,
@@ -57,25 +44,6 @@ _EVERY = 8
 _WIDE = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """All that one turn needs. `journal` is read only where the snapshot does not serve."""
-
-    execution: Execution
-    answers: Sequence[Undelivered]
-    snapshot: Snapshot | None
-    now: datetime
-    read_at: float
-    journal: Sequence[RecordedTurn] | None = None
-    errors: Sequence[Errors] = ()  # before the snapshot, for a source that asks for them
-    interpreter: Interpreter | None = None  # one that stands there already
-
-    @property
-    def may_lack_calls(self) -> bool:
-        """A worker that vanished may have held it, with young calls of its last turn."""
-        return bool(self.execution.faults and self.execution.turn and self.journal)
-
-
 def advance_executions(
     executions: Sequence[Execution], *, using: str, threads: ThreadPoolExecutor
 ) -> int:
@@ -83,80 +51,48 @@ def advance_executions(
     outcomes: list[Outcome] = []
     steps: list[Step] = []
     for step in steps_of(executions, using):
-        if step.execution.faults >= MAX_FAULTS:
-            outcomes.append(Faulted(step.execution, "its worker vanished while it ran"))
-        elif step.execution.turn and not step.answers and not step.may_lack_calls:
-            outcomes.append(Parked(step.execution))
+        if (known := _without_a_run(step)) is not None:
+            outcomes.append(known)
         else:
-            steps.append(step)
+            steps.append(step.read())
     again: list[Step] = []
     for step, outcome in zip(steps, threads.map(_run, steps), strict=True):
         if host_is_to_blame(outcome):
-            what = "turn is run again from the journal"
-            log_execution(logging.WARNING, what, outcome.execution, _why(outcome))
-            again.append(from_journal(step, using))
+            report(first_fault(outcome))
+            again.append(from_journal(step, using).read())
         else:
             outcomes.append(outcome)
     outcomes += threads.map(_run, again)
     for outcome in outcomes:
-        if isinstance(outcome, Faulted):  # the commit tells of a mismatch
-            what = "execution could not be advanced"
-            log_execution(logging.ERROR, what, outcome.execution, outcome.why)
+        report(outcome)
     written = commit(outcomes, using=using)
     return sum("turn" in changes for changes in written.values())
 
 
-def steps_of(
-    executions: Sequence[Execution],
-    using: str,
-    live: Mapping[uuid.UUID, Interpreter] | None = None,
-    now: datetime | None = None,
-) -> list[Step]:
-    """What the next turns need, read for all of them at once. `now`: the database's time, where it
-    is known."""
-    live = live or {}
-    begun = [execution.pk for execution in executions if execution.turn]
-    answers = answers_of(begun, using) if begun else {}
-    cold = [pk for pk in begun if pk not in live]
-    snapshots = Snapshot.objects.using(using).in_bulk(cold) if cold else {}
-    now, read_at = now or database_now(using), time.monotonic()
-    missing: dict[uuid.UUID, range] = {}  # the turns since the snapshot
-    for execution in executions:
-        if execution.turn and execution.pk not in live:
-            snapshot = snapshots.get(execution.pk)
-            if snapshot is not None and snapshot.turn > execution.turn:
-                del snapshots[execution.pk]  # restored from an older backup
-                snapshot = None
-            # Nothing is run without answers, but after a loss.
-            if answers.get(execution.pk) or execution.faults:
-                after = 0 if snapshot is None else snapshot.turn
-                missing[execution.pk] = range(after + 1, execution.turn + 1)
-    journals = journals_of(missing, using) if missing else {}
-    asking = {
-        execution.pk: snapshots[execution.pk].turn
-        for execution in executions
-        if execution.pk in snapshots and ERROR_TYPE in execution.program.source
-    }
-    errors = errors_before(asking, using) if asking else {}
-    return [
-        Step(
-            execution,
-            answers.get(execution.pk, ()),
-            snapshots.get(execution.pk),
-            now,
-            read_at,
-            journals.get(execution.pk, ()),
-            errors.get(execution.pk, ()),
-            live.get(execution.pk),
-        )
-        for execution in executions
-    ]
+def run_by_itself(step: Step) -> Outcome:
+    """Runs one turn of an execution that needs care: its last run failed or was lost, or its
+    journal is long. The first failure of the host leads to a second run, whose failure counts."""
+    if (known := _without_a_run(step)) is not None:
+        return known
+    outcome = _run(step)
+    if host_is_to_blame(outcome) and not step.is_second_try:
+        return first_fault(outcome)
+    return outcome
 
 
-def from_journal(step: Step, using: str) -> Step:
-    execution = step.execution
-    journal = turns_of(execution.pk, execution.turn, using) if execution.turn else ()
-    return replace(step, snapshot=None, journal=journal, interpreter=None)
+def first_fault(outcome: Outcome) -> Faulted:
+    """Puts the execution off until its second run, which may begin at once."""
+    is_ours = isinstance(outcome, Faulted) and outcome.is_ours
+    return Faulted(outcome.execution, _why(outcome), is_ours=is_ours, at_once=True)
+
+
+def report(outcome: Outcome) -> None:
+    """Logs what went wrong, if anything did."""
+    match outcome:
+        case Faulted(execution=execution, why=why, at_once=True):
+            log_execution(logging.WARNING, "turn is run again from the journal", execution, why)
+        case Faulted(execution=execution, why=why):  # the commit tells of a mismatch
+            log_execution(logging.ERROR, "execution could not be advanced", execution, why)
 
 
 def host_is_to_blame(outcome: Outcome) -> bool:
@@ -178,6 +114,15 @@ def _why(outcome: Outcome) -> str:
             return why
         case _:
             return ""
+
+
+def _without_a_run(step: Step) -> Faulted | Parked | None:
+    execution = step.execution
+    if execution.faults >= MAX_FAULTS:
+        return Faulted(execution, "its worker vanished while it ran")
+    if execution.turn and not step.answers and not step.may_lack_calls:
+        return Parked(execution)
+    return None
 
 
 def _run(step: Step) -> Outcome:

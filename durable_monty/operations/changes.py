@@ -92,7 +92,7 @@ def _progress(outcome: Advanced, now: datetime) -> dict[str, Any]:
     execution = outcome.execution
     changes: dict[str, Any] = {
         "turn": outcome.turn,
-        "faults": 0,
+        "faults": int(outcome.faulted),
         "clock_at": outcome.clock_at,
         "started_at": execution.started_at or now,
     }
@@ -109,7 +109,7 @@ def _fault_changes(outcome: Faulted, now: datetime) -> dict[str, Any]:
             # Not 0: calls of the last turn may be missing.
             return _paused("HostFault", message) | {"faults": 1}
         return _failed("RuntimeError", message, "", now) | {"faults": faults}
-    backoff = min(_MAX_BACKOFF, 0.5 * 2**faults)
+    backoff = 0.0 if outcome.at_once else min(_MAX_BACKOFF, 0.5 * 2**faults)
     return {"faults": faults, "due_at": later(now, backoff)}
 
 

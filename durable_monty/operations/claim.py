@@ -32,10 +32,20 @@ _LONG_WAY = 0.5
 _long_way_at: dict[str, float] = defaultdict(float)
 
 
+# Executions that are due for longest, among which one that needs care is looked for.
+_LOOKED_AT = 100
+
+
 def claim_executions(
-    limit: int, *, using: str, worker_id: int | None = None, only: uuid.UUID | None = None
+    limit: int,
+    *,
+    using: str,
+    worker_id: int | None = None,
+    only: uuid.UUID | None = None,
+    fresh: bool = False,
 ) -> list[Execution]:
-    """Claims due executions, longest due first; `only`: that one, unless it is claimed."""
+    """Claims due executions, longest due first; `only`: that one, unless it is claimed; `fresh`:
+    none that was lost, or whose last run failed."""
     executions = Execution.objects.using(using)
     if only is None:
         due = executions.due(database_now(using)).order_by("due_at")  # by the index, in any case
@@ -45,6 +55,8 @@ def claim_executions(
         now = database_now(using)
         if only is None:
             wanted = executions.due(now).order_by("due_at")
+            if fresh:
+                wanted = wanted.filter(claim=None, faults=0)
         else:
             free = executions.filter(claim=None) | executions.due(now)
             wanted = free.active().filter(pk=only)
@@ -57,7 +69,8 @@ def claim_executions(
         claimed = [row for row in claimed if row.claim or row.faults][:1] or claimed
         token, lease_ends = uuid.uuid4(), now + lease()
         for execution in claimed:
-            execution.faults += execution.claim is not None
+            execution.was_lost = execution.claim is not None
+            execution.faults += execution.was_lost
             execution.claim, execution.due_at, execution.worker_id = token, lease_ends, worker_id
         executions.filter(pk__in=[execution.pk for execution in claimed]).update(
             # First: MySQL assigns from left to right, and would see the new claim.
@@ -67,6 +80,19 @@ def claim_executions(
             worker_id=worker_id,
         )
     return claimed
+
+
+def claim_suspect(*, using: str, worker_id: int | None = None) -> Execution | None:
+    """Claims an execution that was lost, or whose last run failed, if one is due for long enough:
+    none of them waits for ever, however much else is due."""
+    executions = Execution.objects.using(using)
+    due = executions.due(database_now(using)).order_by("due_at")
+    for pk, claim, faults in due.values_list("pk", "claim", "faults")[:_LOOKED_AT]:
+        if claim or faults:
+            claimed = claim_executions(1, using=using, worker_id=worker_id, only=pk)
+            if claimed:
+                return claimed[0]
+    return None
 
 
 def claim_calls(

@@ -21,7 +21,7 @@ from durable_monty.models import Call, CallKind, Execution, ExecutionStatus, Pro
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
 from durable_monty.operations.copies import NO_EDITS, Edits, copy_call, is_delivered, same_answers
-from durable_monty.operations.journal import turns_of
+from durable_monty.operations.journal import StoredTurns
 from durable_monty.operations.keys import (
     OnConflict,
     check_on_conflict,
@@ -168,7 +168,7 @@ def _rehearse(plan: _Plan, using: str) -> Rehearsal:
     is_edited = plan.source != origin.program.source
     if is_edited and (mistake := mistake_in(workflow)) is not None:
         raise InvalidWorkflow(str(mistake))
-    recorded = turns_of(origin.pk, plan.turn, using)
+    recorded = StoredTurns(origin.pk, range(1, plan.turn + 1), using)
     try:
         return rehearse(workflow, recorded, usual_limits())
     except ReplayMismatch as exc:

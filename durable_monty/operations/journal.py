@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple, cast
@@ -14,10 +14,14 @@ from django.db import connections
 from django.db.models import Q
 
 from durable_monty.models import Call, CallKind, CallStatus
-from durable_monty.models.call import ANSWERED
+from durable_monty.models.call import ANSWERED, CallQuerySet
 from durable_monty.operations import bulk
 from durable_monty.operations.prepared import Statement, rows_of
 from durable_monty.sandbox import CallRequest, Kind, Position, RecordedTurn, Settled
+
+# How much of a journal is read at a time: turns at first, bytes from then on (as far as turns are
+# not larger), and rows in a query.
+_TURNS_FIRST, _BYTES_AT_ONCE, _ROWS_AT_ONCE = 16, 4 * 1024 * 1024, 500
 
 Errors = list[Settled]
 
@@ -78,9 +82,47 @@ def errors_before(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID,
     return errors
 
 
-def turns_of(execution_id: uuid.UUID, upto: int, using: str, after: int = 0) -> list[RecordedTurn]:
-    """The recorded turns `after + 1` .. `upto`."""
-    return journals_of({execution_id: range(after + 1, upto + 1)}, using)[execution_id]
+@dataclass(frozen=True, slots=True)
+class StoredTurns:
+    """Recorded turns of an execution, consecutive ones, which are read while they are gone
+    through: a journal can be larger than the memory."""
+
+    execution_id: uuid.UUID
+    turns: range
+    using: str
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __iter__(self) -> Iterator[RecordedTurn]:
+        needed: dict[int | None, list[int]] = defaultdict(list)
+        for pk, turn, delivered_turn in self._calls().values_list("pk", "turn", "delivered_turn"):
+            for wanted in {turn, delivered_turn}:
+                needed[wanted].append(pk)
+        count, turns = _TURNS_FIRST, self.turns
+        while turns:
+            recorded = {turn: RecordedTurn(turn, {}, {}) for turn in turns[:count]}
+            size = self._read(recorded, [pk for turn in recorded for pk in needed[turn]])
+            yield from recorded.values()
+            turns = turns[count:]
+            count = max(1, min(2 * count, count * _BYTES_AT_ONCE // max(1, size)))
+
+    def _calls(self) -> CallQuerySet:
+        calls = Call.objects.using(self.using).filter(execution_id=self.execution_id)
+        return calls.order_by("call_id") if self.turns else calls.none()
+
+    def _read(self, recorded: dict[int, RecordedTurn], pks: list[int]) -> int:
+        """Fills these turns with their calls and answers, and gives the size of the values."""
+        size, loads = 0, set[int]()
+        for at in range(0, len(pks), _ROWS_AT_ONCE):
+            rows = self._calls().filter(pk__in=pks[at : at + _ROWS_AT_ONCE])
+            for call in rows.values_list(*_JOURNAL, named=True).iterator():
+                size += len(call.args) + len(call.kwargs) + len(call.result or "")
+                if _note(call, recorded.get(call.turn), recorded.get(call.delivered_turn)):
+                    loads.add(call.delivered_turn)
+        for turn in loads:
+            recorded[turn] = replace(recorded[turn], after_load=True)
+        return size
 
 
 def journals_of(
@@ -97,14 +139,10 @@ def journals_of(
         if first > 1:
             rows = rows.filter(Q(turn__gte=first) | Q(delivered_turn__gte=first))
         for call in rows.order_by("execution_id", "call_id").values_list(*_JOURNAL, named=True):
-            if made := recorded.get((call.execution_id, call.turn)):
-                made.calls[call.call_id] = request_of(call)
-            if call.delivered_turn is None or call.kind == CallKind.CLOCK:
-                continue
-            if given := recorded.get((call.execution_id, call.delivered_turn)):
-                given.answers[call.call_id] = settled(call)
-                if call.after_load:
-                    loads.add((call.execution_id, call.delivered_turn))
+            pk = call.execution_id
+            given = recorded.get((pk, call.delivered_turn))
+            if _note(call, recorded.get((pk, call.turn)), given):
+                loads.add((pk, call.delivered_turn))
     return {
         pk: [replace(recorded[pk, turn], after_load=(pk, turn) in loads) for turn in turns]
         for pk, turns in wanted.items()
@@ -112,6 +150,19 @@ def journals_of(
 
 
 _ERROR = ("execution_id", "delivered_turn", "status", "error_type", "error_message", "raised_as")
+
+
+def _note(call: Any, made: RecordedTurn | None, given: RecordedTurn | None) -> bool:
+    """Adds a call to the turns that made it and were given its answer; whether the latter began
+    from a load."""
+    if made is not None:
+        made.calls[call.call_id] = request_of(call)
+    if given is None or call.kind == CallKind.CLOCK:
+        return False
+    given.answers[call.call_id] = settled(call)
+    return bool(call.after_load)
+
+
 _JOURNAL = (
     "execution_id",
     "call_id",

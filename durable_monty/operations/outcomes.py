@@ -20,7 +20,8 @@ class Advanced(NamedTuple):
     was given; `loaded_turn`: the turn that began from a loaded snapshot, if any did. `holds`: the
     worker goes on holding the execution, and what it runs of the last turn's calls stays young,
     unless the row asks for something else. `is_clean`: it has no row of an open call, and no
-    snapshot. `dictionary`: one to store for later snapshots of its program.
+    snapshot. `dictionary`: one to store for later snapshots of its program. `faulted`: the turn
+    after these failed for reasons of the host, and is to be run again.
     """
 
     execution: Execution
@@ -33,6 +34,7 @@ class Advanced(NamedTuple):
     clock_at: datetime | None = None
     holds: bool = False
     is_clean: bool = False
+    faulted: bool = False
 
     @property
     def turn(self) -> int:
@@ -96,11 +98,12 @@ class Mismatched:
 class Faulted:
     """The host failed, not the workflow: to be tried again later, and given up after too many of
     these. `is_ours`: no fault of the sandbox or the database, but of this code; then the execution
-    is paused, else it fails."""
+    is paused, else it fails. `at_once`: the next try need not wait."""
 
     execution: Execution
     why: str
     is_ours: bool = False
+    at_once: bool = False
 
 
 Outcome = Advanced | Parked | Mismatched | Faulted

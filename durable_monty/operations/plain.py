@@ -125,7 +125,8 @@ def _claim_statements(using: str, now: str) -> tuple[str, str]:
     table = bulk.table_of(Execution, connection)
     columns = bulk.all_names_of(Execution, "e", connection)
     now = now.replace("%", "%%")
-    shifted = f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', {now}, %s)"
+    # In microseconds, as Django writes them: texts are compared.
+    shifted = f"strftime('%%Y-%%m-%%d %%H:%%M:%%f000', {now}, %s)"
     due = f"{table} e WHERE due_at <= {shifted} AND claim IS NULL AND faults = 0"
     return (
         f"SELECT 1 FROM {due} LIMIT 1",  # noqa: S608

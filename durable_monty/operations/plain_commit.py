@@ -31,7 +31,7 @@ def is_plain(outcome: Outcome) -> TypeGuard[Advanced]:
     """Whether it only adds to the journal, and is held, parked or completed with that."""
     if not isinstance(outcome, Advanced) or outcome.packed is not None or not outcome.turns:
         return False
-    if outcome.loaded_turn not in (None, outcome.turn):
+    if outcome.faulted or outcome.loaded_turn not in (None, outcome.turn):
         return False
     is_answered = all(call.answer is not None for call in outcome.written)
     if isinstance(ending := outcome.ending, Completed):

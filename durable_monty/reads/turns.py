@@ -16,7 +16,7 @@ from durable_monty import conf
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.models import Call, CallKind, Execution
 from durable_monty.models.call import CallQuerySet
-from durable_monty.operations.journal import turns_of
+from durable_monty.operations.journal import journals_of
 from durable_monty.sandbox import Limits, Position, Suspended, Turn, Workflow, retrace
 
 logger = logging.getLogger("durable_monty")
@@ -122,7 +122,7 @@ def _run_again(execution: Execution, turn: int, using: str) -> Turn | None:
     """What that turn came to; None if it takes too long."""
     program = execution.program
     workflow = Workflow(program.source, program.functions, execution.inputs, execution.seed)
-    journal = turns_of(execution.pk, turn, using)
+    journal = journals_of({execution.pk: range(1, turn + 1)}, using)[execution.pk]
     may_end = execution.is_finished and turn == execution.turn
     deadline = time.monotonic() + _MAX_SECONDS
     last = None

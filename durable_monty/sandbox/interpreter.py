@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -67,8 +68,9 @@ class Interpreter:
         self._paused: FutureSnapshot | None = None
         self.open_calls = OpenCalls(workflow)
         self.error_types = ErrorTypes()
+        self._worked = 0.0
         self._checkout = checkout(limits, seed=workflow.seed)
-        self._session: MontySession = self._checkout.__enter__()
+        self._session: MontySession = self._checkout.enter()
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +84,16 @@ class Interpreter:
         self.close()
 
     def close(self) -> None:
-        self._checkout.__exit__(None, None, None)
+        self._checkout.leave(self._worked)
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """What its process has worked in all; None where that cannot be known."""
+        return self._checkout.cpu_seconds
+
+    def give_way(self) -> None:
+        """Called from another thread, when a turn takes long: other processes go first."""
+        self._checkout.give_way()
 
     def start(self) -> Turn:
         """The first turn. A source with a call that nothing can await fails before anything of it
@@ -154,6 +165,7 @@ class Interpreter:
     def _turn(self, begin: Callable[[], SyncSnapshot]) -> Turn:
         self._calls, self._refused, self._unknown = [], 0, 0
         outcome: Outcome
+        began = time.monotonic()
         try:
             outcome = self._drive(begin)
         except _Stop as stop:
@@ -162,6 +174,7 @@ class Interpreter:
             raise HostFault(f"the sandbox process failed: {exc}") from exc
         except (MontyRuntimeError, MontySyntaxError) as exc:
             outcome = failures.failure_of(exc, self.limits.log_bytes)
+        self._worked += time.monotonic() - began
         return Turn(tuple(self._calls), *self._take_log(outcome))
 
     def _take_log(self, outcome: Outcome) -> tuple[str, Outcome]:

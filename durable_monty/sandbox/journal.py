@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 Kind = Literal["function", "timer", "clock"]
 
@@ -109,3 +109,11 @@ class RecordedTurn:
     answers: dict[int, Settled] = field(default_factory=dict)
     calls: dict[int, CallRequest] = field(default_factory=dict)
     after_load: bool = False
+
+
+class RecordedTurns(Protocol):
+    """Turns of a journal, in order: a sequence, or what reads them bit by bit."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[RecordedTurn]: ...

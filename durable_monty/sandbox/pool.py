@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
+import time
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
 
 from pydantic_monty import Monty, MontySession
 
@@ -16,32 +21,122 @@ _SPARE_SUSPENSIONS = 10_000
 # A stopped or starved sandbox process is killed this long after its own limit.
 _REQUEST_GRACE = 10.0
 
+# A process with more memory than this ends with its run: it never gives memory back. Bytes.
+_LARGE = 32 * 1024 * 1024
+# Seconds of work that it takes to become large; only after that it is looked at.
+_WORKED = 0.005
+# Seconds after which processes are ended that were not needed meanwhile, beyond a few.
+_IDLE, _FEW = 60.0, 4
+# What is added to the niceness of a process whose turn takes very long.
+_NICER = 10
+
+
+class _Pool:
+    """That of Monty, and how many of its processes are in use."""
+
+    def __init__(self, monty: Monty) -> None:
+        self.monty = monty
+        self.lock = threading.Lock()
+        self.in_use = self.most = self.most_lately = 0
+        self.looked_at = time.monotonic()
+
+    def count(self, change: int) -> None:
+        with self.lock:
+            self.in_use += change
+            self.most_lately = max(self.most_lately, self.in_use)
+            self.most = max(self.most, self.in_use)
+
+    def needs_fewer(self) -> bool:
+        """Looks once a minute whether many more are kept than were in use since."""
+        now = time.monotonic()
+        with self.lock:
+            if now - self.looked_at < _IDLE:
+                return False
+            self.looked_at = now
+            lately, self.most_lately = self.most_lately, self.in_use
+            return self.most > 2 * lately + _FEW
+
+
 _lock = threading.Lock()
-_pool: Monty | None = None
+_pool: _Pool | None = None
 _is_used = False
 _is_forked = False
 
 
-def checkout(limits: Limits, *, seed: str = "", **options: Any) -> MontySession:
-    """A sandbox process of its own, within a `with` of what this gives.
+class checkout:  # noqa: N801  (as `contextlib` names them)
+    """A sandbox process of its own, within a `with`, or between `enter` and `leave`.
 
     It asks for the time and for sleeps instead of having them; `options`: others of Monty's.
     Raises `HostFault` in a process that was forked after its parent had used the sandbox: the
     threads that drive it stayed in the parent, and any use in the child would hang.
     """
-    return _warm_pool(limits).checkout(
-        limits={
-            "max_memory": limits.memory,
-            "max_turn_duration_secs": limits.turn_seconds,
-            "max_suspensions": 2 * limits.calls + _SPARE_SUSPENSIONS,
-        },
-        os_policy={
-            "sleep": "call_host",
-            "datetime": "call_host",
-            "random_start": {"seed": seed},
-        },
-        **options,
-    )
+
+    def __init__(self, limits: Limits, *, seed: str = "", **options: Any) -> None:
+        self._limits, self._seed, self._options = limits, seed, options
+        self._gives_way = False
+
+    def __enter__(self) -> MontySession:
+        return self.enter()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+    def enter(self) -> MontySession:
+        self._pool = pool = _warm_pool(self._limits)
+        try:
+            self._session, session = self._begin(pool)
+        except RuntimeError:
+            if pool is _pool:
+                raise
+            self._pool = pool = _warm_pool(self._limits)  # it was replaced just now
+            self._session, session = self._begin(pool)
+        self._pid = session.worker_pid
+        pool.count(1)
+        return session
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """What its process has worked in all; None where that cannot be known."""
+        stat = None if self._pid is None else _stat_of(self._pid)
+        return None if stat is None else stat.cpu_seconds
+
+    def give_way(self) -> None:
+        """Lets other processes go first, until it ends: no process may raise its own priority."""
+        if self._pid is not None and not self._gives_way and _stat_of(self._pid):
+            self._gives_way = True
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self._pid, _NICER)
+
+    def leave(self, worked: float = 0.0) -> None:
+        """`worked`: the seconds that it has run for."""
+        if worked > _WORKED and self._pid is not None:
+            stat = _stat_of(self._pid)
+            if stat is not None and (stat.memory > _LARGE or self._gives_way):
+                os.kill(self._pid, signal.SIGKILL)  # the pool replaces it
+        self._session.__exit__(None, None, None)
+        self._pool.count(-1)
+
+    def _begin(self, pool: _Pool) -> tuple[MontySession, MontySession]:
+        limits = self._limits
+        session = pool.monty.checkout(
+            limits={
+                "max_memory": limits.memory,
+                "max_turn_duration_secs": limits.turn_seconds,
+                "max_suspensions": 2 * limits.calls + _SPARE_SUSPENSIONS,
+            },
+            os_policy={
+                "sleep": "call_host",
+                "datetime": "call_host",
+                "random_start": {"seed": self._seed},
+            },
+            **self._options,
+        )
+        return session, session.__enter__()
 
 
 def own_pool(seconds: float) -> Monty:
@@ -54,21 +149,55 @@ def own_pool(seconds: float) -> Monty:
     return Monty(min_processes=0, max_processes=1, request_timeout=seconds + _REQUEST_GRACE)
 
 
-def _warm_pool(limits: Limits) -> Monty:
-    """That of this process, made at first use."""
+def trim() -> None:
+    """Ends the sandbox processes that nobody has needed for a minute; Monty's pool keeps as many
+    as there ever were. Those in use end with their runs."""
     global _pool  # noqa: PLW0603
+    pool = _pool
+    if pool is None or _is_forked or not pool.needs_fewer():
+        return
+    with _lock:
+        _pool = None
+    pool.monty.__exit__(None, None, None)
+
+
+def _warm_pool(limits: Limits) -> _Pool:
+    """That of this process, made at first use."""
+    global _pool, _is_used  # noqa: PLW0603
     _refuse_after_fork()
-    if _pool is None:
-        with _lock:
-            if _pool is None:
-                _note_missing("opentelemetry", "opentelemetry.context")
-                _pool = Monty(
+    if (pool := _pool) is not None:
+        return pool
+    with _lock:
+        if _pool is None:
+            _is_used = True
+            _note_missing("opentelemetry", "opentelemetry.context")
+            _pool = _Pool(
+                Monty(
                     min_processes=1,
                     max_processes=limits.processes,
                     request_timeout=limits.turn_seconds + _REQUEST_GRACE,
                     checkout_timeout=60.0,
                 ).__enter__()
-    return _pool
+            )
+        return _pool
+
+
+class _Stat(NamedTuple):
+    cpu_seconds: float
+    memory: int
+
+
+def _stat_of(pid: int) -> _Stat | None:
+    """What Linux tells of a child of this process; None elsewhere, and if it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat.rpartition(b")")[2].split()
+    if int(fields[1]) != os.getpid():
+        return None
+    ticks = int(fields[11]) + int(fields[12])
+    return _Stat(ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _refuse_after_fork() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from durable_monty.sandbox.journal import Limits, Position, RecordedTurn, Suspended, Workflow
+from durable_monty.sandbox.journal import (
+    Limits,
+    Position,
+    RecordedTurns,
+    Suspended,
+    Turn,
+    Workflow,
+)
 from durable_monty.sandbox.replay import retrace
 
 
@@ -19,19 +26,20 @@ class Rehearsal:
     log: str
 
 
-def rehearse(workflow: Workflow, journal: Sequence[RecordedTurn], limits: Limits) -> Rehearsal:
+def rehearse(workflow: Workflow, journal: RecordedTurns, limits: Limits) -> Rehearsal:
     """Runs a journal of one turn or more with a source that may be another one.
 
     `limits` are those of the whole run. Raises as `replay` does.
     """
-    turns = list(retrace(workflow, journal, limits, _no_clock, may_end=False))
-    outcome = turns[-1].outcome
-    assert isinstance(outcome, Suspended)  # noqa: S101  (else it had raised)
-    return Rehearsal(
-        outcome.position,
-        {call.call_id: call.position for turn in turns for call in turn.calls},
-        "".join(turn.log for turn in turns),
-    )
+    positions: dict[int, Position] = {}
+    printed: list[str] = []
+    turn: Turn | None = None
+    for turn in retrace(workflow, journal, limits, _no_clock, may_end=False):
+        positions |= {call.call_id: call.position for call in turn.calls}
+        printed.append(turn.log)
+    assert turn is not None  # noqa: S101
+    assert isinstance(turn.outcome, Suspended)  # noqa: S101  (else it had raised)
+    return Rehearsal(turn.outcome.position, positions, "".join(printed))
 
 
 def _no_clock() -> NoReturn:

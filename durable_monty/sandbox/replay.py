@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 
 from pydantic_monty import FunctionSnapshot
@@ -18,6 +18,7 @@ from durable_monty.sandbox.journal import (
     Failed,
     Limits,
     RecordedTurn,
+    RecordedTurns,
     Settled,
     Suspended,
     Turn,
@@ -29,7 +30,7 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 def replay(
     workflow: Workflow,
-    journal: Sequence[RecordedTurn],
+    journal: RecordedTurns,
     limits: Limits,
     clock: Clock,
     *,
@@ -54,11 +55,11 @@ def replay(
     try:
         if dump is not None:
             interpreter.load(dump)
-        for recorded in journal:
+        for number, recorded in enumerate(journal, 1):
             if recorded.after_load and dump is None:
                 interpreter = interpreter.reloaded()
             dump = None
-            interpreter.replay_turn(recorded, is_open=is_open and recorded is journal[-1])
+            interpreter.replay_turn(recorded, is_open=is_open and number == len(journal))
     except BaseException:
         interpreter.close()
         raise
@@ -68,7 +69,7 @@ def replay(
 
 def retrace(
     workflow: Workflow,
-    journal: Sequence[RecordedTurn],
+    journal: RecordedTurns,
     limits: Limits,
     clock: Clock,
     *,
@@ -81,10 +82,10 @@ def retrace(
     """
     interpreter = _Replay(workflow, _generous(limits), clock)
     try:
-        for recorded in journal:
+        for number, recorded in enumerate(journal, 1):
             if recorded.after_load:
                 interpreter = interpreter.reloaded()
-            is_last = recorded is journal[-1]
+            is_last = number == len(journal)
             yield interpreter.replay_turn(recorded, may_end=may_end and is_last)
     finally:
         interpreter.close()

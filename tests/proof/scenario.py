@@ -107,7 +107,7 @@ def run(place, *, runs_young):
         worker = Worker(OrchestratorService(), Executor(runs_young=runs_young))
         worker._engine._turns.wait_for = partial(wait_for_all, worker._engine._turns)
         with ThreadPoolExecutor(1) as threads:
-            while worker._round(threads):
+            while worker._round(threads) or not worker._engine.is_idle:
                 pass
 
     service, path = OrchestratorService(), str(place / "notes")

@@ -1,0 +1,98 @@
+"""The slow lane: executions whose next turn needs care, a few at a time, beside all others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from collections import deque
+
+from django.db import Error, connections, transaction
+
+from durable_monty.executors.base import Executor
+from durable_monty.models import Execution
+from durable_monty.operations.advance import run_by_itself
+from durable_monty.operations.log import log_execution
+from durable_monty.operations.outcomes import Outcome
+from durable_monty.operations.steps import Step, step_by_itself
+
+
+def _lanes() -> int:
+    """Leaves a core to all other executions, where there are several."""
+    return max(1, min(2, (os.cpu_count() or 1) - 1))
+
+
+class SlowLane:
+    """Runs turns in threads of its own, which read the journal too: both may take long. Its public
+    methods are for the worker's thread; `executor` wakes that when a turn has ended."""
+
+    def __init__(self, executor: Executor, using: str) -> None:
+        self._executor, self._using = executor, using
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._waiting: deque[tuple[Execution, Step | None]] = deque()
+        self._ended: deque[tuple[Execution, Outcome | None]] = deque()
+        self._claimed: dict[uuid.UUID, Execution] = {}
+
+    @property
+    def claimed(self) -> list[Execution]:
+        return list(self._claimed.values())
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._claimed) < _lanes()
+
+    def begin(self, execution: Execution) -> None:
+        self._claimed[execution.pk] = execution
+        step = None
+        if transaction.get_connection(self._using).in_atomic_block:
+            # In a test, say: another thread would not see what this one does.
+            step = step_by_itself(execution, self._using).read()
+        self._waiting.append((execution, step))
+        with self._lock:
+            if self._threads >= _lanes():
+                return
+            self._threads += 1
+        # A daemon: a turn that takes long must not keep the process from ending.
+        threading.Thread(target=self._work, name="durable_monty-slow", daemon=True).start()
+
+    def take_ended(self) -> list[tuple[Execution, Outcome | None]]:
+        """What has become of executions; None, if the database could not be read."""
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        for execution, _outcome in ended:
+            if self._claimed.get(execution.pk) is execution:
+                del self._claimed[execution.pk]
+        return ended
+
+    def clear(self) -> None:
+        """Forgets what it has; turns that are under way come to nothing."""
+        self._waiting.clear()
+        self._claimed.clear()
+
+    def _work(self) -> None:
+        reads = False
+        try:
+            while (waiting := self._next()) is not None:
+                execution, step = waiting
+                reads |= step is None
+                self._ended.append((execution, self._run(execution, step)))
+                self._executor.wake()
+        finally:
+            if reads:
+                connections.close_all()
+
+    def _next(self) -> tuple[Execution, Step | None] | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._threads -= 1
+            return None
+
+    def _run(self, execution: Execution, step: Step | None) -> Outcome | None:
+        try:
+            return run_by_itself(step or step_by_itself(execution, self._using))
+        except Error as exc:
+            log_execution(logging.WARNING, "execution is given back", execution, exc)
+            connections[self._using].close()
+            return None

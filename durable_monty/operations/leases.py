@@ -1,0 +1,42 @@
+"""Executions that this process has claimed: kept for longer, or given back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durable_monty.models import Execution
+from durable_monty.models.clock import database_now
+from durable_monty.models.execution import ExecutionQuerySet
+from durable_monty.operations.hold import lease
+from durable_monty.operations.transactions import write
+from durable_monty.wakeups import announce
+
+
+def renew_executions(claimed: Sequence[Execution], *, using: str) -> None:
+    """Extends the leases of executions that a worker still has; those lost meanwhile stay lost."""
+    with write(using):
+        _ours(claimed, using).update(due_at=database_now(using) + lease())
+
+
+def give_back_executions(claimed: Sequence[Execution], *, using: str) -> None:
+    """Makes executions due at once that their worker cannot go on with.
+
+    This is no fault of theirs. But calls of the last turn may run that have no rows: after a first
+    fault the next run looks for them.
+    """
+    with write(using):
+        ours = _ours(claimed, using)
+        ours.filter(turn__gt=0, faults=0).update(faults=1)
+        ours.update(claim=None, due_at=database_now(using))
+        announce(using)
+
+
+def _ours(claimed: Sequence[Execution], using: str) -> ExecutionQuerySet:
+    """Those whose claims still hold, locked in id order, as every write does."""
+    executions = Execution.objects.using(using)
+    held = executions.filter(
+        pk__in=[execution.pk for execution in claimed],
+        claim__in={execution.claim for execution in claimed},
+    )
+    locked = held.active().order_by("pk").select_for_update()
+    return executions.filter(pk__in=list(locked.values_list("pk", flat=True)))
