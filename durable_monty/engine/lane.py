@@ -71,16 +71,9 @@ class SlowLane:
         self._claimed.clear()
 
     def _work(self) -> None:
-        reads = False
-        try:
-            while (waiting := self._next()) is not None:
-                execution, step = waiting
-                reads |= step is None
-                self._ended.append((execution, self._run(execution, step)))
-                self._executor.wake()
-        finally:
-            if reads:
-                connections.close_all()
+        while (waiting := self._next()) is not None:
+            self._ended.append((waiting[0], self._run(*waiting)))
+            self._executor.wake()
 
     def _next(self) -> tuple[Execution, Step | None] | None:
         with self._lock:
@@ -90,9 +83,12 @@ class SlowLane:
             return None
 
     def _run(self, execution: Execution, step: Step | None) -> Outcome | None:
+        if step is not None:
+            return run_by_itself(step)
         try:
-            return run_by_itself(step or step_by_itself(execution, self._using))
+            return run_by_itself(step_by_itself(execution, self._using))
         except Error as exc:
             log_execution(logging.WARNING, "execution is given back", execution, exc)
-            connections[self._using].close()
             return None
+        finally:
+            connections.close_all()
