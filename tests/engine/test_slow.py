@@ -9,7 +9,7 @@ from django.db import connection
 
 from durable_monty import LocalExecutor, Worker
 from durable_monty.models import Call, Execution, Snapshot
-from durable_monty.sandbox import interpreter as module
+from durable_monty.sandbox import failures as module
 from durable_monty.sandbox.interpreter import Interpreter
 from tests.processes import runworker, start, until
 from tests.support import run
