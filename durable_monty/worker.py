@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from django.db import Error
+
 from durable_monty import conf, operations
 from durable_monty.engine import TURN_THREADS, Engine
 from durable_monty.executors.base import Executor
@@ -146,6 +148,7 @@ class Worker:
                 exc,
             )
             return False
+        self._cut_off()
         try:
             operations.retire_worker(self._worker_id, using=self.using)
         except Exception as exc:  # noqa: BLE001  (its work is recorded; its heartbeat runs out)
@@ -154,6 +157,17 @@ class Worker:
             "worker stopped: number %d", self._worker_id, extra={"worker": self._worker_id}
         )
         return True
+
+    def _cut_off(self) -> None:
+        """Gives calls back that still run; their answers, if any come, will be refused."""
+        running = (call.claim for call in self.executors.running_calls())
+        claims = [ClaimedCall(*claim) for claim in running if claim is not None]
+        if not claims:
+            return
+        try:
+            operations.cut_off_calls(claims, using=self.using)
+        except Error as exc:
+            log_calls(logging.WARNING, "calls left to their leases", claims, exc)
 
     def _drain(self, threads: ThreadPoolExecutor) -> bool:
         """Whether all that was held is in the database."""

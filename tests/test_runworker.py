@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command, get_commands, loa
 from django.db import connection
 
 from durable_monty import FUNCTION_REGISTRY, OrchestratorService
-from durable_monty.models import Call, CallStatus, Execution, WorkerProcess
+from durable_monty.models import Attempt, Call, CallStatus, Execution, WorkerProcess
 from tests.processes import (
     attempts,
     manage,
@@ -105,6 +105,29 @@ def test_what_outlasts_the_deadline_is_cut_off_and_run_again(tmp_path):
     with manage(tmp_path, "runworker", "--until-complete", settings=short) as successor:
         successor.ends(0)
     assert (result(execution_id), attempts(execution_id)) == ("done", [2])
+
+
+@pytest.mark.parametrize("executor", ["local", "django_q"])
+def test_orderly_restarts_are_no_losses(tmp_path, executor):
+    """However often a worker is stopped while a call runs, the call is due again at once."""
+    arguments, short = ("--workers=1", f"--executor={executor}"), {"DRAIN_TIMEOUT": 0.5}
+    execution_id = start_blocking(tmp_path)
+    for number in range(1, 4):
+        with runworker(tmp_path, *arguments, settings=short) as process:
+            running_in(tmp_path)
+            process.signal(signal.SIGTERM)
+            process.ends(3)
+        (tmp_path / "go.pid").unlink()
+        call = Call.objects.get(execution=execution_id)
+        assert (call.status, call.attempt, call.losses) == ("pending", number, 0)
+        assert (call.claim, call.started_at, call.worker_id) == (None, None, None)
+    cut_off = [(number, "lost", "Its worker was stopped while it ran.") for number in (1, 2, 3)]
+    attempt_rows = Attempt.objects.order_by("number")
+    assert list(attempt_rows.values_list("number", "outcome", "error_message")) == cut_off
+    (tmp_path / "go").touch()
+    with manage(tmp_path, "runworker", "--until-complete", *arguments) as successor:
+        successor.ends(0)
+    assert (result(execution_id), attempts(execution_id)) == ("done", [4])
 
 
 def test_a_database_that_is_not_migrated(tmp_path):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +23,7 @@ from durable_monty.executors.run import answer_of, run_started
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.hold import give_back
 from durable_monty.operations.log import log_call
 from durable_monty.operations.running import RunningCall
 
@@ -139,7 +141,22 @@ class LocalExecutor(TableExecutor):
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if self._threads:
+            self._give_back()
         return not self._threads
+
+    def _give_back(self) -> None:
+        """What no thread has begun is for other workers now."""
+        calls: list[Call] = []
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if isinstance(job, partial) and job.func == self._run:
+                    calls += job.args
+        try:
+            give_back([ClaimedCall.of(call) for call in calls], using=self.using)
+        except Error as exc:
+            logger.warning("calls left to their leases: %s", exc)
 
     def _running(self) -> int:
         return self._busy + self._jobs.qsize()

@@ -8,6 +8,7 @@ from durable_monty.operations.due import what_is_due
 from durable_monty.operations.fork import fork_execution
 from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.hold import (
+    cut_off_calls,
     give_back,
     release_calls,
     renew_calls,
@@ -54,6 +55,7 @@ __all__ = [
     "claim_executions",
     "claim_jobs",
     "claim_suspect",
+    "cut_off_calls",
     "dismiss_replaced",
     "dismiss_workers",
     "expire_executions",

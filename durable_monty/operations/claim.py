@@ -16,10 +16,10 @@ from django.db import connections
 from django.db.models import Case, F, Q, When
 
 from durable_monty.functions import FUNCTION_REGISTRY
-from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus, Execution
+from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.hold import lease, ours
+from durable_monty.operations.hold import lease, note_lost, ours
 from durable_monty.operations.plain_calls import claim_plain_calls
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
@@ -174,18 +174,7 @@ def _goes_alone(call: Call) -> bool:
 def _note_losses(lost: Sequence[Call], now: datetime, using: str) -> None:
     if not lost:
         return
-    Attempt.objects.using(using).bulk_create(
-        Attempt(
-            call_id=call.pk,
-            number=call.attempt,
-            outcome=AttemptOutcome.LOST,
-            error_message="Its worker vanished: the lease ran out.",
-            worker_id=call.worker_id,
-            started_at=call.started_at,
-            ended_at=now,
-        )
-        for call in lost
-    )
+    note_lost(lost, "Its worker vanished: the lease ran out.", now, using)
     Call.objects.using(using).filter(pk__in=[call.pk for call in lost]).update(
         losses=F("losses") + 1,
         attempt_end_by=None,

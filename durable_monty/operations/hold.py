@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Least
 
 from durable_monty import conf
-from durable_monty.models import Call, CallStatus
+from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.operations import bulk
@@ -85,6 +85,32 @@ def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
 def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
     """Gives back calls that were claimed and will not be started here."""
     _release(claims, using)
+
+
+def cut_off_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Gives back calls whose functions still ran when their worker had to stop. They are due at
+    once, and it counts as no loss: only an end that nobody explains does."""
+    with write(using):
+        now = database_now(using)
+        held = list(ours(claims, using).filter(started_at__isnull=False).order_by("pk"))
+        note_lost(held, "Its worker was stopped while it ran.", now, using)
+        _release(claims, using, started_at=None)
+
+
+def note_lost(lost: Sequence[Call], why: str, now: datetime, using: str) -> None:
+    """Keeps attempts that came to no end."""
+    Attempt.objects.using(using).bulk_create(
+        Attempt(
+            call_id=call.pk,
+            number=call.attempt,
+            outcome=AttemptOutcome.LOST,
+            error_message=why,
+            worker_id=call.worker_id,
+            started_at=call.started_at,
+            ended_at=now,
+        )
+        for call in lost
+    )
 
 
 def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
