@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.apps import apps
@@ -10,6 +11,7 @@ from django.db import connection, models
 
 from durable_monty.models.moment import MomentField
 from tests.processes import ROOT, database_url
+from tests.support import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,3 +72,19 @@ def test_a_life_in_a_zone(server_zone, zone, began):
         check=False,
     )
     assert (done.returncode, done.stdout[-5:]) == (0, "done\n"), done.stderr
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="elsewhere no session has one")
+@pytest.mark.parametrize("transactional", [False, True])
+def test_a_function_that_sets_the_zone_of_its_session(register, transactional):
+    def set_zone():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'Asia/Kolkata'")
+
+    register("set_zone", set_zone, transactional=transactional)
+    execution = run("await set_zone()", ["set_zone"])
+    assert execution.status == "completed"
+    assert abs(execution.finished_at - datetime.now(UTC)) < timedelta(minutes=5)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW timezone")
+        assert cursor.fetchone() == ("UTC",)

@@ -7,10 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from durable_monty import codec
 from durable_monty.context import running
@@ -75,21 +74,6 @@ def answer_of(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly)
         if _is_of_a_person(exc):
             raise
         return Answer.of_exception(exc).under(function.retry_policy, exc, call.failures + 1)
-    finally:
-        _restore_time_zone(using)
-
-
-def _restore_time_zone(using: str) -> None:
-    """Undoes what a function has set for its session: Django takes every time that it reads for
-    one of the zone that it had set itself."""
-    connection = connections[using]
-    if connection.vendor != "postgresql" or connection.connection is None:
-        return
-    wanted = connection.timezone_name
-    if connection.connection.info.parameter_status("TimeZone") != wanted:
-        # In a transaction that is broken its rollback restores it.
-        with suppress(Error), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('TimeZone', %s, false)", [wanted])
 
 
 def _is_of_a_person(exc: BaseException) -> bool:

@@ -56,7 +56,24 @@ def put_right(before: dict[str, Before]) -> list[str]:
             if what := _left_open(connection):
                 deeds.append(f"{what} on the database {alias!r}")
             _reset(connection)
+        if connection.vendor == "postgresql":
+            _restore_time_zone(connection)
     return deeds
+
+
+def _restore_time_zone(connection: BaseDatabaseWrapper) -> None:
+    """Django takes every time that it reads for one of the zone that it has set for the
+    session, also if a function has set another one."""
+    if (server := getattr(connection.connection, "pgconn", None)) is None:  # not psycopg 3
+        return
+    try:
+        zone = server.parameter_status(b"TimeZone").decode()
+    except Exception:  # noqa: BLE001  (the driver's own: it is closed)
+        return
+    if zone != connection.timezone_name:
+        # In a transaction that is broken its rollback restores it.
+        with suppress(Error), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
 
 
 def _is_right(connection: BaseDatabaseWrapper) -> bool:
