@@ -10,6 +10,8 @@ from typing import Any
 
 from durable_monty.durations import LONGEST_TEXT
 
+_SHOWN = 20
+
 
 class DurableMontyError(Exception):
     """Base of every error of this package."""
@@ -119,7 +121,10 @@ class WrongSource(InvalidWorkflow):
 
     def __init__(self, complaints: Iterable[Any]) -> None:
         self.complaints = tuple(complaints)
-        super().__init__("The workflow cannot work.\n" + "\n".join(map(str, self.complaints)))
+        lines = ["The workflow cannot work.", *map(str, self.complaints[:_SHOWN])]
+        if len(self.complaints) > _SHOWN:
+            lines.append(f"And {len(self.complaints) - _SHOWN} more.")
+        super().__init__("\n".join(lines))
 
 
 class InvalidDuration(DurableMontyError, ValueError):

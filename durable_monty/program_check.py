@@ -6,9 +6,8 @@ import builtins
 import hashlib
 import inspect
 import logging
-import threading
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from durable_monty import conf
@@ -87,7 +86,6 @@ def refuse_wrong(source: str, functions: Mapping[str, str], inputs: Iterable[str
 _Key = tuple[str, tuple[tuple[str, str], ...], frozenset[str], int]
 _verdicts: dict[_Key, tuple[Complaint, ...]] = {}
 _not_checked: dict[_Key, None] = {}
-_lock = threading.Lock()
 
 
 def _key(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> _Key:
@@ -99,9 +97,9 @@ def _key(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> _K
 def _keep(key: _Key, verdict: tuple[Complaint, ...] | None) -> None:
     """None: the checker failed."""
     kept: dict[_Key, Any] = _not_checked if verdict is None else _verdicts
-    with _lock:
-        kept[key] = verdict
-        if len(kept) > _KEPT:
+    kept[key] = verdict
+    if len(kept) > _KEPT:
+        with suppress(KeyError, RuntimeError):  # another thread did it; a lock would not fork
             del kept[next(iter(kept))]
 
 

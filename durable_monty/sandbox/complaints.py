@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from durable_monty import codec
 from durable_monty.sandbox import remedies
@@ -29,31 +30,26 @@ EXCEPT = "unmatched-except"
 UNAVAILABLE = "unavailable"
 LOST_OUTPUT = "lost-output"
 
-_ARGUMENT_RULES = {
-    "missing-argument",
-    "parameter-already-assigned",
-    "positional-only-parameter-as-kwarg",
-    "too-many-positional-arguments",
-    "unknown-argument",
-}
+_ARGUMENT_RULES = frozenset(
+    "missing-argument parameter-already-assigned positional-only-parameter-as-kwarg "
+    "too-many-positional-arguments unknown-argument".split()
+)
 # What the sandbox is asked about itself: the checker knows another one, with a `datetime.UTC` and
 # without an `ImportError`.
 _FROM_THE_SANDBOX = {SYNTAX, "unresolved-import", "unresolved-global"}
-_AWAIT_RULES = {
-    "invalid-argument-type",
-    "not-iterable",
-    "not-subscriptable",
-    "redundant-condition",
-    "unsupported-operator",
-    "unused-awaitable",
-}
+_AWAIT_RULES = frozenset(
+    "invalid-argument-type not-iterable not-subscriptable redundant-condition "
+    "unsupported-operator unused-awaitable".split()
+)
 _UNDEFINED = re.compile(r"Name `(\w+)` used when not defined")
 _FUNCTION = re.compile(r"function `(\w+)`")
 # A coroutine and nothing else that it may be.
 _COROUTINE = re.compile(r"type `(?:CoroutineType|_Future)\[[^|`]*\]`")
 _AWAITED = re.compile(r"`(?:CoroutineType|_Future)\[")
 _AWAITABLE = ("asyncio.gather", "asyncio.sleep")
+_WORD = re.compile(r"\w+")
 _LONGEST_NAME = 5
+_MOST = 500  # of a source that is nothing but mistakes
 _IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException", "*"}
 _ATTRIBUTE_ERRORS = {"AttributeError", "RuntimeError", "Exception", "BaseException", "*"}
 _NAME_ERRORS = {"NameError", "*"}
@@ -71,7 +67,7 @@ def complaints_of(program: Program, checker: Checker) -> list[Complaint]:
         # The sandbox takes what this Python cannot parse. Nothing of it is certain.
         found = [each for each in verdict.types if each.rule != SYNTAX]
         return sorted([*found, *filter(None, [verdict.refusal])], key=_place)
-    found = [*_Complaints(program, verdict, reading, checker).all()]
+    found = [*islice(_Complaints(program, verdict, reading, checker).all(), _MOST)]
     first: dict[Place, Complaint] = {}
     for complaint in [*found, *_never_awaited(program, found)]:
         first.setdefault(_place(complaint), complaint)
@@ -105,6 +101,8 @@ class _Complaints:
         self, program: Program, verdict: Verdict, reading: Reading, checker: Checker
     ) -> None:
         self.program, self.verdict, self.reading = program, verdict, reading
+        self.lines = program.source.split("\n")
+        self.is_annotation: dict[str, bool] = {}
         given = {*reading.bound, *reading.imported, *program.functions, *program.inputs}
         self.unlisted = (reading.reads.keys() & remedies.NOT_IN_THE_SANDBOX) - given
         statements = [each.statement for each in reading.imports]
@@ -217,8 +215,12 @@ class _Complaints:
         if name in reading.unsure or "*" in reading.unsure:
             return False
         # Python 3.11 does not know where in a long f-string a name stands.
-        places = [place] if place in reading.caught else reading.reads.get(name, [])
-        return bool(places) and reading.annotations.isdisjoint(places)
+        if place in reading.caught:
+            return place not in reading.annotations
+        if name not in self.is_annotation:
+            places = reading.reads.get(name, [])
+            self.is_annotation[name] = not places or not reading.annotations.isdisjoint(places)
+        return not self.is_annotation[name]
 
     def _undefined_text(self, place: Place, name: str) -> str:
         if f"import {name}" not in self.missing:
@@ -234,8 +236,7 @@ class _Complaints:
     def _not_awaited(self, complaint: Complaint, place: Place) -> Complaint:
         called = self.reading.calls.get(place)
         if called is None:
-            line = self.program.source.split("\n")[complaint.line - 1]
-            match = re.compile(r"\w+").match(line, complaint.column - 1)
+            match = _WORD.match(self.lines[complaint.line - 1], complaint.column - 1)
             called = self.reading.assigned.get(match[0]) if match else None
         text = remedies.NOT_AWAITED
         if called is not None and called.name:

@@ -22,7 +22,9 @@ def test_a_newcomer_starts_answers_and_finishes_a_workflow(logged_in, expect, tm
     page.get_by_label("Inputs").fill('{"amount": 21}')
     page.get_by_label("Name").fill("purchase")
     page.get_by_role("button", name="Start").click()
-    expect(page.locator(".errorlist").first).to_contain_text("Name `double` used when not defined")
+    expect(page.locator(".errorlist").first).to_contain_text(
+        "Line 1, column 15: 'double' is not a function that this workflow may call"
+    )
     expect(page.get_by_label("Source")).to_have_value(SOURCE)
 
     page.get_by_role("checkbox", name="double(x)", exact=True).check()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from durable_monty import OrchestratorService, conf
-from durable_monty.exceptions import InvalidWorkflow
+from durable_monty.exceptions import HostFault, InvalidWorkflow, WrongSource
 from durable_monty.program_check import REFUSED, check_program
 from durable_monty.sandbox import Failed, Interpreter, Limits, Settled, Suspended, Workflow
 
@@ -101,6 +101,29 @@ def test_a_source_that_this_python_cannot_parse(monkeypatch):
     (complaint,) = check_program("print(nope_312)", FUNCTIONS, [])
     assert complaint.rule == "unresolved-reference"
     assert complaint.rule not in REFUSED
+
+
+HOSTILE = {
+    "calls": "x = add()\nif x: 1\n" * 2_000,
+    "names": "".join(f"nam{number}\n" for number in range(5_000)),
+    "one line": "x = " + " + ".join(["é.a.b.c"] * 5_000),
+    "attributes": "x = f()" + ".a" * 2_000 + "\n" + "f().a.a.a.a\n" * 2_000,
+    "texts": "f'''\n{nope}\n'''\n" * 2_000,
+    "imports": "".join(f"import m{number}\n" for number in range(3_000)),
+    "dotted": "import json\n" + "json.a.b.c.d.e.f\n" * 3_000,
+    "excepts": "try: 1\nexcept Nope: 2\n" * 2_000,
+}
+
+
+@pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE)
+def test_sources_of_nothing_but_mistakes_have_so_many_complaints(source):
+    names = {f"function_{number}": "add" for number in range(200)}
+    try:
+        complaints = check_program(source[:250_000], names, [])
+    except HostFault:
+        return  # the checker's own limits
+    assert len(complaints) <= 501
+    assert len(str(WrongSource(complaints)).split("\n")) <= 22
 
 
 @pytest.mark.django_db
