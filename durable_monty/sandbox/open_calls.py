@@ -13,13 +13,15 @@ from durable_monty.sandbox.forgotten import Leaving, leaving, may_forget
 from durable_monty.sandbox.journal import CallRequest, Workflow
 from durable_monty.sandbox.values import NotAwaited, objects_in, to_text
 
+# Characters of arguments that are not kept until the call has its answer.
+_LONG = 200
+
 
 class OpenCalls:
-    """`known`: those that this process has seen being made, by id, without their arguments."""
+    """`known`: those that this process has seen being made, by id; long arguments are left out."""
 
     def __init__(self, workflow: Workflow) -> None:
         self.workflow = workflow
-        self._functions = frozenset(workflow.functions)
         self.known: dict[int, CallRequest] = {}
         self._paused: FutureSnapshot | None = None
         self._answered: Collection[int] = ()
@@ -27,7 +29,8 @@ class OpenCalls:
 
     def add(self, call: CallRequest) -> None:
         if call.kind != "clock":
-            self.known[call.call_id] = call._replace(args="", kwargs="")
+            is_long = len(call.args) + len(call.kwargs) > _LONG
+            self.known[call.call_id] = call._replace(args="", kwargs="") if is_long else call
 
     def answer(self, paused: FutureSnapshot, call_ids: Collection[int]) -> None:
         """A turn begins with these answers, where the sandbox was paused."""
@@ -63,6 +66,10 @@ class OpenCalls:
             else:
                 self._refuse_object(kind, name, path)
         return text
+
+    @cached_property
+    def _functions(self) -> frozenset[str]:
+        return frozenset(self.workflow.functions)
 
     @cached_property
     def _leaving(self) -> Leaving | None:
