@@ -242,7 +242,7 @@ def test_a_job_that_cannot_be_asked_for_does_not_keep_others_waiting(service, mo
     move_clock(1)
     until(lambda: (round_of(worker), completed(ids[1]))[1], "the other one's answer is taken")
     assert service.poll(ids[0])["status"] == "waiting"
-    assert "job not checked" in log.messages
+    assert "job not checked: call 0 of execution " in log.text
 
 
 def test_leases_are_renewed_after_an_error(service, durable_settings, monkeypatch, tmp_path, log):

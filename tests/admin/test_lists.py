@@ -277,7 +277,7 @@ def test_workers(viewer, listed, move_clock, db):
     assert keys("?state=alive") == [alive]
     assert keys("?state=gone") == [silent, stopped]
     page = text_of(viewer.get(list_url(WorkerProcess)))
-    for state in ("Alive just now", "Silent 1 min ago", "Stopped 1 min ago"):
+    for state in ("Alive just now", "Not responding 1 min ago", "Stopped 1 min ago"):
         assert state in page
     host = WorkerProcess.objects.first().host
     assert keys(f"?q={host}") == [alive, silent, stopped]

@@ -197,6 +197,7 @@ class DeadCluster:
 
     pid = 0
     started = 0
+    board = None
 
     def __init__(self, *args):
         DeadCluster.started += 1
