@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from django.db import Error
+from django.conf import settings
+from django.db import Error, reset_queries
 
 from durable_monty import conf, operations
 from durable_monty.engine import TURN_THREADS, Engine
@@ -198,6 +199,8 @@ class Worker:
 
     def _round(self, threads: ThreadPoolExecutor) -> bool:
         """One look at everything; whether there was something to do."""
+        if settings.DEBUG:
+            reset_queries()  # Django keeps every statement of a request; this one never ends
         self._beat()
         self.executors.check()
         worked = bool(self._record_answers())

@@ -36,7 +36,7 @@ from durable_monty.operations.commit import commit
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.outcomes import Advanced, Faulted, Outcome, Parked
 from durable_monty.operations.steps import steps_of
-from durable_monty.sandbox import Interpreter
+from durable_monty.sandbox import Interpreter, trim
 
 logger = logging.getLogger("durable_monty")
 
@@ -153,11 +153,14 @@ class Engine:
         return int(suspect is not None)
 
     def _renew(self) -> None:
-        """Keeps the claims on executions whose turns take long, or wait for others that do."""
+        """Keeps the claims on executions whose turns take long, or wait for others that do, and
+        ends sandbox processes that nobody needs."""
         term, now = conf.current().LEASE / 3, time.monotonic()
         if now < self._renew_at:
             return
         self._renew_at = now + term
+        sessions.end_idle()
+        trim()
         kept = [held.execution for held in self._held.values() if held.since < now - term]
         kept += self._lane.claimed
         if kept:

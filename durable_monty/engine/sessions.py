@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import uuid
 from collections import OrderedDict
 
 from durable_monty.sandbox import Interpreter
+
+# Seconds after which an interpreter that nobody has taken is given up.
+_IDLE = 60.0
 
 
 class Sessions:
@@ -18,6 +22,8 @@ class Sessions:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[uuid.UUID, tuple[int, Interpreter]] = OrderedDict()
+        self._idle: set[uuid.UUID] = set()  # not taken since they were looked at
+        self._looked_at = time.monotonic()
         self._pid = os.getpid()
 
     def put(
@@ -26,6 +32,7 @@ class Sessions:
         with self._lock:
             replaced = self._kept.pop(execution_id, None)
             self._kept[execution_id] = (turn, interpreter)
+            self._idle.discard(execution_id)
         if replaced:
             replaced[1].close()
         self.trim(limit)
@@ -37,6 +44,18 @@ class Sessions:
         with self._lock:
             evicted = [self._kept.popitem(last=False) for _ in range(len(self._kept) - limit)]
         for _execution_id, (_turn, interpreter) in evicted:
+            interpreter.close()
+
+    def end_idle(self) -> None:
+        """Gives up those that nobody has taken since this was called a minute ago or more."""
+        now = time.monotonic()
+        if now - self._looked_at < _IDLE:
+            return
+        self._looked_at = now
+        with self._lock:
+            idle = [self._kept.pop(pk) for pk in self._idle if pk in self._kept]
+            self._idle = set(self._kept)
+        for _turn, interpreter in idle:
             interpreter.close()
 
     def take(self, execution_id: uuid.UUID, turn: int) -> Interpreter | None:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db import Error, connections
+from django.conf import settings
+from django.db import Error, connections, reset_queries
 
 from durable_monty import codec
 from durable_monty.exceptions import CallNotFound
@@ -200,6 +201,8 @@ class LocalExecutor(TableExecutor):
         except BaseException:
             logger.exception("call failed")
         finally:
+            if settings.DEBUG:
+                reset_queries()
             self._current.pop(threading.get_ident(), None)
             with self._lock:
                 self._busy -= 1

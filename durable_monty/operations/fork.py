@@ -18,6 +18,7 @@ from durable_monty.exceptions import (
 )
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Call, CallKind, Execution, ExecutionStatus, Program
+from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
 from durable_monty.operations.copies import NO_EDITS, Edits, copy_call, is_delivered, same_answers
@@ -37,6 +38,9 @@ from durable_monty.operations.transactions import write
 from durable_monty.program_check import refuse_wrong
 from durable_monty.sandbox import Rehearsal, Workflow, mistake_in, rehearse
 from durable_monty.wakeups import announce
+
+# Calls that are copied at a time: a journal can be larger than the memory.
+_AT_ONCE = 20
 
 
 def fork_execution(
@@ -68,17 +72,17 @@ def fork_execution(
         return known_or_conflict(known, key, _differing(known, plan, using), on_conflict)
     _check_turn(origin, turn)
     calls = Call.objects.using(using).filter(execution=origin, turn__lte=turn)
-    journal = list(calls.order_by("call_id"))
-    _check_answers(plan, journal)
+    if edits.answers:
+        _check_answers(plan, calls.only("call_id", "kind", "delivered_turn"))
     rehearsal = _rehearse(plan, using) if turn else None
     try:
         with write(using):
             if not is_retry:
-                return _write(plan, journal, rehearsal, key, using)
+                return _write(plan, calls, rehearsal, key, using)
             locked = Execution.objects.using(using).select_for_update().get(pk=origin.pk)
             if locked.retried_by is not None:
                 return locked.retried_by
-            fork = _write(plan, journal, rehearsal, key, using)
+            fork = _write(plan, calls, rehearsal, key, using)
             changes = {"retried_by": fork, "handled_at": fork.created_at}
             Execution.objects.using(using).filter(pk=origin.pk).update(**changes)
             return fork
@@ -179,7 +183,7 @@ def _rehearse(plan: _Plan, using: str) -> Rehearsal:
 
 def _write(
     plan: _Plan,
-    journal: Iterable[Call],
+    calls: CallQuerySet,
     rehearsal: Rehearsal | None,
     key: str | None,
     using: str,
@@ -197,19 +201,22 @@ def _write(
         forked_from=origin,
         forked_turn=plan.turn,
     )
-    copies: list[Call] = []
+    pks: list[int] = []
     if rehearsal is not None:
         fork.status, fork.turn, fork.seed = ExecutionStatus.WAITING, plan.turn, origin.seed
         fork.log, fork.started_at, fork.clock_at = rehearsal.log, now, origin.clock_at
         fork.position_start = rehearsal.position.start
         fork.position_end = rehearsal.position.end
+        pks = list(calls.order_by("call_id").values_list("pk", flat=True))
+        fork.call_count = len(pks)
+    fork.save(using=using, force_insert=True)
+    for at in range(0, len(pks), _AT_ONCE):
+        assert rehearsal is not None  # noqa: S101  (else there are none)
         copies = [
             copy_call(call, fork, rehearsal.calls[call.call_id], plan.edits, now)
-            for call in journal
+            for call in calls.filter(pk__in=pks[at : at + _AT_ONCE]).order_by("call_id")
         ]
-        fork.call_count = len(copies)
-    fork.save(using=using, force_insert=True)
-    Call.objects.using(using).bulk_create(copies, batch_size=1_000)
+        Call.objects.using(using).bulk_create(copies)
+        report_waiting(fork, copies, using)
     announce(using)
-    report_waiting(fork, copies, using)
     return fork

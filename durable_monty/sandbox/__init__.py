@@ -23,6 +23,7 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
+from durable_monty.sandbox.pool import trim
 from durable_monty.sandbox.rehearsal import Rehearsal, rehearse
 from durable_monty.sandbox.replay import replay, retrace
 from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
@@ -62,5 +63,6 @@ __all__ = [
     "rehearse",
     "replay",
     "retrace",
+    "trim",
     "unpack",
 ]

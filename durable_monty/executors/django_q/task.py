@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import Error, connections
+from django.conf import settings
+from django.db import Error, connections, reset_queries
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.exceptions import TimeoutException
@@ -87,6 +88,8 @@ def run_task(pks: Sequence[int], token: str, using: str) -> None:
         log_calls(logging.ERROR, what, claims, exc, exc)
         connections[using].close()
     finally:
+        if settings.DEBUG:
+            reset_queries()
         if place is not None:
             place.seat.call = 0
             place.answers.ring()

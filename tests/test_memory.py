@@ -1,0 +1,97 @@
+"""What is read of large journals, and what is kept when it is not needed any more."""
+
+import os
+import tracemalloc
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.db import connection, connections
+
+from durable_monty.models import Call
+from durable_monty.operations.limits import usual_limits
+from durable_monty.reads.export import export_json
+from durable_monty.sandbox import Interpreter, Workflow, pool, trim
+from tests.processes import until
+from tests.support import run
+
+_VALUE = 100_000
+
+
+def peak_of(action):
+    """The most memory that Python has had for it, in values."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1] / _VALUE
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.django_db
+def test_large_journals_are_read_bit_by_bit(service, register):
+    register("blob", lambda number: "x" * _VALUE)
+    source = "for i in range(120): await blob(i)\nawait approve(1)"
+    execution = run(source, ["blob", "approve"])
+    assert Call.objects.count() == 121
+    exported = peak_of(lambda: deque(export_json([execution.pk], "default"), maxlen=0))
+    assert exported < 80
+    forked = peak_of(lambda: service.fork_execution(execution.pk, execution.turn))
+    assert forked < 120
+    assert Call.objects.count() == 242
+
+
+@pytest.mark.django_db
+def test_statements_are_not_kept_with_debug(settings, register):
+    """Django keeps them until a request ends; a worker has none."""
+    settings.DEBUG = True
+    kept = []
+    register("note_kept", lambda: kept.append(len(connection.queries_log)))
+    run("for i in range(50): await note_kept()", ["note_kept"])
+    assert len(kept) == 50
+    assert max(kept) < 60
+    assert len(connections["default"].queries_log) < 60
+
+
+def sandboxes():
+    """The sandbox processes of this one, with their resident bytes."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            stat = pool._stat_of(int(entry.name))
+            if stat is not None and stat.memory and b"monty" in (entry / "comm").read_bytes():
+                found[int(entry.name)] = stat.memory
+    return found
+
+
+def interpreter_of(source):
+    workflow = Workflow(source, {}, "{}", seed="")
+    return Interpreter(workflow, usual_limits(), lambda: datetime(2000, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="Linux tells it")  # noqa: PTH110
+def test_process_that_became_large_ends_with_its_run():
+    with interpreter_of("x = ['a' * 100 + str(i) for i in range(250_000)]\nlen(x)") as large:
+        large.start()
+        pid = large._session.worker_pid
+        assert sandboxes()[pid] > 32 * 1024 * 1024
+    until(lambda: pid not in sandboxes(), "its process has ended")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="Linux tells it")  # noqa: PTH110
+def test_processes_that_nobody_needs_end(monkeypatch):
+    many = [interpreter_of("1 + 1") for _ in range(12)]
+    pids = {interpreter._session.worker_pid for interpreter in many}
+    for interpreter in many[1:]:
+        interpreter.close()
+    assert pids <= sandboxes().keys()
+    monkeypatch.setattr(pool, "_IDLE", 0.0)
+    trim()  # of the time until now, in which they were needed
+    trim()
+    until(lambda: len(pids & sandboxes().keys()) <= 1, "only what is in use is left")
+    assert many[0].start().outcome.output == "2"
+    many[0].close()
+    until(lambda: not pids & sandboxes().keys(), "that has ended, too")
+    with interpreter_of("3") as fresh:
+        assert fresh.start().outcome.output == "3"
