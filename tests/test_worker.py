@@ -151,7 +151,8 @@ def test_drain_has_a_deadline(service, tmp_path, durable_settings):
         "await block_until(gate)", ["block_until"], {"gate": str(tmp_path / "gate")}
     )
     assert Worker(service, LocalExecutor()).run(once=True) is False
-    assert Call.objects.get().status == "submitted"
+    call = Call.objects.get()
+    assert (call.status, call.losses, call.claim) == ("pending", 0, None)
     (tmp_path / "gate").write_text("")
 
 

@@ -114,7 +114,7 @@ def test_export_reads_calls_in_a_fixed_number_of_queries(
     failed, exporter, django_assert_num_queries
 ):
     exporter.get(url_of(failed, "export"))
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         document(exporter.get(url_of(failed, "export")))
 
 
