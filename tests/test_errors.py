@@ -7,11 +7,11 @@ import pytest
 from pydantic_monty import Monty, MontyRuntimeError
 
 from durable_monty import NonRetryable, RetryAfter
-from durable_monty.models import Call, Execution
+from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.reads.export import export_json
 from durable_monty.sandbox import RAISABLE, nearest
 from durable_monty.stubs import stubs_of
-from tests.support import run, work
+from tests.support import advance, run, work
 
 pytestmark = pytest.mark.django_db
 
@@ -268,6 +268,26 @@ await approve("it")
     work()
 
     assert service.get_result(execution.pk) == ["CardDeclined", "JSONDecodeError"]
+
+
+def test_a_replay_knows_at_each_turn_what_was_known_then(service, raising):
+    raising.append(CardDeclined("no"))
+    code = """
+early = error_type(ValueError("no"))
+try:
+    await broken()
+except ValueError as error:
+    late = error_type(error)
+await approve(early)
+[early, late]
+"""
+    execution = run(code, ["broken", "approve"])
+    Snapshot.objects.update(signature="forged")  # it is read first, and given up
+
+    service.complete_call(execution.pk, Call.objects.get(function="approve").call_id, True)
+    advance(execution.pk)
+
+    assert service.get_result(execution.pk) == ["ValueError", "CardDeclined"]
 
 
 def test_of_errors_with_one_message_the_newest_counts(service, raising):
