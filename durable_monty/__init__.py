@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from durable_monty.exceptions import NonRetryable, RetryAfter
     from durable_monty.executors.base import Executor
     from durable_monty.executors.django_q import DjangoQExecutor
+    from durable_monty.executors.inline import InlineExecutor
     from durable_monty.executors.local import LocalExecutor
     from durable_monty.functions import FUNCTION_REGISTRY, register_function
     from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
@@ -31,6 +32,7 @@ _PLACES = {
     "ExecutionStatus": "models",
     "Executor": "executors.base",
     "FUNCTION_REGISTRY": "functions",
+    "InlineExecutor": "executors.inline",
     "LocalExecutor": "executors.local",
     "NonRetryable": "exceptions",
     "OrchestratorService": "service",
@@ -49,6 +51,7 @@ __all__ = [
     "Execution",
     "ExecutionStatus",
     "Executor",
+    "InlineExecutor",
     "LocalExecutor",
     "NonRetryable",
     "OrchestratorService",

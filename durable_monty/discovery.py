@@ -29,6 +29,8 @@ def autodiscover() -> None:
     for path in _function_modules():
         if _spec(path) is not None:
             _register(path)
+    for entry in functions.FUNCTION_REGISTRY.values():
+        entry.note_place()
 
 
 def missing_modules() -> list[str]:

@@ -12,6 +12,7 @@ import builtins
 import difflib
 import inspect
 import keyword
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
@@ -44,6 +45,8 @@ class RegisteredFunction:
     transactional: bool = False
     admin: bool = False
     is_async: bool = field(init=False)
+    # What is in its place once its module is imported: an outer decorator's, maybe.
+    _at_rest: Any = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.func))
@@ -62,11 +65,30 @@ class RegisteredFunction:
     def place(self) -> str:
         return f"{self.func.__module__}.{self.func.__qualname__}"
 
+    @property
+    def current(self) -> Callable[..., Any]:
+        """The function, or what a test has put in its place, as `mock.patch` does. What an outer
+        decorator put there while the module was imported is not called."""
+        func = self.func
+        found: Callable[..., Any] = getattr(
+            sys.modules.get(func.__module__), func.__qualname__, func
+        )
+        if found is func or found is self._at_rest:
+            return func
+        is_decorated = self._at_rest is None and inspect.unwrap(found) is func
+        return func if is_decorated else found
+
+    def note_place(self) -> None:
+        """Takes what is in the function's place now for what is usually there."""
+        module = sys.modules.get(self.func.__module__)
+        at_rest = getattr(module, self.func.__qualname__, None)
+        object.__setattr__(self, "_at_rest", at_rest)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function; an `async def` runs to its end, with Django's thread rules."""
-        if self.is_async:
-            return async_to_sync(self.func)(*args, **kwargs)
-        return self.func(*args, **kwargs)
+        func = self.current
+        is_async = self.is_async if func is self.func else inspect.iscoroutinefunction(func)
+        return async_to_sync(func)(*args, **kwargs) if is_async else func(*args, **kwargs)
 
 
 class FunctionRegistry(Mapping[str, RegisteredFunction]):
@@ -109,7 +131,11 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
 
     def named(self, func: Callable[..., Any]) -> RegisteredFunction | None:
         """The entry of a function object; a decorated name wins over a dotted path."""
-        entries = [entry for entry in self._functions.values() if entry.func is func]
+        entries = [
+            entry
+            for entry in self._functions.values()
+            if entry.func is func or entry.current is func
+        ]
         return min(entries, key=lambda entry: "." in entry.name, default=None)
 
     def served_by(self, executors: Iterable[str]) -> list[str]:

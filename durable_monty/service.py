@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import Any, overload
 
-from asgiref.sync import sync_to_async
 from django.db import router
 
 from durable_monty import codec, conf, operations
-from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow, WaitTimeout
+from durable_monty.exceptions import ExecutionNotFound, InvalidWorkflow
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution
 from durable_monty.operations.answer import Answer
@@ -21,6 +21,8 @@ from durable_monty.operations.keys import OnConflict
 from durable_monty.program_check import check_program
 from durable_monty.reads import executions as reads
 from durable_monty.sandbox import Complaint
+from durable_monty.twins import twin
+from durable_monty.waiting import output_of, pauses
 
 
 class OrchestratorService:
@@ -84,6 +86,10 @@ class OrchestratorService:
         operations.check_source(code)
         return list(check_program(code, functions, inputs or {}))
 
+    @overload
+    def poll(self, execution_id: str | uuid.UUID) -> dict[str, Any]: ...
+    @overload
+    def poll(self, execution_id: None = None) -> list[dict[str, Any]]: ...
     def poll(
         self, execution_id: str | uuid.UUID | None = None
     ) -> dict[str, Any] | list[dict[str, Any]]:
@@ -259,39 +265,45 @@ class OrchestratorService:
 
         Raises `WaitTimeout`, and as `get_result` does for an execution that failed.
         """
-        deadline, pause = time.monotonic() + timeout, 0.01
-        while True:
+        for pause in pauses(timeout):
             execution = self._find(execution_id)
-            if execution.is_finished:
-                return reads.result_of(execution)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise WaitTimeout(execution.pk, execution.status, timeout)
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.5)
+            if execution.is_finished or not pause:
+                break
+            time.sleep(pause)
+        return output_of(execution, timeout)
 
-    astart_execution = sync_to_async(start_execution)
-    acheck = sync_to_async(check)
-    apoll = sync_to_async(poll)
-    aget_pending_calls = sync_to_async(get_pending_calls)
-    acomplete_call = sync_to_async(complete_call)
-    afail_call = sync_to_async(fail_call)
-    aprocess_execution = sync_to_async(process_execution)
-    aget_result = sync_to_async(get_result)
-    acancel_execution = sync_to_async(cancel_execution)
-    aterminate_execution = sync_to_async(terminate_execution)
-    apause_execution = sync_to_async(pause_execution)
-    aresume_execution = sync_to_async(resume_execution)
-    afork_execution = sync_to_async(fork_execution)
-    arestart_execution = sync_to_async(restart_execution)
-    aretry_execution = sync_to_async(retry_execution)
-    aresolve_execution = sync_to_async(resolve_execution)
-    aunresolve_execution = sync_to_async(unresolve_execution)
-    aretry_call = sync_to_async(retry_call)
-    await_ = sync_to_async(wait)
+    async def await_(self, execution_id: str | uuid.UUID, timeout: float = 60.0) -> Any:
+        """The async twin of `wait`. It sleeps in asyncio: what else the program awaits goes on."""
+        for pause in pauses(timeout):
+            execution = await self._afind(execution_id)
+            if execution.is_finished or not pause:
+                break
+            await asyncio.sleep(pause)
+        return output_of(execution, timeout)
+
+    astart_execution = twin(start_execution)
+    acheck = twin(check)
+    apoll = twin(poll)
+    aget_pending_calls = twin(get_pending_calls)
+    acomplete_call = twin(complete_call)
+    afail_call = twin(fail_call)
+    aprocess_execution = twin(process_execution)
+    aget_result = twin(get_result)
+    acancel_execution = twin(cancel_execution)
+    aterminate_execution = twin(terminate_execution)
+    apause_execution = twin(pause_execution)
+    aresume_execution = twin(resume_execution)
+    afork_execution = twin(fork_execution)
+    arestart_execution = twin(restart_execution)
+    aretry_execution = twin(retry_execution)
+    aresolve_execution = twin(resolve_execution)
+    aunresolve_execution = twin(unresolve_execution)
+    aretry_call = twin(retry_call)
 
     def _find(self, execution_id: str | uuid.UUID) -> Execution:
         return reads.find(_parsed(execution_id), self.using)
+
+    _afind = twin(_find)
 
     def _settle(
         self, execution_id: str | uuid.UUID, call_id: int, answer: Answer, user: Any, reason: str

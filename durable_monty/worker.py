@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
-from django.db import Error, reset_queries
+from django.db import Error, connections, reset_queries
 
 from durable_monty import conf, operations
 from durable_monty.engine import TURN_THREADS, Engine
@@ -20,10 +20,10 @@ from durable_monty.executors.loading import configured_executors
 from durable_monty.functions import FUNCTION_REGISTRY, searched
 from durable_monty.jobs import Jobs
 from durable_monty.loop_errors import LoopErrors
-from durable_monty.models import Execution
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_calls, log_refusal
+from durable_monty.reads.executions import goes_on_by_itself
 from durable_monty.reads.migrated import check_migrated
 from durable_monty.service import OrchestratorService
 from durable_monty.wakeups import TOLD, Listener
@@ -72,7 +72,8 @@ class Worker:
         self._listener: Listener | None = None
 
     def run(self, once: bool = False, until_complete: bool = False) -> bool:
-        """Works until `stop()`, for one round, or until no execution is scheduled or waiting.
+        """Works until `stop()`, for one round, or until nothing is left that this or another
+        worker, or time, can advance: what waits only for people, or is paused, is left.
 
         Gives False if running calls had to be cut off at the end; they run again once their
         leases have run out. An error in a round is logged, and the next round begins after a
@@ -118,7 +119,8 @@ class Worker:
         for jobs in self._jobs:
             jobs.worker_id = self._worker_id
         self.executors.start(self.using, self._worker_id, self._work_came.set)
-        self._listener = Listener(self.using, self._look_again)
+        if not any(executor.is_inline for executor in self.executors):
+            self._listener = Listener(self.using, self._look_again)
         logger.info(
             "worker started: number %d, executor %s",
             self._worker_id,
@@ -178,7 +180,9 @@ class Worker:
             try:
                 self._engine.drain(threads, deadline - time.monotonic())
                 return self._engine.is_idle
-            except Exception as exc:  # noqa: BLE001  (noted)
+            except Exception as exc:
+                if connections[self.using].in_atomic_block:
+                    raise
                 time.sleep(max(0.0, min(errors.note(exc), deadline - time.monotonic())))
 
     def _loop(self, threads: ThreadPoolExecutor, *, until_complete: bool) -> None:
@@ -189,10 +193,12 @@ class Worker:
                 if self._round(threads):
                     self._pause_for = _QUICK
                     continue
-                if until_complete and not self._is_anything_active():
+                if until_complete and not goes_on_by_itself(self.using):
                     return
                 pause = self._patience()
-            except Exception as exc:  # noqa: BLE001  (noted)
+            except Exception as exc:
+                if connections[self.using].in_atomic_block:
+                    raise  # the caller's transaction, which may be broken
                 # What was claimed in it comes back by its lease.
                 pause = errors.note(exc)
             self._pause(pause)
@@ -273,9 +279,6 @@ class Worker:
             self._beat_at = time.monotonic()
             operations.dismiss_replaced(self._worker_id, using=self.using)
             self._reports.unserved()
-
-    def _is_anything_active(self) -> bool:
-        return Execution.objects.using(self.using).active().exists()
 
     def _record_answers(self) -> int:
         self._answers += self.executors.take_answers() + self._engine.take_answers()

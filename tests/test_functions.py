@@ -3,6 +3,7 @@
 import importlib
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from django.apps import apps
@@ -185,6 +186,73 @@ def test_registry_is_a_mapping(registry):
     assert registry.named(workflows.double) is None
     registry.remove("a")
     assert len(registry) == 0
+
+
+# --- what stands in a function's place ---
+
+SHOP = """
+from functools import wraps
+from durable_monty import register_function
+
+def plain(func):
+    return Wrapper(func)
+
+class Wrapper:
+    def __init__(self, func):
+        self.func = func
+    def __call__(self):
+        return "the outer decorator's"
+
+def wrapping(func):
+    @wraps(func)
+    def outer():
+        return "the outer decorator's"
+    return outer
+
+@register_function
+def charge():
+    return "the real one"
+
+@register_function
+async def acharge():
+    return "the real one"
+
+@plain
+@register_function
+def queued():
+    return "the real one"
+
+@wrapping
+@register_function
+def wrapped():
+    return "the real one"
+"""
+
+
+@pytest.mark.parametrize("is_discovered", [True, False])
+@pytest.mark.parametrize("name", ["charge", "acharge", "queued", "wrapped"])
+def test_function_that_a_test_replaces(registry, module, durable_settings, name, is_discovered):
+    module("shop_workflows", SHOP)
+    if is_discovered:
+        durable_settings(AUTODISCOVER=None)
+        autodiscover()
+    elif name == "queued":
+        pytest.skip("nothing tells it from a replacement")
+    entry = registry[name]
+    assert entry() == "the real one"
+    with mock.patch(f"shop_workflows.{name}", return_value="the mock's") as replaced:
+        assert entry() == "the mock's"
+        assert resolve_functions([replaced]) == {name: name}
+    replaced.assert_called_once_with()
+    assert entry() == "the real one"
+
+
+def test_function_that_a_plain_function_replaces(registry, module, monkeypatch):
+    shop = module("shop_workflows", SHOP)
+    monkeypatch.setattr(shop, "charge", lambda: "another")
+    assert registry["charge"]() == "another"
+    monkeypatch.delattr(shop, "charge")
+    assert registry["charge"]() == "the real one"
 
 
 # --- finding ---

@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tomllib
 import typing
+import unittest
 from dataclasses import fields
 
+import django.test
 import pytest
 from django.conf import global_settings
 from django.core.management import load_command_class
@@ -69,7 +71,7 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
         assert messages() == []
         settings.DURABLE_MONTY, settings.Q_CLUSTER = usual
 
-    namespace = {"move_clock": move_clock, "__name__": "__main__"}
+    namespace = {"move_clock": move_clock, "run_tests": run_tests, "__name__": "__main__"}
     try:
         Runner(document, tmp_path, namespace, check_settings, work).run()
         if document == README:
@@ -78,6 +80,12 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
             own_executor_works()
     finally:
         forget_modules(tmp_path)
+
+
+def run_tests(module):
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromName(module).run(result)
+    assert (result.testsRun, result.errors, result.failures) == (1, [], [])
 
 
 def retries_follow_the_policy(move_clock):
@@ -308,7 +316,7 @@ def test_table_of_options():
 
 def test_names_in_the_text_exist():
     words = set(re.findall(r"`([A-Z]\w+)`", README.read_text()))
-    places = (durable_monty, exceptions, builtins, decimal, enum, typing)
+    places = (durable_monty, exceptions, builtins, decimal, enum, typing, django.test)
     settings = {*conf.NAMES, "DURABLE_MONTY", "Q_CLUSTER", *vars(global_settings)}
     assert {
         word for word in words - settings if not any(hasattr(place, word) for place in places)

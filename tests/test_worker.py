@@ -8,7 +8,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from durable_monty import FUNCTION_REGISTRY, LocalExecutor, OrchestratorService, Worker, operations
+from durable_monty import (
+    FUNCTION_REGISTRY,
+    LocalExecutor,
+    OrchestratorService,
+    Retry,
+    Worker,
+    operations,
+)
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.executor import Executor
 from durable_monty.models import Call, Execution, WorkerProcess
@@ -108,17 +115,51 @@ def test_once_and_until_complete_exclude_each_other(service):
         Worker(service, LocalExecutor()).run(once=True, until_complete=True)
 
 
-def test_until_complete_waits_for_people(service):
-    execution_id = service.start_execution("await approve(1)", ["approve"])
-    worker = Worker(service, LocalExecutor())
-    thread = threading.Thread(target=lambda: (worker.run(until_complete=True), connection.close()))
-    thread.start()
-    while not service.get_pending_calls(execution_id):
-        assert thread.is_alive()
-    service.complete_call(execution_id, 0, "yes")
-    thread.join(30)
-    assert not thread.is_alive()
-    assert service.get_result(execution_id) == "yes"
+@pytest.mark.parametrize("executor", [LocalExecutor, InlineExecutor])
+def test_until_complete_leaves_what_waits_for_people_or_is_paused(service, executor):
+    waiting = service.start_execution("await approve(await double(2))", ["approve", "double"])
+    paused = service.start_execution("await double(3)", ["double"])
+    service.pause_execution(paused)
+    worker = Worker(service, executor())
+    assert worker.run(until_complete=True) is True
+    assert service.get_pending_calls(waiting)[0]["args"] == [4]
+    service.complete_call(waiting, 1, "yes")
+    service.resume_execution(paused)
+    assert worker.run(until_complete=True) is True
+    assert (service.get_result(waiting), service.get_result(paused)) == ("yes", 6)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import asyncio\nawait asyncio.sleep(0.3)", "await fail_once()"],
+    ids=["a sleep", "a retry"],
+)
+def test_until_complete_waits_for_time(service, register, code):
+    attempts = []
+
+    def fail_once():
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OSError("down")
+
+    register("fail_once", fail_once, retry=Retry(2, initial=0.3, jitter=0))
+    execution_id = service.start_execution(code, ["fail_once"])
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert service.poll(execution_id)["status"] == "completed"
+
+
+def test_until_complete_waits_for_the_end_of_a_grace(service):
+    code = """
+try:
+    await approve(1)
+finally:
+    await approve("clean up")
+"""
+    execution_id = service.start_execution(code, ["approve"])
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    service.cancel_execution(execution_id, grace=0.3)
+    Worker(service, LocalExecutor()).run(until_complete=True)
+    assert service.poll(execution_id)["status"] == "cancelled"
 
 
 def test_stop_ends_the_loop_and_lets_calls_end(service, tmp_path):

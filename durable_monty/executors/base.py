@@ -34,6 +34,8 @@ class Executor(ABC):
     records_answers: ClassVar[bool] = False
     runs_young: ClassVar[bool] = False
     """Whether `run_young` takes calls that have no row yet."""
+    is_inline: ClassVar[bool] = False
+    """Whether functions run in the worker's own thread. Then no other one uses the database."""
     is_default = True
     """Whether it also runs the functions that name no executor. A worker has one that does."""
     threads: int = 0

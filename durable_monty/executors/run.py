@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
@@ -38,15 +39,18 @@ def invoke_plainly(
 Invoke = Callable[[str, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
 
 
-def run_started(call: Call, *, using: str, invoke: Invoke = invoke_plainly) -> None:
+def run_started(
+    call: Call, *, using: str, invoke: Invoke = invoke_plainly, keeps_lease: bool = True
+) -> None:
     """Runs a call whose attempt was started here, and records its answer.
 
     `invoke` calls the function, for an executor that has to do something around it.
+    `keeps_lease`: whether another thread, on a connection of its own, renews the lease.
     Never raises for what the function does. It raises when the database stays out of reach; then
     the call comes back once its lease has run out.
     """
     claimed = ClaimedCall.of(call)
-    with leases.held(claimed, using=using):
+    with leases.held(claimed, using=using) if keeps_lease else nullcontext():
         if FUNCTION_REGISTRY[call.function].transactional:
             answer = _answer_in_transaction(call, using, invoke)
         else:

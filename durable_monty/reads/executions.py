@@ -5,8 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.db.models import Exists, OuterRef, Q
+
 from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotCompleted, ExecutionNotFound
+from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
 
@@ -42,6 +45,16 @@ def poll_unfinished(using: str) -> list[dict[str, Any]]:
 
 def open_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
     return list(_open_functions(using).filter(execution_id=execution_id))
+
+
+def goes_on_by_itself(using: str) -> bool:
+    """Returns whether any execution is due, is being run, or waits for something other than
+    people. One that is being cancelled ends by itself."""
+    open_calls = Call.objects.using(using).filter(execution=OuterRef("pk")).open()
+    awaits = Exists(open_calls.exclude(executor=MANUAL_EXECUTOR))
+    active = Execution.objects.using(using).active()
+    is_due = Q(due_at__isnull=False) | Q(grace_until__isnull=False)
+    return active.filter(is_due).exists() or active.filter(awaits).exists()
 
 
 def waits_for_retry(execution: Execution) -> bool:

@@ -88,7 +88,7 @@ Exit codes:
         until.add_argument(
             "--until-complete",
             action="store_true",
-            help="End when no execution is scheduled or waiting.",
+            help="End when what is left waits for people only, or is paused.",
         )
         parser.add_argument(
             "--database",
