@@ -9,7 +9,7 @@ from tests.processes import Process, is_forked, members, stat_of
 _ORPHAN_PATIENCE = 10.0
 # Drained, or drained with running calls cut off, or so new that it knew no signals yet.
 _GOOD_CODES = {0, 3, -signal.SIGTERM}
-# How the last line begins of one that could not start.
+# How a line begins that tells why one could not start.
 _NO_DATABASE = (
     "CommandError: The database 'default' cannot be used",
     "django.db.utils.OperationalError",
@@ -77,10 +77,9 @@ class Worker:
             )
 
     def _found_no_database(self):
-        *before, last = self.process.log.read_text().splitlines() or [""]
-        return last.startswith(_NO_DATABASE) and not any(
-            "worker started" in line for line in before
-        )
+        log = self.process.log.read_text()
+        said = any(line.startswith(_NO_DATABASE) for line in log.splitlines())
+        return said and "worker started" not in log
 
     def drain(self, patience):
         """SIGTERM, unless it was killed a moment ago. What is left are orphans."""
