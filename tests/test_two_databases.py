@@ -51,6 +51,7 @@ def test_an_approval_outlives_its_author(tmp_path, own_database, users):
     run("manage.py", "migrate", "--database=durable", "-v0")
     life = "from tests.two_databases.life import main; main()"
     assert run("manage.py", "shell", "-c", life).endswith("done\n")
-    # The worker and the doctor find the database by themselves.
+    # The commands find the database by themselves.
     run("manage.py", "runworker", "--until-complete", "--executor=local")
     run("manage.py", "durable_doctor")
+    run("manage.py", "durable_check")

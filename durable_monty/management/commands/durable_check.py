@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections, router
 
 from durable_monty.exceptions import DatabaseNotMigrated
+from durable_monty.models import Execution
 from durable_monty.reads.deploy import CheckedProgram, check_programs
 from durable_monty.reads.migrated import check_migrated
 
@@ -44,7 +45,10 @@ Exit codes:
             "programs are those with problems.",
         )
         parser.add_argument(
-            "--database", type=_database, default=DEFAULT_DB_ALIAS, help="Default: %(default)s."
+            "--database",
+            type=_database,
+            default=router.db_for_write(Execution),
+            help="Default: %(default)s.",
         )
 
     @no_translations
