@@ -92,5 +92,6 @@ def test_processes_that_nobody_needs_end(monkeypatch):
     until(lambda: len(pids & sandboxes().keys()) <= 1, "only what is in use is left")
     assert many[0].start().outcome.output == "2"
     many[0].close()
+    until(lambda: not pids & sandboxes().keys(), "that has ended, too")
     with interpreter_of("3") as fresh:
         assert fresh.start().outcome.output == "3"

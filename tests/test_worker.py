@@ -19,6 +19,7 @@ from durable_monty import (
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.executor import Executor
 from durable_monty.models import Call, Execution, WorkerProcess
+from durable_monty.reads.executions import goes_on_by_itself
 from tests.support import SEVEN_CALLS, InlineExecutor, advance, seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -453,3 +454,10 @@ def test_executors_of_one_worker_have_different_names(service):
     message = r"A worker needs executors of different names, not \['local', 'local'\]\."
     with pytest.raises(ValueError, match=message):
         Worker(service, [LocalExecutor(), LocalExecutor()])
+
+
+def test_what_goes_on_by_itself_is_asked_in_one_statement(service, django_assert_num_queries):
+    """Between two statements an answer could close a call and make its execution due."""
+    service.start_execution("await double(4)", ["double"])
+    with django_assert_num_queries(1):
+        assert goes_on_by_itself("default")

@@ -52,9 +52,9 @@ def goes_on_by_itself(using: str) -> bool:
     people. One that is being cancelled ends by itself."""
     open_calls = Call.objects.using(using).filter(execution=OuterRef("pk")).open()
     awaits = Exists(open_calls.exclude(executor=MANUAL_EXECUTOR))
-    active = Execution.objects.using(using).active()
     is_due = Q(due_at__isnull=False) | Q(grace_until__isnull=False)
-    return active.filter(is_due).exists() or active.filter(awaits).exists()
+    # In one statement: between two, an answer can close a call and make its execution due.
+    return Execution.objects.using(using).active().filter(is_due | awaits).exists()
 
 
 def waits_for_retry(execution: Execution) -> bool:

@@ -114,9 +114,11 @@ class checkout:  # noqa: N801  (as `contextlib` names them)
 
     def leave(self, worked: float = 0.0) -> None:
         """`worked`: the seconds that it has run for."""
-        if worked > _WORKED and self._pid is not None:
+        # A pool that was given up keeps what comes back until the last of its processes has.
+        is_left_over = self._pool is not _pool
+        if (worked > _WORKED or is_left_over) and self._pid is not None:
             stat = _stat_of(self._pid)
-            if stat is not None and (stat.memory > _LARGE or self._gives_way):
+            if stat is not None and (stat.memory > _LARGE or self._gives_way or is_left_over):
                 os.kill(self._pid, signal.SIGKILL)  # the pool replaces it
         self._session.__exit__(None, None, None)
         self._pool.count(-1)
