@@ -1,6 +1,7 @@
 """Signals and log records about ends and failures, from real workers and other processes."""
 
 import json
+import signal
 from datetime import timedelta
 
 import pytest
@@ -264,7 +265,6 @@ def test_a_receiver_that_raises_harms_nothing(tmp_path, executor):
     with manage(
         tmp_path,
         "runworker",
-        "--until-complete",
         f"--executor={executor}",
         settings={"FUNCTION_MODULES": ["tests.app.receivers"]},
         SIGNALS_FILE=str(sent),
@@ -275,6 +275,8 @@ def test_a_receiver_that_raises_harms_nothing(tmp_path, executor):
             lambda: Call.objects.filter(execution=waiting).exists(), "it waits for a person"
         )
         OrchestratorService().complete_call(waiting, 0, True)
+        process.until(lambda: not Execution.objects.unfinished().exists(), "both have ended")
+        process.signal(signal.SIGTERM)
         process.ends(0)
     log = process.log.read_text()
     found = [json.loads(line) for line in sent.read_text().splitlines()]
