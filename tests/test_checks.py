@@ -232,7 +232,10 @@ def project(tmp_path):
                 (path.parent / "__init__.py").touch()
             path.write_text(f"{text}\n")
         return manage(
-            *command.split(), DJANGO_SETTINGS_MODULE=place, PYTHONPATH=f"{tmp_path}:{ROOT}"
+            *command.split(),
+            DJANGO_SETTINGS_MODULE=place,
+            PYTHONPATH=f"{tmp_path}:{ROOT}",
+            DATABASE_URL="",  # the database of these tests exists only as a test database
         )
 
     return run

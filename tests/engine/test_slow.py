@@ -11,7 +11,7 @@ from durable_monty import LocalExecutor, Worker
 from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.sandbox import failures as module
 from durable_monty.sandbox.interpreter import Interpreter
-from tests.processes import runworker, start, until
+from tests.processes import PATIENCE, runworker, start, until
 from tests.support import run
 
 LOOPS = {
@@ -44,7 +44,8 @@ def test_neighbours_of_loops_end_before_the_second_of_them(service, tmp_path, lo
         worker.until(lambda: completed.count() == 50, "the neighbours are done")
         assert Execution.objects.filter(pk__in=loops, status="failed").count() < 2
         worker.signal(15)
-        worker.ends(3)  # turns were cut off
+        # Turns were cut off, or had reached their limit by then.
+        assert worker.popen.wait(PATIENCE) in (3, 0)
     left = Execution.objects.filter(pk__in=loops).exclude(status="failed")
     assert set(left.values_list("claim", flat=True)) == {None}
     assert max(left.values_list("faults", flat=True)) <= 1
