@@ -20,6 +20,7 @@ from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.executor import Executor
 from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.reads.executions import goes_on_by_itself
+from tests.app.workflows import block_until
 from tests.support import SEVEN_CALLS, InlineExecutor, advance, seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -187,12 +188,19 @@ def test_stop_ends_the_loop_and_lets_calls_end(service, tmp_path):
     assert Call.objects.get(execution=execution_id).status == "completed"
 
 
-def test_drain_has_a_deadline(service, tmp_path, durable_settings):
+def test_drain_has_a_deadline(service, register, tmp_path, durable_settings):
     durable_settings(DRAIN_TIMEOUT=1)  # a turn takes less, and the call does not end
+    worker = Worker(service, LocalExecutor())
+
+    def stop_and_block(gate):
+        worker.stop()
+        block_until(gate)
+
+    register("stop_and_block", stop_and_block)
     service.start_execution(
-        "await block_until(gate)", ["block_until"], {"gate": str(tmp_path / "gate")}
+        "await stop_and_block(gate)", ["stop_and_block"], {"gate": str(tmp_path / "gate")}
     )
-    assert Worker(service, LocalExecutor()).run(once=True) is False
+    assert worker.run() is False
     call = Call.objects.get()
     assert (call.status, call.losses, call.claim) == ("pending", 0, None)
     (tmp_path / "gate").write_text("")

@@ -58,7 +58,8 @@ def atomic_entered_twice():
 
 def savepoint():
     transaction.atomic().__enter__()
-    transaction.savepoint()
+    # Django 6.1 has another name for it.
+    getattr(transaction, "savepoint_create", transaction.savepoint)()
     _create()
 
 
