@@ -299,10 +299,6 @@ class Turns:
         return self._now + timedelta(seconds=time.monotonic() - self._read_at)
 
 
-def _why(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, DurableMontyError) else f"{type(exc).__name__}: {exc}"
-
-
 def _start(run: Callable[[], None]) -> None:
     # A daemon: a turn that takes long must not keep the process from ending.
     threading.Thread(target=run, name="durable_monty-turn", daemon=True).start()

@@ -3,15 +3,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import Error, connections, router
+from django.db import Error, router
 
 from durable_monty.exceptions import DatabaseNotMigrated
+from durable_monty.management.arguments import HelpFormatter, database
 from durable_monty.models import Execution
 from durable_monty.reads.deploy import CheckedProgram, check_programs
 from durable_monty.reads.migrated import check_migrated
@@ -31,9 +32,7 @@ Exit codes:
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        bases: Any = (RawDescriptionHelpFormatter, parser.formatter_class)
-        formatter: Any = type("Formatter", bases, {})
-        parser.formatter_class = formatter
+        parser.formatter_class = HelpFormatter
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -46,7 +45,7 @@ Exit codes:
         )
         parser.add_argument(
             "--database",
-            type=_database,
+            type=database,
             default=router.db_for_write(Execution),
             help="Default: %(default)s.",
         )
@@ -104,9 +103,3 @@ Exit codes:
             is_error = problem.severity == "error"
             style = self.style.ERROR if is_error else self.style.WARNING
             self.stdout.write(style(f"  {problem.severity} [{problem.rule}] {problem.message}"))
-
-
-def _database(text: str) -> str:
-    if text not in connections:
-        raise ArgumentTypeError(f"DATABASES has no {text!r}; it has {', '.join(connections)}.")
-    return text

@@ -3,16 +3,17 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import Error, connections, router
+from django.db import Error, router
 
 from durable_monty.exceptions import DatabaseNotMigrated, ExecutionNotFound
+from durable_monty.management.arguments import HelpFormatter, database
 from durable_monty.models import Execution
 from durable_monty.operations.repair import repair
 from durable_monty.reads.diagnosis import Diagnosis, diagnose, diagnose_execution
@@ -39,9 +40,7 @@ Exit codes:
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        bases: Any = (RawDescriptionHelpFormatter, parser.formatter_class)
-        formatter: Any = type("Formatter", bases, {})
-        parser.formatter_class = formatter
+        parser.formatter_class = HelpFormatter
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -72,7 +71,7 @@ Exit codes:
         )
         parser.add_argument(
             "--database",
-            type=_database,
+            type=database,
             default=router.db_for_write(Execution),
             help="Default: %(default)s.",
         )
@@ -177,9 +176,3 @@ def _minutes(text: str) -> int:
     if minutes > _YEAR:
         raise ArgumentTypeError(f"{text!r} is more than a year.")
     return minutes
-
-
-def _database(text: str) -> str:
-    if text not in connections:
-        raise ArgumentTypeError(f"DATABASES has no {text!r}; it has {', '.join(connections)}.")
-    return text

@@ -6,14 +6,14 @@ import signal
 import socket
 import sys
 import threading
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
+from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections, router
 
 from durable_monty.exceptions import ClusterNotStarted, DatabaseNotMigrated
@@ -27,6 +27,7 @@ from durable_monty.executors.loading import (
     make_executor,
 )
 from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.management.arguments import HelpFormatter, database
 from durable_monty.models import Execution
 from durable_monty.service import OrchestratorService
 from durable_monty.worker import Worker
@@ -35,10 +36,6 @@ _DAY = 86_400
 
 WRONG_OPTIONS = 2
 CUT_OFF = 3
-
-
-class _HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
-    """Keeps the lines of the description."""
 
 
 class Command(BaseCommand):
@@ -58,7 +55,7 @@ Exit codes:
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = _HelpFormatter
+        parser.formatter_class = HelpFormatter
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -92,7 +89,7 @@ Exit codes:
         )
         parser.add_argument(
             "--database",
-            type=_database,
+            type=database,
             default=router.db_for_write(Execution),
             help="Default: %(default)s.",
         )
@@ -186,12 +183,6 @@ def _executor(text: str) -> str:
         executor_class(text)
     except ImproperlyConfigured as exc:
         raise ArgumentTypeError(str(exc)) from exc
-    return text
-
-
-def _database(text: str) -> str:
-    if text not in connections:
-        raise ArgumentTypeError(f"DATABASES has no {text!r}; it has {', '.join(connections)}.")
     return text
 
 
