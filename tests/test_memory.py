@@ -36,9 +36,9 @@ def test_large_journals_are_read_bit_by_bit(service, register):
     execution = run(source, ["blob", "approve"])
     assert Call.objects.count() == 121
     exported = peak_of(lambda: deque(export_json([execution.pk], "default"), maxlen=0))
-    assert exported < 80
+    assert exported < 20
     forked = peak_of(lambda: service.fork_execution(execution.pk, execution.turn))
-    assert forked < 120
+    assert forked < 60
     assert Call.objects.count() == 242
 
 
@@ -81,6 +81,8 @@ def test_process_that_became_large_ends_with_its_run():
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="Linux tells it")  # noqa: PTH110
 def test_processes_that_nobody_needs_end(monkeypatch):
+    # A pool of its own: interpreters that other tests left open count as in use.
+    monkeypatch.setattr(pool, "_pool", None)
     many = [interpreter_of("1 + 1") for _ in range(12)]
     pids = {interpreter._session.worker_pid for interpreter in many}
     for interpreter in many[1:]:
@@ -95,3 +97,4 @@ def test_processes_that_nobody_needs_end(monkeypatch):
     until(lambda: not pids & sandboxes().keys(), "that has ended, too")
     with interpreter_of("3") as fresh:
         assert fresh.start().outcome.output == "3"
+    pool._pool.monty.__exit__(None, None, None)

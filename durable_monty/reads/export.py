@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -76,21 +77,22 @@ def _execution(execution: Execution, using: str) -> Iterator[str]:
         },
     }
     yield f'{_text(head)[:-1]}, "calls": ['
-    calls = (
-        Call.objects.using(using)
-        .filter(execution=execution)
-        .prefetch_related("attempts")
-        .order_by("call_id")
-    )
+    calls = Call.objects.using(using).filter(execution=execution).order_by("call_id")
     # By their keys: behind a pooler the database's own cursor would hold all of them.
     pks = list(calls.values_list("pk", flat=True))
     for at in range(0, len(pks), _AT_ONCE):
-        for number, call in enumerate(calls.filter(pk__in=pks[at : at + _AT_ONCE]), at):
-            yield f"{',' if number else ''}{_text(_call(call))}"
+        some = pks[at : at + _AT_ONCE]
+        # Not by `prefetch_related`: it ties each call to itself, so that calls that were written
+        # stay in memory until the garbage collector runs.
+        attempts = defaultdict(list)
+        for attempt in Attempt.objects.using(using).filter(call__in=some).order_by("number"):
+            attempts[attempt.call_id].append(attempt)
+        for number, call in enumerate(calls.filter(pk__in=some), at):
+            yield f"{',' if number else ''}{_text(_call(call, attempts[call.pk]))}"
     yield "]}"
 
 
-def _call(call: Call) -> dict[str, Any]:
+def _call(call: Call, attempts: list[Attempt]) -> dict[str, Any]:
     return {
         **_columns(call, _CALL),
         "position": [call.position_start, call.position_end],
@@ -101,7 +103,7 @@ def _call(call: Call) -> dict[str, Any]:
         "completed_by": call.completed_by_name or None,
         "attempts": [
             {**_columns(attempt, _ATTEMPT), "error": _error(attempt)}
-            for attempt in call.attempts.all()
+            for attempt in attempts
         ],
     }
 
