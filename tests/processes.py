@@ -23,14 +23,14 @@ PATIENCE = 30
 _ROLES = {"worker": "ready for work at", "monitor": "monitoring at", "pusher": "pushing tasks at"}
 
 
-class Process:
-    """`manage.py <command>`, the leader of its own process group."""
+class Program:
+    """A program, the leader of its own session and process group."""
 
-    def __init__(self, log, *arguments, env, python=sys.executable):
+    def __init__(self, log, *command, env):
         self.log = log
         with log.open("ab") as stream:
             self.popen = subprocess.Popen(
-                [python, "manage.py", *arguments],
+                command,
                 cwd=ROOT,
                 env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
@@ -57,9 +57,6 @@ class Process:
     def until_logged(self, text, times=1):
         self.until(lambda: self.log.read_text().count(text) >= times, f"{text!r} was logged")
 
-    def until_ready(self):
-        self.until_logged("worker started")
-
     def ends(self, code, patience=PATIENCE):
         """Waits for the end, of the whole tree too, and checks the exit code."""
         try:
@@ -71,6 +68,25 @@ class Process:
 
     def signal(self, number, *, group=False):
         (os.killpg if group else os.kill)(self.pid, number)
+
+    def end(self):
+        if self.popen.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.popen.wait()
+        for pid in members(self.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: not members(self.pid), "no process of it is left")
+
+
+class Process(Program):
+    """`manage.py <command>`."""
+
+    def __init__(self, log, *arguments, env, python=sys.executable):
+        super().__init__(log, python, "manage.py", *arguments, env=env)
+
+    def until_ready(self):
+        self.until_logged("worker started")
 
     def pids(self, role):
         """The living processes of a role, oldest first."""
@@ -84,15 +100,6 @@ class Process:
             pid for pid in members(self.pid) if stat_of(pid)[1] == self.pid and is_forked(pid)
         )
         return pid
-
-    def end(self):
-        if self.popen.poll() is None:
-            os.killpg(self.pid, signal.SIGKILL)
-            self.popen.wait()
-        for pid in members(self.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        until(lambda: not members(self.pid), "no process of it is left")
 
 
 @contextmanager

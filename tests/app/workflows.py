@@ -14,7 +14,7 @@ from pathlib import Path
 from django.db import transaction
 
 from durable_monty import NonRetryable, RetryAfter, register_function
-from tests.app import careless  # noqa: F401  (they register themselves)
+from tests.app import careless, engines  # noqa: F401  (they register themselves)
 
 
 @register_function("add")
