@@ -102,8 +102,7 @@ def _call(call: Call, attempts: list[Attempt]) -> dict[str, Any]:
         "error": _error(call),
         "completed_by": call.completed_by_name or None,
         "attempts": [
-            {**_columns(attempt, _ATTEMPT), "error": _error(attempt)}
-            for attempt in attempts
+            {**_columns(attempt, _ATTEMPT), "error": _error(attempt)} for attempt in attempts
         ],
     }
 
