@@ -253,6 +253,12 @@ class CallSettled(IllegalTransition):
         )
 
 
+class JobNotFound(DurableMontyError, LookupError):
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"No call has the job {job_id[:200]!r}.")
+
+
 class LeaseLost(IllegalTransition):
     def __init__(self, execution_id: object, call_id: int) -> None:
         self.execution_id, self.call_id = execution_id, call_id
@@ -301,6 +307,14 @@ class DatabaseNotMigrated(DurableMontyError):
             f"The database {using!r} is not migrated ({', '.join(map(str, self.missing))}). "
             f"Run: manage.py migrate{option}"
         )
+
+
+class ExecutorUnavailable(DurableMontyError):
+    """Raised by an executor whose engine cannot be reached now: the call is submitted again."""
+
+    def __init__(self, executor: str, why: object) -> None:
+        self.executor = executor
+        super().__init__(f"The executor {executor!r} cannot reach its engine: {why}")
 
 
 class ClusterNotStarted(DurableMontyError):

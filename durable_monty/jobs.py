@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from django.db import Error
+from django.conf import settings
+from django.db import Error, connections, reset_queries
 
 from durable_monty import conf, operations
-from durable_monty.exceptions import CallNotFound, IllegalTransition
-from durable_monty.executors.base import Executor
+from durable_monty.exceptions import CallNotFound, ExecutorUnavailable, IllegalTransition
+from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.functions import FUNCTION_REGISTRY
-from durable_monty.models import Call
+from durable_monty.loop_errors import LoopErrors
+from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_call, log_refusal
 
-# Seconds.
+logger = logging.getLogger("durable_monty")
+
+# Seconds between looks at a young job, ...
 _JOB_INTERVAL = 0.5
+# ... and between looks at whether somebody still waits for the jobs.
+_TEND_INTERVAL = 1.0
+# While an engine is out of reach: the first and the longest pause, and between warnings.
+_FIRST_PAUSE, _MAX_PAUSE, _WARN_INTERVAL = 1.0, 30.0, 60.0
 
 
 class Jobs:
-    """The jobs of one worker, in the terms of its executor."""
+    """The jobs of one executor of a worker."""
 
     def __init__(self, executor: Executor, using: str) -> None:
         self.executor, self.using = executor, using
         self.executors = executor.serves()
         self.worker_id: int | None = None
+        self._retry_at = self._warned_at = -_WARN_INTERVAL
+        self._pause = 0.0
+        # What was submitted and, as far as is known, has not come to an end; by its job's id.
+        self._submitted: dict[str, ClaimedCall] = {}
+        self._tended_at = self._renewed_at = 0.0
+        self._told: list[tuple[str, JobStatus]] = []
 
     def submit(self) -> int:
         """Claims calls, as many as the executor takes, and hands them over."""
+        if time.monotonic() < self._retry_at:
+            return 0
         claims = operations.claim_calls(
             FUNCTION_REGISTRY.served_by(self.executors),
             self.executors,
@@ -35,58 +55,219 @@ class Jobs:
             using=self.using,
             worker_id=self.worker_id,
         )
-        calls = operations.start_attempts(claims, using=self.using) if claims else []
-        for call in calls:
-            self._submit(call)
+        if not claims:
+            return 0
+        calls = self._begun(claims)
+        for number, call in enumerate(calls):
+            try:
+                self._submit(call)
+            except ExecutorUnavailable as exc:
+                self._give_back(calls[number:], exc)
+                return number
+        self._pause = 0.0
         return len(claims)
 
-    def _submit(self, call: Call) -> None:
-        try:
-            job_id = self.executor.submit_call(call)
-        except Exception as exc:  # noqa: BLE001  (logged)
-            log_call(logging.ERROR, "call could not be submitted", call, exc, exc)
-            self._settle(call, Answer.of_exception(exc))
-            return
-        if not self.executor.records_answers:
-            operations.watch_job(ClaimedCall.of(call), job_id, _JOB_INTERVAL, using=self.using)
-
     def check(self) -> int:
-        """Asks for the jobs whose turn it is, those of a worker that died among them."""
+        """Records the ends of jobs: those that the engine has told of, and those of the jobs whose
+        turn it is to be asked for, also of a worker that died."""
         if self.executor.records_answers:
             return 0
+        told = self._record_told()
         calls = operations.claim_jobs(self.executors, conf.current().BATCH_SIZE, using=self.using)
         for call in calls:
             try:
                 self._check_job(call)
             except Error:
                 raise
+            except ExecutorUnavailable as exc:
+                self._warn(exc)
+                self._watch(call, call.job_id)
             except Exception as exc:  # noqa: BLE001  (logged)
                 # The executor's: the others are asked for all the same, this one when its lease
                 # has run out.
                 log_call(logging.ERROR, "job not checked", call, exc, exc)
-        return len(calls)
+        return told + len(calls)
+
+    def tend(self) -> None:
+        """Keeps the claims of jobs that wait in their engine, and revokes those for which nobody
+        waits any more."""
+        now, renews_after = time.monotonic(), conf.current().LEASE / 3
+        if now - self._tended_at < min(_TEND_INTERVAL, renews_after) or not self._submitted:
+            return
+        self._tended_at = now
+        pks = [claimed.pk for claimed in self._submitted.values()]
+        calls = Call.objects.using(self.using).only(
+            "claim", "status", "started_at", "completed_by_name"
+        )
+        rows = calls.in_bulk(pks)
+        waiting = {}
+        for job_id, claimed in list(self._submitted.items()):
+            call = rows.get(claimed.pk)
+            if call is not None and call.is_open and call.claim == claimed.token:
+                if call.started_at is None or not self.executor.starts_attempts:
+                    waiting[job_id] = claimed
+                continue
+            del self._submitted[job_id]
+            if call is None or not self._has_answered(call, claimed):
+                self._revoke(job_id)
+        self.executor.waiting = len(waiting)
+        if self.executor.starts_attempts and now - self._renewed_at >= renews_after:
+            self._renewed_at = now
+            # A job that the engine has lost is left to its lease: then it is submitted again.
+            kept = [claimed for job_id, claimed in waiting.items() if self._is_queued(job_id)]
+            if kept:
+                operations.renew_calls(kept, using=self.using)
+
+    def _begun(self, claims: Sequence[ClaimedCall]) -> list[Call]:
+        """The calls to submit now: with their attempts started, unless the job does that."""
+        if not self.executor.starts_attempts:
+            return operations.start_attempts(claims, using=self.using)
+        rows = Call.objects.using(self.using).in_bulk([claimed.pk for claimed in claims])
+        tokens = {claimed.pk: claimed.token for claimed in claims}
+        return [call for pk, call in rows.items() if call.claim == tokens[pk]]
+
+    def _submit(self, call: Call) -> None:
+        try:
+            job_id = self.executor.submit_call(call)
+        except ExecutorUnavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001  (logged)
+            log_call(logging.ERROR, "call could not be submitted", call, exc, exc)
+            policy = FUNCTION_REGISTRY[call.function].retry_policy
+            self._settle(call, Answer.of_exception(exc).under(policy, exc, call.failures + 1))
+            return
+        if self.executor.may_block:
+            self._submitted[job_id] = ClaimedCall.of(call)
+            self.executor.waiting += 1
+        if not self.executor.records_answers:
+            self._watch(call, job_id)
+
+    def _watch(self, call: Call, job_id: str) -> None:
+        started_at = call.started_at or datetime.now(UTC)
+        age = (datetime.now(UTC) - started_at).total_seconds()
+        interval = min(self.executor.poll, max(_JOB_INTERVAL, age / 2))
+        operations.watch_job(ClaimedCall.of(call), job_id, interval, using=self.using)
 
     def _check_job(self, call: Call) -> None:
         try:
             job = self.executor.check_job(call.job_id)
-            match job["status"]:
-                case "finished":
-                    self._settle(call, Answer.of_result(job.get("result"), call.function))
-                case "failed":
-                    self._settle(
-                        call, Answer.of_error("RuntimeError", job.get("error", "The job failed."))
-                    )
-                case _:
-                    operations.watch_job(
-                        ClaimedCall.of(call), call.job_id, _JOB_INTERVAL, using=self.using
-                    )
         except LookupError:
             why = f"its job {call.job_id} is unknown"
             log_call(logging.WARNING, "call is submitted again", call, why)
             operations.release_calls([ClaimedCall.of(call)], using=self.using)
+            return
+        if job["status"] in ("finished", "failed"):
+            self._record([(call.job_id, job)])
+        else:
+            self._watch(call, call.job_id)
+
+    def _record_told(self) -> int:
+        self._told += self.executor.take_job_answers()
+        told = len(self._told)
+        if told:
+            self._record(self._told)
+            self._told.clear()  # not before: they are tried again if the database was out of reach
+        return told
+
+    def _record(self, jobs: Sequence[tuple[str, JobStatus]]) -> None:
+        for refusal in operations.settle_jobs(jobs, using=self.using):
+            log_refusal(refusal)
+        for job_id, _job in jobs:
+            if self._submitted.pop(job_id, None):
+                self.executor.waiting -= 1
+        self.executor.wake()
 
     def _settle(self, call: Call, answer: Answer) -> None:
         try:
             operations.settle_attempt(ClaimedCall.of(call), answer, using=self.using)
         except (IllegalTransition, CallNotFound) as exc:
             log_refusal(exc)
+
+    def _give_back(self, calls: Sequence[Call], exc: ExecutorUnavailable) -> None:
+        self._pause = min(_MAX_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+        self._retry_at = time.monotonic() + self._pause
+        self._warn(exc)
+        release = operations.release_calls
+        if not self.executor.starts_attempts:
+            release = operations.give_back
+        release([ClaimedCall.of(call) for call in calls], using=self.using)
+
+    def _warn(self, exc: ExecutorUnavailable) -> None:
+        if time.monotonic() - self._warned_at < _WARN_INTERVAL:
+            return
+        self._warned_at = time.monotonic()
+        logger.warning(
+            "calls are not submitted now, and will be tried again: %s",
+            exc,
+            extra={"executor": exc.executor, "reason": str(exc)},
+        )
+
+    def _is_queued(self, job_id: str) -> bool:
+        try:
+            return self.executor.is_queued(job_id)
+        except ExecutorUnavailable as exc:
+            self._warn(exc)
+            return True  # it may be there when the engine is back
+
+    def _has_answered(self, call: Call, claimed: ClaimedCall) -> bool:
+        """Whether the job itself did. Answers that this object records are not looked for here."""
+        is_by_job = call.status != CallStatus.CANCELLED and call.claim == claimed.token
+        return self.executor.starts_attempts and is_by_job and not call.completed_by_name
+
+    def _revoke(self, job_id: str) -> None:
+        try:
+            self.executor.revoke_job(job_id)
+        except Exception as exc:  # noqa: BLE001  (its answer will be refused)
+            logger.warning(
+                "job not revoked: %s: %s", job_id, exc, extra={"job": job_id, "reason": str(exc)}
+            )
+
+
+class JobThread:
+    """Works for an executor whose methods may block, so that only its own calls wait for it."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._came, self._stopping = threading.Event(), False
+        jobs.executor.job_ended = self.look
+        self._thread = threading.Thread(
+            target=self._work, name=f"durable_monty-jobs-{jobs.executor.name}", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def look(self) -> None:
+        """Lets it look at everything now."""
+        self._came.set()
+
+    def stop(self, timeout: float) -> bool:
+        """Waits for what it is doing, for at most `timeout` seconds; False if that goes on."""
+        self._stopping = True
+        self._came.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        errors = LoopErrors(
+            f"Looking after the jobs of {self._jobs.executor.name}", self._jobs.using
+        )
+        try:
+            while not self._stopping:
+                self._came.clear()
+                try:
+                    self._round()
+                except Exception as exc:  # noqa: BLE001  (noted)
+                    self._came.wait(errors.note(exc))
+                else:
+                    self._came.wait(_JOB_INTERVAL)
+        finally:
+            connections.close_all()
+
+    def _round(self) -> None:
+        worked = True
+        while worked and not self._stopping:
+            if settings.DEBUG:
+                reset_queries()
+            worked = bool(self._jobs.submit() + self._jobs.check())
+            self._jobs.tend()

@@ -49,10 +49,18 @@ class Retry:
     def wait(self, exc: BaseException, failures: int) -> float | None:
         """Seconds until the next attempt, after `failures` failed ones; None: no more."""
         kind = type(exc)  # not isinstance(): that asks `exc` for its class
+        asked = getattr(exc, "seconds", 0.0) if issubclass(kind, RetryAfter) else None
+        return self.wait_after(kind, failures, asked)
+
+    def wait_after(
+        self, kind: type[BaseException], failures: int, asked: float | None = None
+    ) -> float | None:
+        """As `wait`, for an exception of this class. `asked`: the seconds that a service asked
+        for."""
         if issubclass(kind, NonRetryable | SystemExit) or failures >= self.max_attempts:
             return None
-        if issubclass(kind, RetryAfter):
-            return capped(getattr(exc, "seconds", 0.0), MAX_RETRY_AFTER)
+        if asked is not None:
+            return capped(asked, MAX_RETRY_AFTER)
         if issubclass(kind, self.non_retryable) or not issubclass(kind, self.retry_on):
             return None
         # The exponent is bounded: 2.0 ** 1024 overflows.

@@ -18,7 +18,7 @@ from durable_monty.executors.base import Executor
 from durable_monty.executors.group import ExecutorGroup
 from durable_monty.executors.loading import configured_executors
 from durable_monty.functions import FUNCTION_REGISTRY, searched
-from durable_monty.jobs import Jobs
+from durable_monty.jobs import Jobs, JobThread
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
@@ -34,6 +34,8 @@ logger = logging.getLogger("durable_monty")
 # Seconds.
 _STOP_LATENCY = 0.2
 _QUICK = 0.002
+# Until the threads of executors that may block have ended what they do.
+_JOBS_STOP = 3.0
 # Between looks at what time brings: the least, and the most while there is work.
 _LOOK_PAUSE, _BUSY_LOOK = 0.05, 0.2
 
@@ -60,7 +62,9 @@ class Worker:
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
         self._names = self.executors.serves()
         self._engine = Engine(self.executors.of_young_calls, self.using)
-        self._jobs = [Jobs(each, self.using) for each in self.executors]
+        self._all_jobs = [Jobs(each, self.using) for each in self.executors]
+        # Those of executors that may block have threads; in a single round nothing has.
+        self._jobs, self._job_threads = self._all_jobs, list[JobThread]()
         self._stopping = False
         self._work_came = threading.Event()
         self._reports = WorkerReports(self.executors, self.using)
@@ -85,7 +89,7 @@ class Worker:
         self._stopping = False
         drained = True
         try:
-            self._begin()
+            self._begin(once=once)
             with ThreadPoolExecutor(
                 TURN_THREADS, thread_name_prefix="durable_monty-turn"
             ) as threads:
@@ -99,6 +103,7 @@ class Worker:
                 finally:
                     self._engine.give_back()
         finally:
+            self._stop_job_threads()
             drained = self.executors.stop(conf.current().DRAIN_TIMEOUT) and drained
             self._reports.drain_ends()
             drained = self._end() and drained
@@ -108,7 +113,7 @@ class Worker:
         """Ends the loop after its round. Safe in a signal handler: it sets a flag, no more."""
         self._stopping = True
 
-    def _begin(self) -> None:
+    def _begin(self, *, once: bool) -> None:
         check_migrated(self.using)
         functions = FUNCTION_REGISTRY.served_by(self._names)
         self._worker_id = operations.register_worker(
@@ -116,9 +121,10 @@ class Worker:
         )
         self._beat_at, self._looked_at = time.monotonic(), -math.inf
         self._engine.start(self._worker_id)
-        for jobs in self._jobs:
+        for jobs in self._all_jobs:
             jobs.worker_id = self._worker_id
         self.executors.start(self.using, self._worker_id, self._work_came.set)
+        self._start_job_threads(once=once)
         if not any(executor.is_inline for executor in self.executors):
             self._listener = Listener(self.using, self._look_again)
         logger.info(
@@ -133,6 +139,21 @@ class Worker:
                 "DURABLE_MONTY['FUNCTION_MODULES'].",
                 searched(),
             )
+
+    def _start_job_threads(self, *, once: bool) -> None:
+        def has_thread(jobs: Jobs) -> bool:
+            return jobs.executor.may_block and not once
+
+        self._jobs = [jobs for jobs in self._all_jobs if not has_thread(jobs)]
+        self._job_threads = [JobThread(jobs) for jobs in self._all_jobs if has_thread(jobs)]
+        for thread in self._job_threads:
+            thread.start()
+
+    def _stop_job_threads(self) -> None:
+        """Lets no more calls be claimed. A thread whose engine does not answer is left behind."""
+        for thread in self._job_threads:
+            thread.stop(_JOBS_STOP)
+        self._job_threads = []
 
     def _end(self) -> bool:
         """Whether all answers were recorded; if not, their calls' leases run out."""
@@ -174,6 +195,7 @@ class Worker:
 
     def _drain(self, threads: ThreadPoolExecutor) -> bool:
         """Whether all that was held is in the database."""
+        self._stop_job_threads()
         deadline = time.monotonic() + conf.current().DRAIN_TIMEOUT
         errors = LoopErrors("Draining", self.using)
         while True:
@@ -242,10 +264,16 @@ class Worker:
             worked += operations.expire_executions(limit, using=self.using)
         if due.calls:
             worked += self._offer_calls()
+        self._tell_job_threads()
         return bool(worked + sum(jobs.check() for jobs in self._jobs))
+
+    def _tell_job_threads(self) -> None:
+        for thread in self._job_threads:
+            thread.look()
 
     def _offer_calls(self) -> int:
         self.executors.calls_came()
+        self._tell_job_threads()
         return sum(jobs.submit() for jobs in self._jobs)
 
     def _patience(self) -> float:

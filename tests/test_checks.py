@@ -293,8 +293,9 @@ def test_settings_that_are_wrong_where_no_check_runs_end_a_worker_in_one_line(pr
     )
     assert (done.returncode, done.stderr) == (
         1,
-        "CommandError: There is no executor 'nowhere.Pool': use django_q, local, or the dotted "
-        "path of a class (No module named 'nowhere').\n",
+        "CommandError: There is no executor 'nowhere.Pool': use django_q, local, rq, celery, "
+        "django_tasks, http, aws_lambda, modal, or the dotted path of a class (No module named "
+        "'nowhere').\n",
     )
 
 

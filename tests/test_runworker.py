@@ -199,9 +199,10 @@ def test_one_round():
         ),
         (["--database=x"], "argument --database: DATABASES has no 'x'; it has default."),
         (
-            ["--executor=celery"],
-            "argument --executor: There is no executor 'celery': use django_q, local, or the "
-            "dotted path of a class (celery doesn't look like a module path).",
+            ["--executor=dramatiq"],
+            "argument --executor: There is no executor 'dramatiq': use django_q, local, rq, "
+            "celery, django_tasks, http, aws_lambda, modal, or the dotted path of a class "
+            "(dramatiq doesn't look like a module path).",
         ),
         (["--executor=os.path.join"], "'os.path.join' is not a subclass of Executor."),
         (["--once", "--until-complete"], "--until-complete: not allowed with argument --once"),

@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 
 
 class JobStatus(TypedDict):
-    """What `check_job` gives. `result` for finished jobs, `error` for failed ones."""
+    """What `check_job` gives. `result` is there for finished jobs, the others for failed ones.
+
+    `error` is the message and `error_type` the name of the exception, with its module if it is
+    known ("RuntimeError" by default). The function's retry policy decides about it, unless
+    `is_final` says that no other attempt can help; `retry_after`: the seconds that the engine
+    asks to wait.
+    """
 
     status: Literal["queued", "started", "finished", "failed"]
     result: NotRequired[Any]
     error: NotRequired[str]
+    error_type: NotRequired[str]
+    traceback: NotRequired[str]
+    is_final: NotRequired[bool]
+    retry_after: NotRequired[float]
 
 
 class Executor(ABC):
@@ -31,17 +41,30 @@ class Executor(ABC):
     """
 
     name: ClassVar[str]
-    records_answers: ClassVar[bool] = False
+    records_answers: bool = False
     runs_young: ClassVar[bool] = False
     """Whether `run_young` takes calls that have no row yet."""
     is_inline: ClassVar[bool] = False
     """Whether functions run in the worker's own thread. Then no other one uses the database."""
+    may_block: ClassVar[bool] = False
+    """Whether its methods talk to something that may not answer: the worker then calls
+    `submit_call`, `check_job` and `revoke_job` in a thread of this executor's own."""
+    starts_attempts: bool = False
+    """Whether the job itself starts the attempt under the call's claim. Until then the worker
+    keeps the claim while `is_queued` says that the engine has the job."""
+    poll: float = 0.5
+    """The longest time in seconds between two looks at a job with `check_job`."""
+    waiting: int = 0
+    """How many of its jobs are still to begin or, where nobody tells of that, to end. The worker
+    counts them, for `capacity`."""
     is_default = True
     """Whether it also runs the functions that name no executor. A worker has one that does."""
     threads: int = 0
     """How many calls it can run at a time; 0: not known."""
     wake: Callable[[], None] = staticmethod(lambda: None)
     """Set by the worker: to be called when an answer was recorded, so that it looks at once."""
+    job_ended: Callable[[], None] = staticmethod(lambda: None)
+    """Set by the worker: to be called when `take_job_answers` has something."""
 
     def serves(self) -> tuple[str, ...]:
         """The executor names, as functions are registered with, whose calls it runs."""
@@ -52,7 +75,8 @@ class Executor(ABC):
         """Starts a call and gives a job id, at most 200 characters.
 
         `call.function` is a name in `FUNCTION_REGISTRY`; `call.args` and `call.kwargs` are JSON
-        text for `durable_monty.codec.decode`. An exception here fails the call.
+        text for `durable_monty.codec.decode`. An exception here fails the attempt, but
+        `ExecutorUnavailable` gives the call back: it is submitted again after a pause.
         """
 
     @abstractmethod
@@ -61,6 +85,13 @@ class Executor(ABC):
 
         LookupError says that the job is unknown: then the call is submitted again.
         """
+
+    def is_queued(self, job_id: str) -> bool:
+        """Whether the engine still has the job, and it has not begun."""
+        return False
+
+    def revoke_job(self, job_id: str) -> None:
+        """Keeps a job from beginning, and ends it if the engine can: nobody waits for it."""
 
     @abstractmethod
     def get_stats(self) -> dict[str, Any]:
@@ -73,6 +104,10 @@ class Executor(ABC):
     def capacity(self) -> int:
         """How many more calls it takes now."""
         return 100
+
+    def take_job_answers(self) -> list[tuple[str, JobStatus]]:
+        """The ends of jobs that the engine told of since the last time."""
+        return []
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """The answers that came since the last time, for the worker to record."""

@@ -13,24 +13,41 @@ from durable_monty.executors.base import Executor
 SHORT_NAMES = {
     "django_q": "durable_monty.executors.django_q.DjangoQExecutor",
     "local": "durable_monty.executors.local.LocalExecutor",
+    "rq": "durable_monty.executors.rq.RQExecutor",
+    "celery": "durable_monty.executors.celery.CeleryExecutor",
+    "django_tasks": "durable_monty.executors.django_tasks.DjangoTasksExecutor",
+    "http": "durable_monty.executors.http.HttpExecutor",
+    "aws_lambda": "durable_monty.executors.aws_lambda.LambdaExecutor",
+    "modal": "durable_monty.executors.modal.ModalExecutor",
 }
+_EXTRAS = ("rq", "celery", "django_tasks", "http", "aws_lambda", "modal")
 
 
 def executor_class(name: str) -> type[Executor]:
     """The class of a short name or dotted path. Raises `ImproperlyConfigured`, saying why not."""
     try:
         found = import_string(_path(name))
-    except (ImportError, TypeError, ValueError) as exc:  # the last two: a relative path
+    except ModuleNotFoundError as exc:
+        extra = next((extra for extra in _EXTRAS if _path(extra) == _path(name)), None)
+        if extra is None or (exc.name or "").startswith("durable_monty"):
+            raise ImproperlyConfigured(_no_executor(name, exc)) from exc
         raise ImproperlyConfigured(
-            f"There is no executor {name!r}: use {', '.join(SHORT_NAMES)}, or the dotted path of "
-            f"a class ({exc})."
+            f"The executor {name!r} needs {exc.name}, which is not installed: "
+            f"pip install 'django-durable-monty[{extra}]'."
         ) from exc
+    except (ImportError, TypeError, ValueError) as exc:  # the last two: a relative path
+        raise ImproperlyConfigured(_no_executor(name, exc)) from exc
     if not (isinstance(found, type) and issubclass(found, Executor)):
         raise ImproperlyConfigured(f"{name!r} is not a subclass of Executor.")
     if found.__abstractmethods__:
         lacking = ", ".join(sorted(found.__abstractmethods__))
         raise ImproperlyConfigured(f"{name!r} does not define {lacking}.")
     return found
+
+
+def _no_executor(name: str, why: object) -> str:
+    known = ", ".join(SHORT_NAMES)
+    return f"There is no executor {name!r}: use {known}, or the dotted path of a class ({why})."
 
 
 def make_executor(name: str, workers: int | None = None) -> Executor:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import Error, connections, reset_queries
@@ -42,7 +42,7 @@ _AHEAD = 64
 class TableExecutor(Executor):
     """An executor that records answers in the call table itself: a job is the call's row."""
 
-    records_answers: ClassVar[bool] = True
+    records_answers = True
 
     def __init__(self) -> None:
         self.using = "default"

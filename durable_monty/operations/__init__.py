@@ -14,6 +14,7 @@ from durable_monty.operations.hold import (
     renew_calls,
     start_attempts,
 )
+from durable_monty.operations.job_answers import settle_job, settle_jobs
 from durable_monty.operations.leases import give_back_executions, renew_executions
 from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
@@ -77,6 +78,8 @@ __all__ = [
     "settle_attempt",
     "settle_attempts",
     "settle_by_hand",
+    "settle_job",
+    "settle_jobs",
     "settle_overdue",
     "settle_timers",
     "start_attempts",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection
 
 from durable_monty.durations import later
@@ -21,8 +20,12 @@ def watch_job(claimed: ClaimedCall, job_id: str, interval: float, *, using: str)
 
 
 def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Call]:
-    """Claims the calls whose jobs are to be asked for."""
-    jobs = Call.objects.using(using).filter(executor__in=executors).exclude(job_id="")
+    """Takes the calls whose jobs are to be asked for; nobody else does so for a lease.
+
+    Each keeps its token: that is the attempt's, whoever asks for its job.
+    """
+    jobs = Call.objects.using(using).filter(executor__in=executors, claim__isnull=False)
+    jobs = jobs.exclude(job_id="")
     if not jobs.due(database_now(using)).exists():
         return []
     with write(using):
@@ -30,10 +33,7 @@ def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Ca
         claimed = list(
             jobs.due(now).order_by("due_at").select_for_update(skip_locked=True)[:limit]
         )
-        token = uuid.uuid4()
         Call.objects.using(using).filter(pk__in=[call.pk for call in claimed]).update(
-            claim=token, due_at=now + lease()
+            due_at=now + lease()
         )
-    for call in claimed:
-        call.claim = token
     return claimed

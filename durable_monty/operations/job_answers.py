@@ -1,0 +1,149 @@
+"""The answers of jobs that ran elsewhere. Whoever learns of one records it by the job's id."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from durable_monty.exceptions import DurableMontyError, JobNotFound
+from durable_monty.functions import FUNCTION_REGISTRY, default_retry
+from durable_monty.models import Call
+from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.record import record_answers
+from durable_monty.operations.settle import settle_attempt
+from durable_monty.policy import Retry
+from durable_monty.sandbox import nearest
+
+_LARGEST_KEY = 2**63
+
+
+class JobAnswer(NamedTuple):
+    """`answer.error_type` may have its module. `is_final`: no other attempt can help;
+    `retry_after`: the seconds that the engine asks to wait before one."""
+
+    job_id: str
+    answer: Answer
+    is_final: bool = False
+    retry_after: float | None = None
+
+    @classmethod
+    def of_status(cls, job_id: str, job: Mapping[str, Any], function: str) -> JobAnswer:
+        """The end of a job as an executor's `JobStatus` has it, of a call of `function`."""
+        if job["status"] == "finished":
+            return cls(job_id, Answer.of_result(job.get("result"), function), is_final=True)
+        answer = Answer.of_error(
+            job.get("error_type") or "RuntimeError",
+            job.get("error", "The job failed."),
+            job.get("traceback", ""),
+        )
+        return cls(job_id, answer, job.get("is_final", False), job.get("retry_after"))
+
+
+def job_id_of(call: Call | ClaimedCall) -> str:
+    """Returns the id of this attempt's job, for engines that let one choose it."""
+    token = call.token if isinstance(call, ClaimedCall) else call.claim
+    assert token is not None  # noqa: S101  (only claimed calls are submitted)
+    return f"{call.pk}-{token.hex}"
+
+
+def settle_job(
+    job_id: str,
+    answer: Answer,
+    *,
+    using: str,
+    is_final: bool = False,
+    retry_after: float | None = None,
+) -> bool:
+    """Records how a job ended; False if just that was recorded before.
+
+    An error goes through the function's retry policy, unless it `is_final`. Raises `JobNotFound`,
+    `LeaseLost` if another attempt has replaced this one, and `CallSettled` if the call was
+    answered otherwise or withdrawn.
+    """
+    call = _find(job_id, using)
+    claimed = _claim(call, job_id)
+    decided = _decided(JobAnswer(job_id, answer, is_final, retry_after), call)
+    if not call.is_open and call.claim == claimed.token and decided.is_on(call):
+        return False
+    settle_attempt(claimed, decided, using=using)
+    return True
+
+
+def settle_jobs(
+    jobs: Sequence[tuple[str, Mapping[str, Any]]], *, using: str
+) -> list[DurableMontyError]:
+    """Records how several jobs ended, in one transaction, and gives what was refused.
+
+    Each comes with an executor's `JobStatus`. Raises as `record_answers` does.
+    """
+    answers: list[tuple[ClaimedCall, Answer]] = []
+    refused: list[DurableMontyError] = []
+    for job_id, job in jobs:
+        try:
+            call = _find(job_id, using)
+        except JobNotFound as exc:
+            refused.append(exc)
+            continue
+        answer = _decided(JobAnswer.of_status(job_id, job, call.function), call)
+        answers.append((_claim(call, job_id), answer))
+    return refused + record_answers(answers, using=using) if answers else refused
+
+
+def _find(job_id: str, using: str) -> Call:
+    calls = Call.objects.using(using)
+    key, _, rest = job_id.partition("-")
+    if rest and key.isascii() and key.isdecimal() and int(key) < _LARGEST_KEY:
+        call = calls.filter(pk=int(key)).first()
+        if call is not None and (call.job_id == job_id or _token(rest) is not None):
+            return call
+    call = calls.filter(job_id=job_id).first() if job_id else None
+    if call is None:
+        raise JobNotFound(job_id)
+    return call
+
+
+def _claim(call: Call, job_id: str) -> ClaimedCall:
+    token = _token(job_id.partition("-")[2]) or call.claim
+    if token is None:
+        raise JobNotFound(job_id)
+    return ClaimedCall(call.pk, token, call=call)
+
+
+def _token(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(hex=text) if len(text) == 32 else None
+    except ValueError:
+        return None
+
+
+def _decided(job: JobAnswer, call: Call) -> Answer:
+    """The answer as the workflow sees it, or with the time of the next attempt."""
+    answer = job.answer
+    if answer.result is not None:
+        return answer
+    entry = FUNCTION_REGISTRY.get(call.function)
+    policy = default_retry() if entry is None else entry.retry_policy
+    kind = _class_named(answer.error_type, policy)
+    name, raised_as = answer.error_type.rpartition(".")[2], nearest(kind)
+    answer = answer._replace(error_type=name, raised_as="" if raised_as == name else raised_as)
+    if job.is_final:
+        return answer
+    wait = policy.wait_after(kind, call.failures + 1, job.retry_after)
+    return answer._replace(retry_in=wait)
+
+
+def _class_named(name: str, policy: Retry) -> type[BaseException]:
+    """The exception class, if this process has it already: a name from elsewhere is never
+    imported. Exception for others."""
+    module, _, own = name.rpartition(".")
+    found = [
+        vars(sys.modules.get(module, builtins)).get(own),
+        *(kind for kind in (*policy.non_retryable, *policy.retry_on) if kind.__name__ == own),
+    ]
+    for kind in found:
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            return kind
+    return Exception
