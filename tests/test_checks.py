@@ -188,7 +188,7 @@ def test_function_module_that_is_not_there(settings, path):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("celery", "celery doesn't look like a module path"),
+        ("dramatiq", "dramatiq doesn't look like a module path"),
         ("nowhere.Pool", "No module named 'nowhere'"),
         (
             "durable_monty.executor.Pool",
@@ -210,7 +210,8 @@ def test_executor_that_cannot_be_used(settings, name, why):
     assert messages() == [
         Error(
             f"DURABLE_MONTY['EXECUTOR'] is {name!r}, which cannot be used: {why}",
-            hint="Use 'django_q', 'local', or the dotted path of a subclass of "
+            hint="Use 'django_q', 'local', 'rq', 'celery', 'django_tasks', 'http', 'aws_lambda', "
+            "'modal', or the dotted path of a subclass of "
             "durable_monty.Executor.",
             id="durable_monty.E008",
         )
