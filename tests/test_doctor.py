@@ -163,6 +163,17 @@ def test_queued(worker):
     )
 
 
+def test_job_of_another_engine(worker):
+    execution_id = begin("await double(1)", ["double"])
+    claimed = start_call("double", worker.pk)
+    operations.watch_job(claimed, "job-1", 30.0, using="default")
+    Call.objects.update(executor="rq")
+    assert doctor(execution_id).lines[1] == (
+        f"Call 0, double(): attempt 1 is with rq since {STAMP} (just now), as its job job-1, "
+        "which a worker asks about at 2026-01-31T14:02:33Z (in 30 s)."
+    )
+
+
 def test_call_of_a_silent_worker(worker, move_clock):
     execution_id = begin("await double(1)", ["double"])
     start_call("double", worker.pk)

@@ -8,7 +8,7 @@ from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Attempt, Call, CallKind, CallStatus
 from durable_monty.reads.attempts import max_attempts
 from durable_monty.reads.times import stamp
-from durable_monty.reads.waiting import Fleet
+from durable_monty.reads.waiting import Fleet, engine_of
 
 
 def explain_call(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) -> str:
@@ -40,6 +40,13 @@ def _state(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) -> str
 def _held(call: Call, due_at: datetime, fleet: Fleet, now: datetime) -> str:
     worker = call.worker
     name = "a worker" if worker is None else str(worker)
+    if call.job_id:
+        since = "" if call.started_at is None else f" since {stamp(call.started_at, now)}"
+        looked_at = f"at {stamp(due_at, now)}" if due_at > now else "as soon as a worker is free"
+        return (
+            f"attempt {call.attempt} is with {engine_of(call)}{since}, as its job "
+            f"{call.job_id}, which a worker asks about {looked_at}."
+        )
     if due_at <= now:
         return (
             f"{name} had it and vanished: its lease ran out at {stamp(due_at, now)}. "

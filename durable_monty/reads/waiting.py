@@ -123,9 +123,17 @@ def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> s
     if not held or call.worker is None:
         return _waited_for(call.function, call.kind, call.executor, fleet)
     if call.started_at is None:
-        return _("the queue of %(worker)s") % {"worker": call.worker}
-    facts = {"worker": call.worker, "number": call.attempt}
+        queue = call.worker if call.executor == DEFAULT_EXECUTOR else call.executor
+        return _("the queue of %(worker)s") % {"worker": queue}
+    facts = {"worker": engine_of(call) if call.job_id else call.worker, "number": call.attempt}
     return _("attempt %(number)d on %(worker)s") % facts
+
+
+def engine_of(call: Call) -> str:
+    """The name of the executor whose engine runs the job of a call."""
+    if call.executor == DEFAULT_EXECUTOR and call.worker is not None:
+        return call.worker.executor.partition(",")[0]
+    return call.executor
 
 
 def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: datetime) -> str:

@@ -98,6 +98,12 @@ def test_the_worker_that_has_a_call(asked, sentence):
     Call.objects.update(started_at=call.created_at, attempt=3)
     assert sentence().endswith(f"for a call: double (attempt 3 on {worker}).")
 
+    Call.objects.update(job_id="1-x", executor="rq")
+    assert sentence().endswith("for a call: double (attempt 3 on rq).")
+    Call.objects.update(started_at=None)
+    assert sentence().endswith("for a call: double (the queue of rq).")
+    Call.objects.update(job_id="", executor="default")
+
     # The lease has run out.
     Call.objects.update(due_at=call.created_at)
     assert sentence().endswith("for a call: double (a worker).")
