@@ -211,8 +211,9 @@ class Jobs:
 
     def _has_answered(self, call: Call, claimed: ClaimedCall) -> bool:
         """Whether the job itself did. Answers that this object records are not looked for here."""
+        is_begun = self.executor.starts_attempts and call.started_at is not None
         is_by_job = call.status != CallStatus.CANCELLED and call.claim == claimed.token
-        return self.executor.starts_attempts and is_by_job and not call.completed_by_name
+        return is_begun and is_by_job and not call.completed_by_name
 
     def _revoke(self, job_id: str) -> None:
         try:

@@ -1,5 +1,6 @@
 """What every executor does on its real engine. `conformance.Engine` says how an engine joins."""
 
+import re
 import uuid
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
@@ -167,7 +168,8 @@ except TypeError as exc:
     caught = str(exc)
 caught
 """
-    assert "no_value() returned what cannot be stored" in output(code, ["no_value"])
+    message = output(code, ["no_value"])
+    assert re.search("returned what (cannot be stored|JSON cannot carry)", message), message
     assert call_of("no_value").attempt == 1
 
 
@@ -254,7 +256,14 @@ except Exception as exc:
     caught = str(exc)
 caught
 """
-    assert "unknown" in output(code, ["unknown"])
+    execution_id = start(code, ["unknown"])
+    if engine.mode == "django":
+        # Tried again after a while: another process may know it, in the middle of a deploy.
+        attempts = Attempt.objects.filter(error_type="UnknownFunction")
+        assert "'unknown'" in until(attempts.first, "an attempt failed").error_message
+        assert call_of("unknown").is_open
+    else:
+        assert "unknown" in output_of(execution_id) or "nowhere" in output_of(execution_id)
     # The next one runs.
     assert output("await total(1, 2)", ["total"]) == 3
 
@@ -278,7 +287,7 @@ def test_withdrawn_calls_are_revoked(engine, tmp_path):
         engine.start_workers()
         assert output("await total(1, 2)", ["total"]) == 3
     assert lines(path) == []
-    assert call_of("jot").status == CallStatus.CANCELLED
+    assert call_of("jot").error_type == "durable_monty.Cancelled"
 
 
 def test_a_job_that_the_engine_forgot(engine, tmp_path):
