@@ -78,6 +78,24 @@ class TransactionLost(DurableMontyError, RuntimeError):
         )
 
 
+class WrongUrlFunction(FunctionError):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name}() has a url, so the executor 'http' runs it, outside of any transaction: "
+            "leave out executor and transactional."
+        )
+
+
+class RunsElsewhere(FunctionError):
+    def __init__(self, name: str, url: str) -> None:
+        self.name, self.url = name, url
+        super().__init__(
+            f"{name}() runs at {url} and has no body here: only workflows call it. In a test, put "
+            "another function in its place, for example with unittest.mock.patch."
+        )
+
+
 class NoCurrentCall(DurableMontyError):
     def __init__(self) -> None:
         super().__init__(
@@ -265,6 +283,42 @@ class LeaseLost(IllegalTransition):
         super().__init__(
             f"This attempt no longer holds call {call_id} of execution {execution_id}: it timed "
             "out, or another has begun. Its answer was refused."
+        )
+
+
+# --- requests to other services ---
+
+
+class UrlNotAllowed(NonRetryable, ValueError):
+    def __init__(self, url: str, why: str) -> None:
+        self.url, self.why = url, why
+        super().__init__(f"The URL {url[:200]!r} is not allowed: {why}")
+
+
+class UrlMissing(NonRetryable):
+    def __init__(self, function: str) -> None:
+        self.function = function
+        super().__init__(
+            f"There is no URL for {function}(). Register it with url='https://...', or give the "
+            "executor 'http' the option urls or base_url."
+        )
+
+
+class CallbackMissing(NonRetryable):
+    def __init__(self, function: str, executor: str) -> None:
+        self.function, self.executor = function, executor
+        super().__init__(
+            f"{function}() was accepted, to be answered later, and nothing was told where. Give "
+            f"the executor {executor!r} the option callback_base_url."
+        )
+
+
+class RequestTooLarge(NonRetryable):
+    def __init__(self, function: str, size: int, limit: int) -> None:
+        self.function, self.size, self.limit = function, size, limit
+        super().__init__(
+            f"The request for {function}() has {size:,} bytes; at most {limit:,} can be sent. "
+            "Hand over where the data is, instead of the data."
         )
 
 

@@ -20,13 +20,20 @@ from typing import Any, TypeVar, overload
 from asgiref.sync import async_to_sync
 
 from durable_monty import conf
-from durable_monty.exceptions import DuplicateFunction, FunctionError, UnknownFunction
+from durable_monty.exceptions import (
+    DuplicateFunction,
+    FunctionError,
+    UnknownFunction,
+    WrongUrlFunction,
+)
 from durable_monty.policy import Retry, Timeouts
+from durable_monty.url_functions import without_body
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_EXECUTOR = "default"
 MANUAL_EXECUTOR = "manual"
+HTTP_EXECUTOR = "http"
 _MAX_NAME = 200
 NO_TIMEOUTS = Timeouts()
 
@@ -35,7 +42,8 @@ NO_TIMEOUTS = Timeouts()
 class RegisteredFunction:
     """A function and its policy. `executor` is the name of the executor that runs its calls:
     "default" (the worker's own), "manual" (people answer), or an executor's `name`. `admin`:
-    whether workflows that are written in the admin may call it."""
+    whether workflows that are written in the admin may call it. `url`: where the executor "http"
+    sends its calls."""
 
     name: str
     func: Callable[..., Any]
@@ -44,6 +52,7 @@ class RegisteredFunction:
     timeouts: Timeouts = NO_TIMEOUTS
     transactional: bool = False
     admin: bool = False
+    url: str | None = None
     is_async: bool = field(init=False)
     # What is in its place once its module is imported: an outer decorator's, maybe.
     _at_rest: Any = field(init=False, default=None, repr=False, compare=False)
@@ -166,6 +175,7 @@ def register_function(
     schedule_to_close: float | None = None,
     transactional: bool = False,
     admin: bool = False,
+    url: str | None = None,
 ) -> Callable[[F], F]: ...
 def register_function(
     name: str | Callable[..., Any] | None = None,
@@ -179,6 +189,7 @@ def register_function(
     schedule_to_close: float | None = None,
     transactional: bool = False,
     admin: bool = False,
+    url: str | None = None,
 ) -> Any:
     """Lets workflows call the decorated function, sync or `async def`, under `name`.
 
@@ -187,18 +198,24 @@ def register_function(
     run again after an exception; `DURABLE_MONTY["RETRY"]` by default. The four time-outs are
     seconds, see `Timeouts`. `transactional=True` runs it in the transaction that records its
     answer, so that what it writes to this database happens exactly once. `admin=True` offers it
-    to workflows that staff write in the admin.
+    to workflows that staff write in the admin. `url`: it runs there, the executor "http" sends it
+    each call; what is decorated has the signature alone, and raises `RunsElsewhere`.
 
-    Raises `DuplicateFunction`, naming both places, and `FunctionError` for an unusable name.
+    Raises `DuplicateFunction`, naming both places, `FunctionError` for an unusable name, and
+    `UrlNotAllowed` for what is no plain URL.
     """
     if callable(name):
         return register_function()(name)
     timeouts = Timeouts(schedule_to_start, start_to_close, heartbeat, schedule_to_close)
 
-    def decorate(func: F) -> F:
-        checked = _checked_name(name or func.__name__)
+    def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
+        checked, runs_by = _checked_name(name or func.__name__), executor
+        if url is not None:
+            if executor not in (DEFAULT_EXECUTOR, HTTP_EXECUTOR) or transactional:
+                raise WrongUrlFunction(checked)
+            runs_by, func = HTTP_EXECUTOR, without_body(func, checked, url)
         FUNCTION_REGISTRY.add(
-            RegisteredFunction(checked, func, executor, retry, timeouts, transactional, admin)
+            RegisteredFunction(checked, func, runs_by, retry, timeouts, transactional, admin, url)
         )
         return func
 

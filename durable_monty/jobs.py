@@ -97,12 +97,15 @@ class Jobs:
         self._tended_at = now
         pks = [claimed.pk for claimed in self._submitted.values()]
         calls = Call.objects.using(self.using).only(
-            "claim", "status", "started_at", "completed_by_name"
+            "claim", "status", "started_at", "completed_by_name", "job_id"
         )
         rows = calls.in_bulk(pks)
         waiting = {}
         for job_id, claimed in list(self._submitted.items()):
             call = rows.get(claimed.pk)
+            if call is not None and call.is_accepted:
+                del self._submitted[job_id]
+                continue
             if call is not None and call.is_open and call.claim == claimed.token:
                 if call.started_at is None or not self.executor.starts_attempts:
                     waiting[job_id] = claimed
@@ -146,6 +149,8 @@ class Jobs:
         started_at = call.started_at or datetime.now(UTC)
         age = (datetime.now(UTC) - started_at).total_seconds()
         interval = min(self.executor.poll, max(_JOB_INTERVAL, age / 2))
+        if self.executor.keeps_leases:
+            interval = conf.current().LEASE
         operations.watch_job(ClaimedCall.of(call), job_id, interval, using=self.using)
 
     def _check_job(self, call: Call) -> None:

@@ -52,6 +52,9 @@ class Executor(ABC):
     starts_attempts: bool = False
     """Whether the job itself starts the attempt under the call's claim. Until then the worker
     keeps the claim while `is_queued` says that the engine has the job."""
+    keeps_leases: ClassVar[bool] = False
+    """Whether it renews the claims of its jobs itself, and tells of their ends. Then a job is
+    asked for only when its lease has run out: whoever ran it is gone."""
     poll: float = 0.5
     """The longest time in seconds between two looks at a job with `check_job`."""
     waiting: int = 0

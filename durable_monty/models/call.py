@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # The executor of the calls that the engine answers itself: timers and the clock.
 ENGINE = "engine"
 
+# Ends the job id of an attempt that goes on elsewhere: no process of ours has to do with it any
+# more, until its answer comes or its time is over.
+ACCEPTED = "+accepted"
+
 
 class CallKind(models.TextChoices):
     FUNCTION = "function", _("Function")
@@ -231,6 +235,10 @@ class Call(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in OPEN
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.is_open and self.job_id.endswith(ACCEPTED)
 
     def note_deadline(self) -> None:
         """Sets `deadline_at` from its four reasons."""

@@ -1,5 +1,6 @@
 """Every write: one verb a module, each its own transaction. Nothing else assigns a status."""
 
+from durable_monty.operations.accept import accept_jobs
 from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.claim import claim_calls, claim_executions, claim_suspect
@@ -47,6 +48,7 @@ __all__ = [
     "Answer",
     "ClaimedCall",
     "Edits",
+    "accept_jobs",
     "advance_executions",
     "beat",
     "beat_call",

@@ -79,7 +79,9 @@ def give_back(claims: Sequence[ClaimedCall], *, using: str) -> None:
 def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
     """Extends the leases of calls that are running here; those lost meanwhile stay lost."""
     with write(using):
-        ours(claims, using).update(due_at=database_now(using) + lease())
+        until = database_now(using) + lease()
+        # What is due later is no longer running here: its answer comes from elsewhere.
+        ours(claims, using).filter(due_at__lt=until).update(due_at=until)
 
 
 def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:

@@ -38,6 +38,11 @@ def _state(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) -> str
 
 
 def _held(call: Call, due_at: datetime, fleet: Fleet, now: datetime) -> str:
+    if call.is_accepted:
+        return (
+            f"attempt {call.attempt} was accepted by a service, which posts the answer to the "
+            "webhook."
+        )
     worker = call.worker
     name = "a worker" if worker is None else str(worker)
     if call.job_id:

@@ -15,6 +15,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q
 from durable_monty import conf
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.models.call import ACCEPTED
 from durable_monty.models.execution import ACTIVE, FINISHED, UNFINISHED
 from durable_monty.reads.findings import Check, Finding, Scope, number
 
@@ -144,6 +145,7 @@ def due_too_late(scope: Scope) -> Iterator[Finding]:
     late = scope.now + max(_TOO_LONG, 2 * timedelta(seconds=conf.current().LEASE))
     executions = scope.executions().active().filter(due_at__gt=late).order_by("pk")
     calls = scope.calls().open().filter(status=CallStatus.SUBMITTED, due_at__gt=late)
+    calls = calls.exclude(job_id__endswith=ACCEPTED)
     for execution_id, due_at in scope.cut(executions.values_list("pk", "due_at")):
         yield _due_too_late(scope.when(due_at), "The execution", execution_id, None)
     for execution_id, call_id, function, due_at in scope.cut(

@@ -119,6 +119,11 @@ def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> s
         return _("a sleep until %(time)s") % {"time": telling.at(call.due_at, now)}
     if call.status == CallStatus.PENDING and call.due_at is not None and call.due_at > now:
         return next_attempt(call, telling.at(call.due_at, now))
+    if call.is_accepted:
+        return _("attempt %(number)d on %(worker)s") % {
+            "worker": "webhook",
+            "number": call.attempt,
+        }
     held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
     if not held or call.worker is None:
         return _waited_for(call.function, call.kind, call.executor, fleet)

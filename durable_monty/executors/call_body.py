@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from durable_monty.models import Call
+
+
+def body_of(call: Call, job_id: str, callback_url: str | None) -> dict[str, Any]:
+    """What a service is told of a call. Arguments are JSON; what JSON has not is tagged as in
+    `durable_monty.codec`."""
+    return {
+        "function": call.function,
+        "args": json.loads(call.args),
+        "kwargs": json.loads(call.kwargs),
+        "job_id": job_id,
+        "idempotency_key": call.idempotency_key,
+        "execution_id": str(call.execution_id),
+        "call_id": call.call_id,
+        "attempt": call.attempt,
+        "callback_url": callback_url,
+    }

@@ -1,0 +1,44 @@
+"""Jobs that were taken over elsewhere, and whose answers somebody brings later."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from durable_monty.durations import later
+from durable_monty.models import Call
+from durable_monty.models.call import ACCEPTED
+from durable_monty.models.clock import database_now
+from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.attempts import after
+from durable_monty.operations.hold import lease
+from durable_monty.operations.transactions import write
+
+
+def accept_jobs(
+    claims: Collection[ClaimedCall], job_ids: Collection[str], patience: float, *, using: str
+) -> None:
+    """Notes that these attempts go on elsewhere, whatever becomes of this process.
+
+    An attempt without start-to-close gets `patience` seconds for its answer; then it has failed,
+    and is retried as its function's policy says. Claims that were lost, and calls that have been
+    answered meanwhile, are left as they are.
+    """
+    ids = dict(zip(claims, job_ids, strict=True))
+    with write(using):
+        now = database_now(using)
+        held = Call.objects.using(using).filter(
+            pk__in=[claimed.pk for claimed in ids],
+            claim__in={claimed.token for claimed in ids},
+        )
+        for call in held.open().order_by("pk").select_for_update():
+            call.job_id = ids[ClaimedCall.of(call)] + ACCEPTED
+            call.worker = None
+            call.attempt_end_by = call.attempt_end_by or after(now, patience)
+            call.note_deadline()
+            assert call.attempt_end_by is not None  # noqa: S101  (patience is a number)
+            # Its time-out is noticed before that, by whichever worker.
+            call.due_at = later(call.attempt_end_by, lease().total_seconds())
+            call.save(
+                using=using,
+                update_fields=["job_id", "worker", "attempt_end_by", "deadline_at", "due_at"],
+            )

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn
+
+from durable_monty.exceptions import RunsElsewhere
+from durable_monty.executors.allowed_hosts import parse_url
+
+
+def without_body(func: Callable[..., Any], name: str, url: str) -> Callable[..., Any]:
+    """Returns what stands for a function that runs at `url`: it has the signature of `func`, and
+    raises `RunsElsewhere` when it is called here. Raises `UrlNotAllowed`."""
+    parse_url(url)
+
+    @wraps(func)
+    def elsewhere(*_args: Any, **_kwargs: Any) -> NoReturn:
+        raise RunsElsewhere(name, url)
+
+    return elsewhere
