@@ -66,7 +66,7 @@ def settle_job(
     call = _find(job_id, using)
     claimed = _claim(call, job_id)
     decided = _decided(JobAnswer(job_id, answer, is_final, retry_after), call)
-    if not call.is_open and call.claim == claimed.token and decided.is_on(call):
+    if _is_recorded(decided, claimed, call):
         return False
     settle_attempt(claimed, decided, using=using)
     return True
@@ -75,7 +75,8 @@ def settle_job(
 def settle_jobs(
     jobs: Sequence[tuple[str, Mapping[str, Any]]], *, using: str
 ) -> list[DurableMontyError]:
-    """Records how several jobs ended, in one transaction, and gives what was refused.
+    """Records how several jobs ended, in one transaction, and gives what was refused. An answer
+    that was recorded before is not refused: several workers may learn of one end.
 
     Each comes with an executor's `JobStatus`. Raises as `record_answers` does.
     """
@@ -88,8 +89,14 @@ def settle_jobs(
             refused.append(exc)
             continue
         answer = _decided(JobAnswer.of_status(job_id, job, call.function), call)
-        answers.append((_claim(call, job_id), answer))
+        claimed = _claim(call, job_id)
+        if not _is_recorded(answer, claimed, call):
+            answers.append((claimed, answer))
     return refused + record_answers(answers, using=using) if answers else refused
+
+
+def _is_recorded(answer: Answer, claimed: ClaimedCall, call: Call) -> bool:
+    return not call.is_open and call.claim == claimed.token and answer.is_on(call)
 
 
 def _find(job_id: str, using: str) -> Call:

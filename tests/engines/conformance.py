@@ -31,8 +31,7 @@ class Engine:
     executor = ""
     """The executor, as `executor_class` knows it."""
     mode = "django"
-    """"django": its jobs have Django and the database. "result": they have neither, and values
-    are JSON."""
+    """"django": its jobs have Django and the database. "result": they have neither."""
     extra = None
     """The module that must be there, of an extra."""
     has_workers = True
@@ -45,6 +44,11 @@ class Engine:
     """Whether a withdrawn call's job, which waits, is taken away from the engine."""
     may_lack_functions = True
     """Whether its workers may lack a function that the orchestrator has."""
+
+    @property
+    def keeps_types(self):
+        """Whether it carries all values that the codec has."""
+        return self.mode == "django"
 
     def __str__(self):
         return self.name

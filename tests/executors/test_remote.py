@@ -454,6 +454,19 @@ def test_refusals_in_a_batch_leave_the_others():
     assert call.result == "3"
 
 
+def test_an_end_that_two_workers_learn_of_is_not_refused():
+    call, job_id = claimed_job()
+    for _ in range(2):
+        told = [(job_id, {"status": "finished", "result": 3})]
+        assert operations.settle_jobs(told, using="default") == []
+    refused = operations.settle_jobs(
+        [(job_id, {"status": "finished", "result": 4})], using="default"
+    )
+    assert [type(refusal) for refusal in refused] == [CallSettled]
+    call.refresh_from_db()
+    assert call.result == "3"
+
+
 def test_a_call_that_cannot_be_submitted_goes_by_its_policy(engine, register, log):
     register("add_late", lambda a: a, retry=Retry(2, initial=30.0), executor="fake")
 
