@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,8 +33,10 @@ Invocation = Literal["sync", "event"]
 # Bytes of a payload, as the API's documentation has them.
 _LIMITS = {"sync": 6 * 2**20, "event": 2**20}
 _TYPES = {"sync": "RequestResponse", "event": "Event"}
-# Seconds of the first and the longest pause while Lambda has no room.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+# The runtime's and the service's words for a result that did not get through.
+_UNSENDABLE = {"Runtime.MarshalError", "Function.ResponseSizeTooLarge"}
+# Seconds of the first and the longest pause while Lambda has no room, give or take a half.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 class LambdaExecutor(RequestExecutor):
@@ -150,7 +153,7 @@ class LambdaExecutor(RequestExecutor):
                 failure = _refusal(call.function, exc)
                 if not _is_throttled(exc) or exchange.left <= pause or exchange.is_cut:
                     raise failure from exc
-                exchange.pause(max(pause, failure.retry_after or 0.0))
+                exchange.pause(max(pause * random.uniform(0.5, 1.5), failure.retry_after or 0.0))
                 pause = min(_LONGEST_PAUSE, 2 * pause)
             except (ConnectTimeoutError, ReadTimeoutError) as exc:
                 raise TimeoutError(f"Lambda did not answer for {call.function}(): {exc}") from exc
@@ -195,6 +198,9 @@ def _failure(function: str, body: bytes) -> RequestFailed:
     kind, message = found.get("errorType"), str(found.get("errorMessage", ""))
     if "Task timed out" in message or kind == "Sandbox.Timedout":
         kind = "TimeoutError"
+    elif kind in _UNSENDABLE:
+        message = f"{function}() returned what cannot be stored: {message}"
+        return RequestFailed("TypeError", message, is_final=True)
     lines = found.get("stackTrace") or found.get("trace")
     return RequestFailed(
         kind if isinstance(kind, str) and kind else "RuntimeError",

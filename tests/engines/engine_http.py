@@ -1,14 +1,8 @@
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from contextlib import contextmanager
 
 from tests.engines.conformance import SETTINGS, Engine, manage_process
-from tests.processes import ROOT
+from tests.engines.services import ServiceProcess
 
 SECRET = "shared with the service"
 
@@ -17,8 +11,8 @@ class RequestEngine(Engine):
     """A service that is asked for each call: there is no broker between, and the executor's own
     process is what may be killed."""
 
-    # Values survive as they do there: what JSON has not is tagged.
-    mode = "django"
+    mode = "result"
+    keeps_types = True
     has_broker = False
     can_revoke = False
     _process = _directory = None
@@ -72,51 +66,12 @@ class HttpEngine(RequestEngine):
         }
 
     def start(self, directory):
-        self.server = ServiceProcess(directory)
+        self.server = ServiceProcess(directory, "tests.engines.http_server", "0", SECRET)
         self.server.start()
 
     def stop(self):
         if self.server is not None:
             self.server.kill()
-
-
-class ServiceProcess:
-    """`http_server.py` as a process of its own, without Django."""
-
-    def __init__(self, directory):
-        self.log = directory / "service.log"
-        self.port = 0
-        self.process = None
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self):
-        """At the same port, if it is started again."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
-        with self.log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.engines.http_server", str(self.port), SECRET],
-                cwd=ROOT,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 20
-        while not (found := re.search(r"listening at (\d+)", self.log.read_text())):
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
-        self.port = int(found[1])
-
-    def kill(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
 
 ENGINES = [HttpEngine()]

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 from durable_monty.executors.signing import InvalidSignature, verify
 from tests.engines import functions
 
-OTHER_NAMES = {"overrun_soon": "overrun"}
+OTHER_NAMES = {"overrun_soon": "overrun", "overrun_long": "overrun"}
 
 
 class Handler(BaseHTTPRequestHandler):

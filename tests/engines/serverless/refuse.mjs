@@ -1,0 +1,3 @@
+export const handle = async (event) => {
+  throw new RangeError(`no ${event.args[0]} left`)
+}
