@@ -277,6 +277,14 @@ class JobNotFound(DurableMontyError, LookupError):
         super().__init__(f"No call has the job {job_id[:200]!r}.")
 
 
+class JobLost(DurableMontyError, LookupError):
+    """Raised by an executor whose job began and will come to no end: its process died."""
+
+    def __init__(self, job_id: str, why: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"The job {job_id} is lost: {why}")
+
+
 class LeaseLost(IllegalTransition):
     def __init__(self, execution_id: object, call_id: int) -> None:
         self.execution_id, self.call_id = execution_id, call_id

@@ -12,7 +12,12 @@ from django.conf import settings
 from django.db import Error, connections, reset_queries
 
 from durable_monty import conf, operations
-from durable_monty.exceptions import CallNotFound, ExecutorUnavailable, IllegalTransition
+from durable_monty.exceptions import (
+    CallNotFound,
+    ExecutorUnavailable,
+    IllegalTransition,
+    JobLost,
+)
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.loop_errors import LoopErrors
@@ -156,6 +161,10 @@ class Jobs:
     def _check_job(self, call: Call) -> None:
         try:
             job = self.executor.check_job(call.job_id)
+        except JobLost as exc:
+            log_call(logging.WARNING, "call is submitted again", call, exc)
+            operations.lose_calls([ClaimedCall.of(call)], using=self.using)
+            return
         except LookupError:
             why = f"its job {call.job_id} is unknown"
             log_call(logging.WARNING, "call is submitted again", call, why)
@@ -181,6 +190,8 @@ class Jobs:
             if self._submitted.pop(job_id, None):
                 self.executor.waiting -= 1
         self.executor.wake()
+        for job_id, _job in jobs:
+            self._forget(job_id)
 
     def _settle(self, call: Call, answer: Answer) -> None:
         try:
@@ -219,6 +230,14 @@ class Jobs:
         is_begun = self.executor.starts_attempts and call.started_at is not None
         is_by_job = call.status != CallStatus.CANCELLED and call.claim == claimed.token
         return is_begun and is_by_job and not call.completed_by_name
+
+    def _forget(self, job_id: str) -> None:
+        try:
+            self.executor.forget_job(job_id)
+        except Exception as exc:  # noqa: BLE001  (the engine drops it after a while)
+            logger.info(
+                "job not forgotten: %s: %s", job_id, exc, extra={"job": job_id, "reason": str(exc)}
+            )
 
     def _revoke(self, job_id: str) -> None:
         try:

@@ -86,7 +86,8 @@ class Executor(ABC):
     def check_job(self, job_id: str) -> JobStatus:
         """The state of a job, by the id that `submit_call` gave.
 
-        LookupError says that the job is unknown: then the call is submitted again.
+        LookupError says that the job is unknown: then the call is submitted again. `JobLost` says
+        so too, of a job that had begun: a call that is lost three times in a row is given up.
         """
 
     def is_queued(self, job_id: str) -> bool:
@@ -95,6 +96,9 @@ class Executor(ABC):
 
     def revoke_job(self, job_id: str) -> None:
         """Keeps a job from beginning, and ends it if the engine can: nobody waits for it."""
+
+    def forget_job(self, job_id: str) -> None:
+        """Called when the end of a job is recorded: the engine need not keep it."""
 
     @abstractmethod
     def get_stats(self) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job, JobStatus as RQStatus
 from rq.serializers import JSONSerializer
 
-from durable_monty.exceptions import ExecutorUnavailable
+from durable_monty.exceptions import ExecutorUnavailable, JobLost
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.plain_json import check_plain_json
 from durable_monty.executors.remote import Mode, QueueExecutor
 from durable_monty.executors.rq_results import STREAMS, ResultListener, read_result
+from durable_monty.executors.tracebacks import describe_traceback
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 
@@ -73,7 +74,7 @@ class RQExecutor(QueueExecutor):
         self._job_timeout, self._result_ttl = job_timeout, result_ttl
         self._lost_after = lost_after
         self._queue = Queue(queue_name, connection=self._redis, serializer=JSONSerializer)
-        timeout = self._redis.connection_pool.connection_kwargs["socket_timeout"]
+        timeout = _socket_timeout(self._redis) or _SOCKET_TIMEOUT
         self._listener = ResultListener(self._redis, self.deliver, block=min(2.0, timeout / 2))
         self._in_between: dict[str, float] = {}
 
@@ -128,6 +129,14 @@ class RQExecutor(QueueExecutor):
             elif self.mode == "result":
                 with suppress(InvalidJobOperation):
                     send_stop_job_command(self._redis, job_id, serializer=JSONSerializer)
+
+    def forget_job(self, job_id: str) -> None:
+        """Deletes a job that succeeded. Those that failed stay, for people to look at, until their
+        time in Redis is over."""
+        with self._reaching(), suppress(NoSuchJobError):
+            job = Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+            if job.get_status(refresh=False) == RQStatus.FINISHED:
+                job.delete()
 
     def get_stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = {"queue": self.queue_name, "mode": self.mode}
@@ -189,7 +198,7 @@ class RQExecutor(QueueExecutor):
         match job.get_status(refresh=False):
             case RQStatus.STARTED:
                 if not self._is_alive(job):
-                    raise LookupError(f"The RQ worker of the job {job.id} is gone.")
+                    raise JobLost(job.id, "its RQ worker is gone.")
             case RQStatus.QUEUED if self._queue.get_job_position(job.id) is None:
                 since = self._in_between.setdefault(job.id, time.monotonic())
                 if time.monotonic() - since > _IN_BETWEEN:
@@ -217,12 +226,14 @@ class RQExecutor(QueueExecutor):
             if job.get_status(refresh=False) != RQStatus.FAILED:
                 return
             result = job.latest_result()
-            why = (result and result.exc_string) or "no reason is known"
+            text = (result and result.exc_string) or "no reason is known"
+            described = describe_traceback(text)
+            why = f"{described.error_type}: {described.message}" if described else text
             logger.error(
                 "The RQ job %s failed before it ran its call: does its worker have Django, the "
                 "functions and --serializer json? %s",
                 job_id,
-                why.strip(),
+                why,
                 extra={"job": job_id, "executor": self.name, "reason": why},
             )
             job.delete()
@@ -251,6 +262,12 @@ def _checked(connection: Redis) -> Redis:
     options = connection.connection_pool.connection_kwargs
     if options.get("decode_responses"):
         raise ValueError("connection decodes responses, which RQ cannot work with")
-    if not options.get("socket_timeout"):
+    if not _socket_timeout(connection):
         raise ValueError("connection has no socket_timeout: a Redis that hangs would hang us")
     return connection
+
+
+def _socket_timeout(connection: Redis) -> float | None:
+    pool = connection.connection_pool
+    timeout: float | None = pool.connection_class(**pool.connection_kwargs).socket_timeout
+    return timeout

@@ -14,6 +14,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
+from durable_monty.exceptions import JobLost
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.tracebacks import describe_traceback
 from durable_monty.loop_errors import LoopErrors
@@ -21,7 +22,9 @@ from durable_monty.loop_errors import LoopErrors
 # RQ stores this text in the place of a result that its serializer refuses.
 _NOT_STORED = "Unserializable return value"
 # What RQ writes when the job did not come to its end: its process died, or its worker.
-_LOST = ("Work-horse terminated unexpectedly", "Moved to FailedJobRegistry", "Job was stuck")
+_LOST = ("Work-horse terminated unexpectedly", "Moved to FailedJobRegistry")
+# What it writes when a worker died after it had taken the job, and before it began.
+_NOT_BEGUN = "Job was stuck in intermediate queue"
 _STOPPED = "Job stopped by user"
 
 STREAMS = f"{RQ_KEY_PREFIX}:results:"
@@ -34,7 +37,7 @@ _KEPT = 60
 def read_result(job_id: str, entry_id: bytes, fields: dict[Any, Any], redis: Redis) -> JobStatus:
     """Returns how a job ended, from an entry of its stream of results.
 
-    Raises LookupError if the job was lost: its process or its worker died.
+    Raises `JobLost` if its process or its worker died, and LookupError if it did not begin.
     """
     try:
         result = Result.restore(job_id, entry_id.decode(), fields, redis, JSONSerializer)
@@ -52,10 +55,12 @@ def read_result(job_id: str, entry_id: bytes, fields: dict[Any, Any], redis: Red
 
 
 def read_failure(job_id: str, text: str) -> JobStatus:
-    """Returns the failure of a job, from the text that RQ has of it. Raises LookupError as
+    """Returns the failure of a job, from the text that RQ has of it. Raises as
     `read_result` does."""
+    if text.startswith(_NOT_BEGUN):
+        raise LookupError(f"The job {job_id} was taken out of its queue, and did not begin.")
     if text.startswith(_LOST):
-        raise LookupError(f"RQ lost the job {job_id}: {text}")
+        raise JobLost(job_id, f"{text.rstrip('; ')}.")
     if text.startswith(_STOPPED):
         return _failed("RuntimeError", "The job was stopped in RQ.")
     described = describe_traceback(text)

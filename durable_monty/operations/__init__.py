@@ -11,6 +11,7 @@ from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.hold import (
     cut_off_calls,
     give_back,
+    lose_calls,
     release_calls,
     renew_calls,
     start_attempts,
@@ -65,6 +66,7 @@ __all__ = [
     "fork_execution",
     "give_back",
     "give_back_executions",
+    "lose_calls",
     "offered_to",
     "pause_execution",
     "record_answers",

@@ -89,6 +89,14 @@ def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
     _release(claims, using)
 
 
+def lose_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Lets others claim calls whose jobs began and died, at once and as if their leases had run
+    out: it counts as a loss."""
+    with write(using):
+        ours(claims, using).update(job_id="", due_at=database_now(using))
+        announce(using)
+
+
 def cut_off_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
     """Gives back calls whose functions still ran when their worker had to stop. They are due at
     once, and it counts as no loss: only an end that nobody explains does."""

@@ -12,6 +12,7 @@ for function in (
     functions.text_of,
     functions.no_value,
     functions.time_of_end,
+    functions.die,
 ):
     register_function(function)
 register_function("succeed_at", retry=Retry(max_attempts=3, initial=0.1))(functions.succeed_at)

@@ -42,6 +42,8 @@ class Engine:
     """Whether jobs outlive a restart of the broker. If not, they come back by their leases."""
     can_revoke = True
     """Whether a withdrawn call's job, which waits, is taken away from the engine."""
+    tells = True
+    """Whether the end of a job is told at once. If not, the worker asks for it now and then."""
     may_lack_functions = True
     """Whether its workers may lack a function that the orchestrator has."""
 

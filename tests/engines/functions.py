@@ -2,6 +2,7 @@
 this module where there is no Django. `tests.app.engines` registers them."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -62,3 +63,8 @@ def no_value():
 
 def time_of_end(number=0):
     return time.time()
+
+
+def die():
+    """Ends its process, as the kernel does when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,8 @@ import pytest
 
 import durable_monty
 from durable_monty import OrchestratorService, Worker
-from durable_monty.models import Call
+from durable_monty.exceptions import JobLost
+from durable_monty.models import Attempt, Call
 from tests.processes import result, start
 from tests.support import seven_calls_output
 
@@ -58,3 +59,21 @@ def test_a_job_that_was_lost_is_submitted_again(pool_executor):
     Worker(OrchestratorService(), pool_executor).run(until_complete=True)
     assert result(execution_id) == seven_calls_output(4)
     assert sorted(Call.objects.values_list("attempt", flat=True)) == [1] * 6 + [2]
+
+
+def test_jobs_that_die_three_times_in_a_row_are_given_up(pool_executor):
+    def check_job(job_id):
+        raise JobLost(job_id, "killed by signal 9.")
+
+    pool_executor.check_job = check_job
+    execution_id = OrchestratorService().start_execution(
+        "try:\n    await add(1, 2)\nexcept RuntimeError as exc:\n    caught = str(exc)\ncaught",
+        ["add"],
+    )
+    pool_executor.capacity = lambda: 2  # what became of its jobs is unknown to it
+    Worker(OrchestratorService(), pool_executor).run(until_complete=True)
+    assert result(execution_id) == (
+        "add() was given up: its worker vanished 3 times in a row while it ran. It may be what "
+        "kills the process."
+    )
+    assert list(Attempt.objects.values_list("outcome", flat=True)) == ["lost"] * 3
