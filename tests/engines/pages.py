@@ -1,0 +1,48 @@
+"""What the hidden blocks of the documents need."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from django.core.handlers.wsgi import WSGIRequest
+
+from durable_monty import FUNCTION_REGISTRY, OrchestratorService, Worker
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *args): ...
+
+
+@contextmanager
+def serve_view(view):
+    """Serves one view of Django, and gives its URL."""
+
+    def application(environ, start_response):
+        response = view(WSGIRequest(environ))
+        status = f"{response.status_code} {response.reason_phrase}"
+        start_response(status, list(response.items()))
+        return [response.content]
+
+    with make_server("127.0.0.1", 0, application, handler_class=_Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def work_with_http(url, secret, *, function):
+    """Lets a worker run what is due, with the URL in place of the function's own. False without
+    the extra."""
+    if find_spec("httpcore") is None:
+        return False
+    from durable_monty.executors.http import HttpExecutor
+
+    FUNCTION_REGISTRY.add(replace(FUNCTION_REGISTRY[function], url=url))
+    executor = HttpExecutor(
+        allowed_hosts=[url.partition("://")[2]],
+        allow_http=True,
+        allow_private=True,
+        secret=secret,
+    )
+    return Worker(OrchestratorService(), executor).run(until_complete=True)

@@ -1,0 +1,26 @@
+"""The pages of the executors that make requests: their tables are the code's."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import durable_monty
+from durable_monty.executors.loading import executor_class
+from tests.documents import tables
+
+DOCS = Path(durable_monty.__file__).parent / "docs"
+
+
+@pytest.mark.parametrize(
+    ("name", "page", "extra"),
+    [("http", "http_functions.md", "httpcore"), ("aws_lambda", "aws_lambda.md", "boto3")],
+)
+def test_table_of_options(name, page, extra):
+    pytest.importorskip(extra)
+    parameters = inspect.signature(executor_class(name)).parameters.values()
+    documented = [row[0].strip("`") for row in tables(DOCS / page)["Options"]]
+    assert sorted(documented) == sorted(
+        f"{each.name}={each.default!r}".replace("''", '""').replace("'", '"')
+        for each in parameters
+    )
