@@ -99,7 +99,7 @@ def test_the_app():
     assert (config.name, config.label) == ("durable_monty", "durable_monty")
     assert str(config.verbose_name) == "Durable workflows"
     assert {model.__name__ for model in config.get_models()} == {
-        "Attempt", "Call", "Execution", "Program", "Snapshot", "WorkerProcess",
+        "ApiKey", "Attempt", "Call", "Execution", "Program", "Snapshot", "WorkerProcess",
     }  # fmt: skip
     for model in config.get_models():
         assert model._meta.default_permissions == ("view",)

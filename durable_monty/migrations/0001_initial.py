@@ -292,6 +292,80 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="ApiKey",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    durable_monty.models.identifier.IdentifierField(
+                        max_length=100, verbose_name="name"
+                    ),
+                ),
+                (
+                    "prefix",
+                    durable_monty.models.identifier.IdentifierField(
+                        help_text="The beginning of the secret.",
+                        max_length=16,
+                        verbose_name="prefix",
+                    ),
+                ),
+                (
+                    "sha256",
+                    durable_monty.models.identifier.IdentifierField(
+                        editable=False, max_length=64, unique=True, verbose_name="SHA-256"
+                    ),
+                ),
+                (
+                    "scopes",
+                    durable_monty.models.identifier.IdentifierField(
+                        help_text="What it is good for, separated by commas.",
+                        max_length=100,
+                        verbose_name="scopes",
+                    ),
+                ),
+                ("created_at", durable_monty.models.moment.MomentField(verbose_name="created")),
+                (
+                    "last_used_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="last used"),
+                ),
+                (
+                    "expires_at",
+                    durable_monty.models.moment.MomentField(
+                        blank=True, null=True, verbose_name="expires"
+                    ),
+                ),
+                (
+                    "revoked_at",
+                    durable_monty.models.moment.MomentField(null=True, verbose_name="revoked"),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="acts for",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "API key",
+                "verbose_name_plural": "API keys",
+                "ordering": ["-pk"],
+                "permissions": [("manage_apikey", "Can make and revoke API keys")],
+                "default_permissions": ("view",),
+            },
+        ),
+        migrations.CreateModel(
             name="WorkerProcess",
             fields=[
                 (

@@ -1,3 +1,4 @@
+from durable_monty.models.api_key import ApiKey, KeyScope
 from durable_monty.models.attempt import Attempt, AttemptOutcome
 from durable_monty.models.call import Call, CallKind, CallStatus
 from durable_monty.models.execution import Execution, ExecutionStatus
@@ -6,6 +7,7 @@ from durable_monty.models.snapshot import Snapshot
 from durable_monty.models.worker_process import WorkerProcess
 
 __all__ = [
+    "ApiKey",
     "Attempt",
     "AttemptOutcome",
     "Call",
@@ -13,6 +15,7 @@ __all__ = [
     "CallStatus",
     "Execution",
     "ExecutionStatus",
+    "KeyScope",
     "Program",
     "Snapshot",
     "WorkerProcess",

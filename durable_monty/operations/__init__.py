@@ -3,6 +3,7 @@
 from durable_monty.operations.accept import accept_jobs
 from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.api_keys import make_api_key, revoke_api_keys, use_api_key
 from durable_monty.operations.claim import claim_calls, claim_executions, claim_suspect
 from durable_monty.operations.copies import Edits
 from durable_monty.operations.due import what_is_due
@@ -67,6 +68,7 @@ __all__ = [
     "give_back",
     "give_back_executions",
     "lose_calls",
+    "make_api_key",
     "offered_to",
     "pause_execution",
     "record_answers",
@@ -79,6 +81,7 @@ __all__ = [
     "retire_worker",
     "retry_call",
     "retry_execution",
+    "revoke_api_keys",
     "settle_attempt",
     "settle_attempts",
     "settle_by_hand",
@@ -90,6 +93,7 @@ __all__ = [
     "start_execution",
     "terminate_execution",
     "unresolve_execution",
+    "use_api_key",
     "watch_job",
     "what_is_due",
 ]

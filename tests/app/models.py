@@ -31,3 +31,7 @@ class Program(models.Model):
 
 class Attempt(models.Model):
     call = models.ForeignKey(Call, models.CASCADE)
+
+
+class ApiKey(models.Model):
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_constraint=False)

@@ -1,0 +1,53 @@
+"""Which bodies of requests are read."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from django.http import HttpRequest
+from ninja.parser import Parser
+
+from durable_monty import conf
+from durable_monty.exceptions import BodyNotJson, BodyTooLarge, WrongContentType
+
+# For all that is around the source and the values.
+_MARGIN = 64 * 1024
+_UTF_8 = {"", "utf-8", "utf8", "us-ascii"}
+
+
+def check_body(request: HttpRequest) -> None:
+    """Raises `WrongContentType` and `BodyTooLarge` before anything is parsed."""
+    if request.method not in ("POST", "PUT", "PATCH"):
+        return
+    settings = conf.current()
+    limit = settings.MAX_SOURCE_BYTES + settings.MAX_VALUE_BYTES + _MARGIN
+    if int(request.META.get("CONTENT_LENGTH") or 0) > limit or len(request.body) > limit:
+        raise BodyTooLarge(limit)
+    charset = (request.content_params or {}).get("charset", "").lower()
+    if request.body and (request.content_type != "application/json" or charset not in _UTF_8):
+        raise WrongContentType(request.META.get("CONTENT_TYPE", ""))
+
+
+class StrictParser(Parser):
+    """Reads JSON as its standard has it: no NaN, and no numbers that become infinite."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        try:
+            return json.loads(request.body, parse_constant=_no_number, parse_float=_finite)
+        except RecursionError as exc:
+            raise BodyNotJson("it is nested too deep") from exc
+        except ValueError as exc:
+            raise BodyNotJson(str(exc).rstrip(".")) from exc
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:30]} is too large for a number")
+    return number

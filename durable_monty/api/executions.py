@@ -1,0 +1,151 @@
+"""Executions: started, listed, shown, exported."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.db import router as databases
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.utils.translation import gettext
+from ninja import Router, Status
+
+from durable_monty import OrchestratorService, operations
+from durable_monty.api.callers import require
+from durable_monty.api.cursors import make_cursor, read_cursor
+from durable_monty.api.history import note
+from durable_monty.api.schemas import (
+    ERRORS,
+    CheckIn,
+    CheckOut,
+    ExecutionOut,
+    ExecutionPage,
+    ExecutionState,
+    Label,
+    Limit,
+    StartIn,
+)
+from durable_monty.api.shapes import execution_facts, execution_row
+from durable_monty.api.values import Shape, Values
+from durable_monty.exceptions import InvalidDuration
+from durable_monty.functions import resolve_functions
+from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.operations.permits import check_permitted
+from durable_monty.operations.transactions import write
+from durable_monty.reads import executions as reads
+from durable_monty.reads.export import export_json
+from durable_monty.reads.pages import Wanted, executions_page, first_open_calls
+
+router = Router(tags=["executions"])
+
+
+@router.post("/executions", response={(200, 201): ExecutionState, **ERRORS})
+def start_execution(request: HttpRequest, given: StartIn, values: Shape | None = None) -> Any:
+    """Starts a workflow: 201, or 200 if its key is known already."""
+    caller = require(request, "start", "start_execution")
+    using = databases.db_for_write(Execution)
+    inputs = Values(request, values).read(given.inputs, "inputs")
+    known = given.key and Execution.objects.using(using).filter(key=given.key).exists()
+    with write(using):
+        execution = operations.start_execution(
+            given.code,
+            given.functions,
+            inputs,
+            key=given.key,
+            name=given.name,
+            deadline=_seconds(given.deadline),
+            on_conflict=given.on_conflict,
+            user=caller.actor,
+            using=using,
+        )
+        if not known:
+            note(caller, execution, gettext("Started."), is_new=True)
+    return Status(200 if known else 201, _state(execution))
+
+
+@router.get("/executions", response={200: ExecutionPage, **ERRORS})
+def list_executions(
+    request: HttpRequest,
+    *,
+    status: ExecutionStatus | None = None,
+    name: Label | None = None,
+    key: Label | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: Limit = 50,
+    cursor: str | None = None,
+) -> Any:
+    """The newest executions first. `since` is included, `until` is not."""
+    require(request, "read", "view_execution")
+    using = databases.db_for_read(Execution)
+    wanted = Wanted(status, name, key, since, until)
+    filters = asdict(wanted)
+    after = None if cursor is None else uuid.UUID(read_cursor(cursor, "executions", filters))
+    rows, more = executions_page(wanted, after, limit, using)
+    last = make_cursor(str(rows[-1].pk), "executions", filters) if more else None
+    return {"items": [execution_row(row) for row in rows], "next_cursor": last}
+
+
+@router.get("/executions/{execution_id}", response={200: ExecutionOut, **ERRORS})
+def get_execution(
+    request: HttpRequest, execution_id: uuid.UUID, values: Shape | None = None
+) -> Any:
+    """An execution, and its first calls without an answer."""
+    caller = require(request, "read", "view_execution")
+    shape, using = Values(request, values), databases.db_for_read(Execution)
+    execution = reads.find(execution_id, using)
+    sees_calls = caller.may("read", "view_call")
+    calls, more = first_open_calls(execution.pk, using) if sees_calls else (None, False)
+    return execution_facts(execution, calls, shape) | {"more_pending_calls": more}
+
+
+@router.get("/executions/{execution_id}/export", response={200: dict[str, Any], **ERRORS})
+def export_execution(request: HttpRequest, execution_id: uuid.UUID) -> HttpResponseBase:
+    """An execution with its whole journal, as the admin exports it."""
+    require(request, "read", "view_execution", "view_call", "view_program", "export_execution")
+    using = databases.db_for_read(Execution)
+    pieces = export_json([reads.find(execution_id, using).pk], using)
+    return StreamingHttpResponse(
+        _later(pieces) if isinstance(request, ASGIRequest) else pieces,
+        content_type="application/json",
+        headers={
+            "Content-Disposition": f'attachment; filename="execution-{execution_id}.json"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+@router.post("/check", response={200: CheckOut, **ERRORS})
+def check_source(request: HttpRequest, given: CheckIn, values: Shape | None = None) -> Any:
+    """All that is wrong with a source; nothing is stored or run."""
+    caller = require(request, "start", "start_execution")
+    inputs = Values(request, values).read(given.inputs, "inputs")
+    functions = resolve_functions(given.functions)
+    check_permitted(caller.actor, functions.values())
+    return {"complaints": OrchestratorService().check(given.code, given.functions, inputs)}
+
+
+def _state(execution: Execution) -> dict[str, Any]:
+    return {"execution_id": str(execution.pk), "status": execution.status}
+
+
+def _seconds(deadline: float | None) -> timedelta | None:
+    try:
+        return None if deadline is None else timedelta(seconds=deadline)
+    except OverflowError as exc:
+        raise InvalidDuration("deadline", deadline) from exc
+
+
+async def _later(pieces: Iterator[str]) -> AsyncIterator[str]:
+    """Under ASGI Django would read all that a plain iterator has before it sends any."""
+    while (piece := await sync_to_async(_next)(pieces)) is not None:
+        yield piece
+
+
+def _next(pieces: Iterator[str]) -> str | None:
+    return next(pieces, None)

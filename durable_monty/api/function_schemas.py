@@ -1,0 +1,57 @@
+"""JSON schemas of a function's parameters and result, as far as its annotations say."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import TypeAdapter
+
+_EMPTY = inspect.Parameter.empty
+_POSITIONAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def parameters_schema(func: Callable[..., Any]) -> dict[str, Any]:
+    """An object with a property for each parameter. Others are allowed where the function takes
+    any, or where its signature is unknown."""
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):  # written in C
+        return {"type": "object"}
+    known = _globals(func)
+    named = [each for each in signature.parameters.values() if each.kind not in _POSITIONAL]
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {each.name: _schema(each.annotation, known) for each in named},
+    }
+    if required := [each.name for each in named if each.default is _EMPTY]:
+        schema["required"] = required
+    if len(named) == len(signature.parameters):
+        schema["additionalProperties"] = False
+    return schema
+
+
+def returns_schema(func: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        annotation = inspect.signature(func).return_annotation
+    except (TypeError, ValueError):
+        return {}
+    return _schema(annotation, _globals(func))
+
+
+def _schema(annotation: Any, known: dict[str, Any]) -> dict[str, Any]:
+    """Anything, where the type is unknown here."""
+    if annotation is _EMPTY:
+        return {}
+    try:
+        if isinstance(annotation, str):
+            annotation = eval(annotation, known)  # noqa: S307  (of the project's own code)
+        return TypeAdapter(annotation).json_schema()
+    except Exception:  # noqa: BLE001  (annotations can be any code, of any type)
+        return {}
+
+
+def _globals(func: Callable[..., Any]) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(inspect.unwrap(func), "__globals__", {})
+    return found

@@ -1,0 +1,278 @@
+"""The shapes of requests and answers, for the API's OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from ninja import Field, Schema
+from pydantic import AfterValidator, ConfigDict, StringConstraints
+
+from durable_monty.models import CallKind, CallStatus, ExecutionStatus
+
+_LARGEST = 2**31 - 1
+
+
+def _storable(text: str) -> str:
+    if found := re.search("[\0\ud800-\udfff]", text):
+        raise ValueError(f"has a character that cannot be stored, at {found.start()}")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Reason = Annotated[Text, StringConstraints(max_length=2_000)]
+Label = Annotated[Text, StringConstraints(max_length=200)]
+Number = Annotated[int, Field(ge=0, le=_LARGEST)]
+Limit = Annotated[int, Field(ge=1, le=200)]
+OnConflict = Literal["raise", "return"]
+Value = Any
+
+
+class In(Schema):
+    # A name that is spelt wrongly is not left out silently.
+    model_config = ConfigDict(extra="forbid")
+
+
+class ComplaintOut(Schema):
+    line: int
+    column: int
+    rule: str
+    message: str
+
+
+class ErrorFacts(Schema):
+    """`code` is stable; `path` leads to the value or the field that is wrong."""
+
+    code: str
+    message: str
+    path: str | None = None
+    complaints: list[ComplaintOut] | None = None
+
+
+class ErrorOut(Schema):
+    error: ErrorFacts
+
+
+ERRORS: dict[int, Any] = dict.fromkeys(
+    (400, 401, 403, 404, 409, 413, 415, 422, 429, 503), ErrorOut
+)
+
+
+# --- executions ---
+
+
+class StartIn(In):
+    """`functions`: registered names, or dotted paths; `deadline`: seconds from now."""
+
+    code: Text
+    functions: list[Text] = Field(default_factory=list)
+    inputs: dict[str, Value] = Field(default_factory=dict)
+    key: Label | None = None
+    name: Label = ""
+    deadline: float | None = Field(default=None, gt=0)
+    on_conflict: OnConflict = "raise"
+
+
+class CheckIn(In):
+    code: Text
+    functions: list[Text] = Field(default_factory=list)
+    inputs: dict[str, Value] = Field(default_factory=dict)
+
+
+class CheckOut(Schema):
+    complaints: list[ComplaintOut]
+
+
+class ExecutionState(Schema):
+    execution_id: str
+    status: ExecutionStatus
+
+
+class ErrorText(Schema):
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class ExecutionRow(Schema):
+    """An execution in a list. `error`: its type and the beginning of its message."""
+
+    execution_id: str
+    name: str
+    key: str | None
+    status: ExecutionStatus
+    error: str | None
+    turn: int
+    call_count: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class ExecutionPage(Schema):
+    items: list[ExecutionRow]
+    next_cursor: str | None
+
+
+class PendingCall(Schema):
+    call_id: int
+    function_name: str
+    args: Value
+    kwargs: Value
+    status: CallStatus
+
+
+class ExecutionOut(Schema):
+    """An execution. `pending_calls` are the first function calls without an answer; null if the
+    caller may not see calls. `more_pending_calls`: there are others, see the list of calls."""
+
+    execution_id: str
+    name: str
+    key: str | None
+    status: ExecutionStatus
+    inputs: Value
+    output: Value
+    error: ErrorText | None
+    pending_calls: list[PendingCall] | None
+    more_pending_calls: bool
+    turn: int
+    call_count: int
+    reason: str
+    pause_requested: bool
+    cancel_requested_at: datetime | None
+    deadline: datetime | None
+    forked_from: str | None
+    forked_turn: int | None
+    retried_by: str | None
+    handled_at: datetime | None
+    resolution: str
+    log: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+# --- calls ---
+
+
+class CallOut(Schema):
+    call_id: int
+    kind: CallKind
+    function: str
+    status: CallStatus
+    args: Value
+    kwargs: Value
+    result: Value
+    error: ErrorText | None
+    executor: str
+    turn: int
+    delivered_turn: int | None
+    attempt: int
+    progress: float | None
+    progress_message: str
+    idempotency_key: str
+    completed_by: str
+    reason: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class CallPage(Schema):
+    items: list[CallOut]
+    next_cursor: str | None
+
+
+class CompleteIn(In):
+    result: Value
+    reason: Reason = ""
+
+
+class FailIn(In):
+    """`error_type`: the name of an exception that Python has."""
+
+    error: Text
+    error_type: Annotated[Text, StringConstraints(min_length=1, max_length=50)] = "RuntimeError"
+    reason: Reason = ""
+
+
+class CallState(Schema):
+    execution_id: str
+    call_id: int
+    status: CallStatus
+
+
+# --- what is done with executions ---
+
+
+class ReasonIn(In):
+    reason: Reason = ""
+
+
+class CancelIn(ReasonIn):
+    """`grace`: seconds for the clean-up; `CANCEL_GRACE` by default."""
+
+    grace: float | None = Field(default=None, ge=0)
+
+
+class ResolveIn(In):
+    reason: Annotated[Reason, StringConstraints(min_length=1)]
+
+
+class RetryIn(ReasonIn):
+    """`keep_keys`: calls that are asked again keep their idempotency keys."""
+
+    key: Label | None = None
+    keep_keys: bool = True
+
+
+class EditedAnswer(In):
+    """Another answer to a call: a `result`, or an `error`."""
+
+    call_id: Number
+    result: Value = None
+    error: Text | None = None
+
+
+class ForkIn(ReasonIn):
+    """`turn`: after which the new execution goes on; 0 starts it again. `answers` and `ask_again`
+    are for calls that were open then."""
+
+    turn: Number
+    code: Text | None = None
+    functions: list[Text] | None = None
+    answers: list[EditedAnswer] = Field(default_factory=list)
+    ask_again: list[Number] = Field(default_factory=list)
+    key: Label | None = None
+    name: Label | None = None
+    on_conflict: OnConflict = "raise"
+    keep_keys: bool = False
+
+
+# --- functions and health ---
+
+
+class FunctionOut(Schema):
+    """`name`: what a workflow calls; `function`: what `functions` of a start names; `parameters`,
+    `returns`: JSON schemas, as far as the annotations say."""
+
+    name: str
+    function: str
+    description: str
+    executor: str
+    parameters: dict[str, Any]
+    returns: dict[str, Any]
+
+
+class FunctionsOut(Schema):
+    items: list[FunctionOut]
+
+
+class HealthOut(Schema):
+    status: Literal["ok"]
+
+
+class ReadyOut(Schema):
+    status: Literal["ready"]
+    workers: int

@@ -1,0 +1,207 @@
+"""What can be done with an execution: each has the permission that the admin asks for."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.db import router as databases
+from django.http import HttpRequest
+from django.utils.translation import gettext
+from ninja import Router
+
+from durable_monty import codec, conf, operations
+from durable_monty.api.callers import Caller, require
+from durable_monty.api.history import note
+from durable_monty.api.schemas import (
+    ERRORS,
+    CancelIn,
+    EditedAnswer,
+    ExecutionState,
+    ForkIn,
+    ReasonIn,
+    ResolveIn,
+    RetryIn,
+)
+from durable_monty.api.values import Shape, Values
+from durable_monty.exceptions import InvalidValue
+from durable_monty.models import Execution
+from durable_monty.operations import Answer
+from durable_monty.operations.transactions import write
+
+router = Router(tags=["executions"])
+
+_DONE = {200: ExecutionState, **ERRORS}
+_EXECUTION = "/executions/{execution_id}"
+
+
+@router.post(f"{_EXECUTION}/cancel", response=_DONE)
+def cancel_execution(
+    request: HttpRequest, execution_id: uuid.UUID, given: CancelIn | None = None
+) -> Any:
+    """Asks an execution to end: what it awaits raises, and it may clean up."""
+    caller, given = _allowed(request, "cancel"), given or CancelIn()
+    return _do(
+        caller,
+        execution_id,
+        lambda using: operations.cancel_execution(
+            execution_id, given.reason, grace=given.grace, using=using
+        ),
+        gettext("Cancelled."),
+        given.reason,
+    )
+
+
+@router.post(f"{_EXECUTION}/terminate", response=_DONE)
+def terminate_execution(
+    request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
+) -> Any:
+    """Ends an execution at once, without a clean-up."""
+    caller, reason = _allowed(request, "terminate"), given.reason if given else ""
+    return _do(
+        caller,
+        execution_id,
+        lambda using: operations.terminate_execution(execution_id, reason, using=using),
+        gettext("Terminated."),
+        reason,
+    )
+
+
+@router.post(f"{_EXECUTION}/pause", response=_DONE)
+def pause_execution(
+    request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
+) -> Any:
+    """Lets an execution take no further step until it is resumed."""
+    caller, reason = _allowed(request, "pause"), given.reason if given else ""
+    return _do(
+        caller,
+        execution_id,
+        lambda using: operations.pause_execution(execution_id, reason, using=using),
+        gettext("Paused."),
+        reason,
+    )
+
+
+@router.post(f"{_EXECUTION}/resume", response=_DONE)
+def resume_execution(
+    request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
+) -> Any:
+    """Lets workers go on with a paused execution."""
+    caller, reason = _allowed(request, "resume"), given.reason if given else ""
+    return _do(
+        caller,
+        execution_id,
+        lambda using: operations.resume_execution(execution_id, using=using),
+        gettext("Resumed."),
+        reason,
+    )
+
+
+@router.post(f"{_EXECUTION}/resolve", response=_DONE)
+def resolve_execution(request: HttpRequest, execution_id: uuid.UUID, given: ResolveIn) -> Any:
+    """Takes a failed execution out of the list of failures, because it needs nothing more."""
+    return _do(
+        _allowed(request, "resolve"),
+        execution_id,
+        lambda using: operations.resolve_execution(execution_id, given.reason, using=using),
+        gettext("Resolved."),
+        given.reason,
+    )
+
+
+@router.post(f"{_EXECUTION}/retry", response=_DONE)
+def retry_execution(
+    request: HttpRequest, execution_id: uuid.UUID, given: RetryIn | None = None
+) -> Any:
+    """Tries failed calls again, and gives the execution that goes on: another one, if this one
+    had failed."""
+    caller, given = _allowed(request, "retry"), given or RetryIn()
+    using = databases.db_for_write(Execution)
+    # In no transaction of ours: it runs the sandbox.
+    made = operations.retry_execution(
+        execution_id, key=given.key, keep_keys=given.keep_keys, using=using
+    )
+    return _made(caller, execution_id, made, gettext("Retried."), given.reason)
+
+
+@router.post(f"{_EXECUTION}/fork", response=_DONE)
+def fork_execution(
+    request: HttpRequest, execution_id: uuid.UUID, given: ForkIn, values: Shape | None = None
+) -> Any:
+    """Starts an execution that goes on from a turn of this one. With other code or functions it
+    needs what a start needs."""
+    caller = require(request, "operate", "view_execution", "view_call", "fork_execution")
+    if given.code is not None or given.functions is not None:
+        caller.require("start", "start_execution", "view_program")
+    edits = operations.Edits(
+        given.code,
+        given.functions,
+        _answers(given, Values(request, values)),
+        given.name,
+        user=caller.actor,
+        reason=given.reason,
+        keep_keys=given.keep_keys,
+    )
+    using = databases.db_for_write(Execution)
+    options: dict[str, Any] = {"key": given.key, "on_conflict": given.on_conflict, "using": using}
+    made = operations.fork_execution(execution_id, given.turn, edits, **options)
+    return _made(caller, execution_id, made, gettext("Forked."), given.reason)
+
+
+def _allowed(request: HttpRequest, verb: str) -> Caller:
+    return require(request, "operate", "view_execution", f"{verb}_execution")
+
+
+def _do(
+    caller: Caller,
+    execution_id: uuid.UUID,
+    operation: Callable[[str], object],
+    text: str,
+    reason: str,
+) -> dict[str, Any]:
+    """`operation` takes the database's alias."""
+    using = databases.db_for_write(Execution)
+    with write(using):
+        operation(using)
+        execution = Execution.objects.using(using).only("status", "name").get(pk=execution_id)
+        note(caller, execution, text, reason)
+    return _state(execution)
+
+
+def _made(
+    caller: Caller, origin_id: uuid.UUID, made: Execution, text: str, reason: str
+) -> dict[str, Any]:
+    """Notes on both executions what made one of the other."""
+    if made.pk == origin_id:
+        note(caller, made, text, reason)
+    else:
+        came = gettext("Forked from %(origin)s.") % {"origin": origin_id}
+        note(caller, made, came, reason, is_new=True)
+        went = gettext("%(done)s The new execution is %(made)s.") % {
+            "done": text,
+            "made": made.pk,
+        }
+        note(caller, Execution(pk=origin_id), went, reason)
+    return _state(made)
+
+
+def _answers(given: ForkIn, values: Values) -> dict[int, Answer | None]:
+    answers: dict[int, Answer | None] = dict.fromkeys(given.ask_again)
+    for number, edited in enumerate(given.answers):
+        answers[edited.call_id] = _answer(edited, f"answers[{number}]", values)
+    return answers
+
+
+def _answer(edited: EditedAnswer, path: str, values: Values) -> Answer:
+    has_result = "result" in edited.model_fields_set
+    if has_result == (edited.error is not None):
+        raise InvalidValue(path, "must have either a result or an error.")
+    if edited.error is not None:
+        return Answer.of_error("RuntimeError", edited.error)
+    limit, path = conf.current().MAX_VALUE_BYTES, f"{path}.result"
+    return Answer(codec.encode(values.read(edited.result, path), path=path, max_bytes=limit))
+
+
+def _state(execution: Execution) -> dict[str, Any]:
+    return {"execution_id": str(execution.pk), "status": execution.status}

@@ -1,0 +1,97 @@
+"""Pages of executions and calls. One costs the same wherever it begins, and its values are
+bounded."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce, Length
+
+from durable_monty.models import Call, Execution
+from durable_monty.models.call import CallQuerySet
+
+# Characters of arguments and results in a page of calls; one call may have more.
+MOST_VALUES = 4 * 2**20
+# Calls that are shown with their execution.
+FIRST_CALLS = 50
+_LATEST = 2**48 - 1  # milliseconds, in an id
+_ROW = (
+    "name",
+    "key",
+    "status",
+    "error_type",
+    "error_message",
+    "turn",
+    "call_count",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which executions. `since` is included, `until` is not; both are compared with the moment
+    that an execution's id has, so that an index has them in their order."""
+
+    status: str | None = None
+    name: str | None = None
+    key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def executions_page(
+    wanted: Wanted, after: uuid.UUID | None, limit: int, using: str
+) -> tuple[list[Execution], bool]:
+    """The newest ones first, and whether there are more."""
+    rows: QuerySet[Execution] = Execution.objects.using(using).order_by("-pk").only(*_ROW)
+    exact = {"status": wanted.status, "name": wanted.name, "key": wanted.key}
+    rows = rows.filter(**{name: value for name, value in exact.items() if value is not None})
+    if wanted.since is not None:
+        rows = rows.filter(pk__gte=_first_id(wanted.since))
+    if wanted.until is not None:
+        rows = rows.filter(pk__lt=_first_id(wanted.until))
+    if after is not None:
+        rows = rows.filter(pk__lt=after)
+    found = list(rows[: limit + 1])
+    return found[:limit], len(found) > limit
+
+
+def calls_page(calls: CallQuerySet, after: int | None, limit: int) -> tuple[list[Call], bool]:
+    """In the order of their numbers, and whether there are more; `calls` are of one execution."""
+    if after is not None:
+        calls = calls.filter(call_id__gt=after)
+    size = Length("args") + Length("kwargs") + Coalesce(Length("result"), 0)
+    sizes = calls.order_by("call_id").annotate(size=size).values_list("pk", "size")
+    found = list(sizes[: limit + 1])
+    pks = _fitting(found[:limit])
+    rows = Call.objects.using(calls.db).filter(pk__in=pks).order_by("call_id")
+    return list(rows.defer("error_traceback")) if pks else [], len(found) > len(pks)
+
+
+def first_open_calls(execution_id: uuid.UUID, using: str) -> tuple[list[Call], bool]:
+    calls = Call.objects.using(using).filter(execution_id=execution_id).open().functions()
+    return calls_page(calls, None, FIRST_CALLS)
+
+
+def _fitting(sizes: Iterable[tuple[int, int]]) -> list[int]:
+    """The first ones that are not too large together, one at least."""
+    pks: list[int] = []
+    total = 0
+    for pk, size in sizes:
+        total += size
+        if pks and total > MOST_VALUES:
+            break
+        pks.append(pk)
+    return pks
+
+
+def _first_id(moment: datetime) -> uuid.UUID:
+    """The lowest id of that millisecond."""
+    milliseconds = min(max(0, int(moment.timestamp() * 1_000)), _LATEST)
+    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62)
