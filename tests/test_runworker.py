@@ -210,7 +210,11 @@ def test_one_round():
         (["--no-cluster", "--workers=3"], "--workers has no meaning with --no-cluster."),
         (
             ["--executor=tests.support.InlineExecutor", "--workers=3"],
-            "--workers has no meaning with the executor 'local', which takes no arguments.",
+            "--workers has no meaning with the executor 'local', which starts no workers.",
+        ),
+        (
+            ["--executor=tests.executors.test_remote.FakeExecutor", "--workers=3"],
+            "--workers has no meaning with the executor 'fake', which starts no workers.",
         ),
     ],
 )

@@ -135,10 +135,11 @@ Exit codes:
         try:
             names = options["executor"] or configured_names()
             found = executor_class(names[0])
-            if workers and not inspect.signature(found).parameters:
+            takes_none = found.may_block or not inspect.signature(found).parameters
+            if workers and takes_none:
                 raise CommandError(
-                    f"--workers has no meaning with the executor {found.name!r}, which takes no "
-                    "arguments.",
+                    f"--workers has no meaning with the executor {found.name!r}, which starts no "
+                    "workers.",
                     returncode=WRONG_OPTIONS,
                 )
             return [make_executor(names[0], workers), *map(make_executor, names[1:])]
