@@ -23,11 +23,16 @@ def check_body(request: HttpRequest) -> None:
         return
     settings = conf.current()
     limit = settings.MAX_SOURCE_BYTES + settings.MAX_VALUE_BYTES + _MARGIN
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit or len(request.body) > limit:
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    if length > limit:
         raise BodyTooLarge(limit)
+    if not length and "Transfer-Encoding" not in request.headers:
+        return
     charset = (request.content_params or {}).get("charset", "").lower()
-    if request.body and (request.content_type != "application/json" or charset not in _UTF_8):
+    if request.content_type != "application/json" or charset not in _UTF_8:
         raise WrongContentType(request.META.get("CONTENT_TYPE", ""))
+    if len(request.body) > limit:
+        raise BodyTooLarge(limit)
 
 
 class StrictParser(Parser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -26,8 +26,10 @@ from durable_monty.api.schemas import (
     ExecutionOut,
     ExecutionPage,
     ExecutionState,
+    Key,
     Label,
     Limit,
+    Moment,
     StartIn,
 )
 from durable_monty.api.shapes import execution_facts, execution_row
@@ -74,9 +76,9 @@ def list_executions(
     *,
     status: ExecutionStatus | None = None,
     name: Label | None = None,
-    key: Label | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    key: Key | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     limit: Limit = 50,
     cursor: str | None = None,
 ) -> Any:

@@ -7,11 +7,18 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Schema
-from pydantic import AfterValidator, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+)
 
 from durable_monty.models import CallKind, CallStatus, ExecutionStatus
 
 _LARGEST = 2**31 - 1
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _storable(text: str) -> str:
@@ -20,7 +27,17 @@ def _storable(text: str) -> str:
     return text
 
 
+def _moment(text: Any) -> Any:
+    # Pydantic takes numbers for seconds, and dates for moments.
+    if isinstance(text, str) and not _MOMENT.fullmatch(text):
+        raise ValueError("must be a moment with its offset, such as 2026-01-31T12:00:00Z")
+    return text
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Source = Annotated[Text, StringConstraints(min_length=1)]
+Key = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Reason = Annotated[Text, StringConstraints(max_length=2_000)]
 Label = Annotated[Text, StringConstraints(max_length=200)]
 Number = Annotated[int, Field(ge=0, le=_LARGEST)]
@@ -65,17 +82,17 @@ ERRORS: dict[int, Any] = dict.fromkeys(
 class StartIn(In):
     """`functions`: registered names, or dotted paths; `deadline`: seconds from now."""
 
-    code: Text
+    code: Source
     functions: list[Text] = Field(default_factory=list)
     inputs: dict[str, Value] = Field(default_factory=dict)
-    key: Label | None = None
+    key: Key | None = None
     name: Label = ""
     deadline: float | None = Field(default=None, gt=0)
     on_conflict: OnConflict = "raise"
 
 
 class CheckIn(In):
-    code: Text
+    code: Source
     functions: list[Text] = Field(default_factory=list)
     inputs: dict[str, Value] = Field(default_factory=dict)
 
@@ -223,16 +240,22 @@ class ResolveIn(In):
 class RetryIn(ReasonIn):
     """`keep_keys`: calls that are asked again keep their idempotency keys."""
 
-    key: Label | None = None
+    key: Key | None = None
     keep_keys: bool = True
 
 
-class EditedAnswer(In):
-    """Another answer to a call: a `result`, or an `error`."""
+class EditedResult(In):
+    """Another result of a call."""
 
     call_id: Number
-    result: Value = None
-    error: Text | None = None
+    result: Value
+
+
+class EditedError(In):
+    """An error instead of the answer that a call had."""
+
+    call_id: Number
+    error: Text
 
 
 class ForkIn(ReasonIn):
@@ -240,11 +263,11 @@ class ForkIn(ReasonIn):
     are for calls that were open then."""
 
     turn: Number
-    code: Text | None = None
+    code: Source | None = None
     functions: list[Text] | None = None
-    answers: list[EditedAnswer] = Field(default_factory=list)
+    answers: list[EditedResult | EditedError] = Field(default_factory=list)
     ask_again: list[Number] = Field(default_factory=list)
-    key: Label | None = None
+    key: Key | None = None
     name: Label | None = None
     on_conflict: OnConflict = "raise"
     keep_keys: bool = False

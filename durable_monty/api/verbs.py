@@ -17,7 +17,8 @@ from durable_monty.api.history import note
 from durable_monty.api.schemas import (
     ERRORS,
     CancelIn,
-    EditedAnswer,
+    EditedError,
+    EditedResult,
     ExecutionState,
     ForkIn,
     ReasonIn,
@@ -25,7 +26,6 @@ from durable_monty.api.schemas import (
     RetryIn,
 )
 from durable_monty.api.values import Shape, Values
-from durable_monty.exceptions import InvalidValue
 from durable_monty.models import Execution
 from durable_monty.operations import Answer
 from durable_monty.operations.transactions import write
@@ -193,11 +193,8 @@ def _answers(given: ForkIn, values: Values) -> dict[int, Answer | None]:
     return answers
 
 
-def _answer(edited: EditedAnswer, path: str, values: Values) -> Answer:
-    has_result = "result" in edited.model_fields_set
-    if has_result == (edited.error is not None):
-        raise InvalidValue(path, "must have either a result or an error.")
-    if edited.error is not None:
+def _answer(edited: EditedResult | EditedError, path: str, values: Values) -> Answer:
+    if isinstance(edited, EditedError):
         return Answer.of_error("RuntimeError", edited.error)
     limit, path = conf.current().MAX_VALUE_BYTES, f"{path}.result"
     return Answer(codec.encode(values.read(edited.result, path), path=path, max_bytes=limit))

@@ -29,9 +29,8 @@ class Api:
 
     def post(self, path, body=None, **query):
         url = f"/api{path}"
-        given = {"data": json.dumps(body), "content_type": "application/json"} if body else {}
-        if body is not None and not body:
-            given = {"data": "{}", "content_type": "application/json"}
+        given = {"data": "" if body is None else json.dumps(body)}
+        given["content_type"] = "application/json"
         return self.client.post(url, **given, query_params=query, headers=self.headers)
 
 
