@@ -379,6 +379,17 @@ class ExecutorUnavailable(DurableMontyError):
         super().__init__(f"The executor {executor!r} cannot reach its engine: {why}")
 
 
+class JobsVanished(DurableMontyError):
+    """An engine lost several jobs of one call before any of them began."""
+
+    def __init__(self, count: int, task: str, queue: str) -> None:
+        self.count, self.task, self.queue = count, task, queue
+        super().__init__(
+            f"The engine lost {count} jobs of this call before they began. Do the workers of the "
+            f"queue {queue!r} have the task {task!r}?"
+        )
+
+
 class ClusterNotStarted(DurableMontyError):
     def __init__(self, why: str) -> None:
         self.why = why

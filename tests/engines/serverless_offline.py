@@ -9,7 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.engines.brokers import require
+import pytest
+
 from tests.postgresql import free_port
 
 _SERVICE = Path(__file__).parent / "serverless"
@@ -20,7 +21,8 @@ _PATIENCE = 60
 
 def installed():
     """The folder of the packages; they are installed once, which takes half a minute."""
-    require(shutil.which("npm"), "npm")
+    if shutil.which("npm") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("npm is not installed")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "durable_monty" / "serverless"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,135 @@
+"""The connection to Celery's broker, which gives up within seconds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from celery import Celery
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from durable_monty.exceptions import ExecutorUnavailable
+
+T = TypeVar("T")
+
+# Seconds.
+CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 5.0
+
+
+def open_connection(app: Celery, *, heartbeat: float = 0) -> Connection:
+    """Returns a connection, which connects when it is first used: one try for each address of the
+    broker, and one more.
+
+    Redis and RabbitMQ have names of their own for the limits, and each ignores the others'.
+    """
+    limits = {
+        "interval_start": 0,
+        "interval_step": 0.1,
+        "interval_max": 0.2,
+        # RabbitMQ: a message counts as sent when the broker has said that it has it.
+        "confirm_publish": True,
+        "read_timeout": ANSWER_TIMEOUT,
+        "write_timeout": ANSWER_TIMEOUT,
+        # Redis
+        "socket_timeout": ANSWER_TIMEOUT,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "retry_on_timeout": False,
+    }
+    connection: Connection = app.connection_for_write(
+        connect_timeout=CONNECT_TIMEOUT,
+        heartbeat=heartbeat,
+        transport_options={**app.conf.broker_transport_options, **limits},
+    )
+    connection.transport_options["max_retries"] = max(1, len(connection.alt))
+    return connection
+
+
+@contextmanager
+def reaching(errors: Sequence[type[BaseException]] = ()) -> Iterator[None]:
+    """Turns errors of a server that is out of reach into `ExecutorUnavailable`: those of the
+    network, and `errors` of the server's client."""
+    try:
+        yield
+    except (OperationalError, OSError, *errors) as exc:
+        raise ExecutorUnavailable("celery", f"{type(exc).__name__}: {exc}") from exc
+
+
+class Broker:
+    """One connection to the broker. One thread at a time uses it."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    def use(self, action: Callable[[Connection], T]) -> T:
+        """Calls `action` with the connection; once more with a fresh one if the one at hand turns
+        out to be broken, as it is after a restart of the broker. Raises `ExecutorUnavailable`."""
+        with self._lock:
+            if self._connection is not None:
+                with suppress(ExecutorUnavailable):
+                    return self._try(action, self._connection)
+            self._connection = open_connection(self._app)
+            return self._try(action, self._connection)
+
+    def send_task(
+        self,
+        job_id: str,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        queue: str = "",
+        **options: Any,
+    ) -> str:
+        """Sends the message of a task; returns the name of its queue.
+
+        `Celery.send_task` would also subscribe to the result, on a connection that nobody reads.
+        """
+        amqp = self._app.amqp
+        route = self._route(name, queue)
+        message = amqp.create_task_message(job_id, name, args, kwargs, **options)
+
+        def send(connection: Connection) -> None:
+            producer = amqp.Producer(connection, auto_declare=False)
+            amqp.send_task_message(
+                producer, name, message, serializer="json", retry=False, **route
+            )
+
+        self.use(send)
+        return self._queue_name(route)
+
+    def queue_of(self, task: str) -> str:
+        return self._queue_name(self._route(task, ""))
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _route(self, name: str, queue: str) -> dict[str, Any]:
+        route: dict[str, Any] = self._app.amqp.router.route(
+            {"queue": queue} if queue else {}, name
+        )
+        return route
+
+    def _queue_name(self, route: Mapping[str, Any]) -> str:
+        queue = route.get("queue")
+        return str(self._app.conf.task_default_queue if queue is None else queue.name)
+
+    def _try(self, action: Callable[[Connection], T], connection: Connection) -> T:
+        errors = (*connection.connection_errors, *connection.channel_errors)
+        try:
+            with reaching(errors):
+                return action(connection)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with suppress(Exception):  # it may be broken already
+                self._connection.collect(socket_timeout=0.1)
+            self._connection = None
