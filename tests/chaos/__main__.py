@@ -1,12 +1,15 @@
 """Workflows on real `runworker` processes, while everything around them breaks:
 
-    python -m tests.chaos [--postgresql | --database-url URL] [--executor local|django_q]
+    python -m tests.chaos [--postgresql | --database-url URL]
+        [--executor local|django_q|rq|celery] [--broker redis|rabbitmq]
 
 kill -9 of any process of a worker (main, sentinel, worker, pusher, monitor, sandbox), SIGSTOP
 beyond the lease, clocks that step (if there is a C compiler) and, with --postgresql, restarts
-and crashes of a server that it starts for itself. Then: is every output right, was everything with
-a transactional effect done exactly once and everything else at least once, does durable_doctor
-find nothing, is no process left? Exit code 1: something is wrong.
+and crashes of a server that it starts for itself. With rq and celery these get a broker of their
+own, which restarts and crashes, and workers of their own, which are killed and stopped as well.
+Then: is every output right, was everything with a transactional effect done exactly once and
+everything else at least once, does durable_doctor find nothing, is no process left? Exit code 1:
+something is wrong.
 """
 
 import argparse
@@ -21,6 +24,7 @@ from pathlib import Path
 import django
 
 from tests.chaos.clocks import Clock, build
+from tests.chaos.engines import ENGINES, running_engine
 from tests.postgresql import private_cluster
 
 _SHOWN = 30
@@ -48,7 +52,10 @@ def _run(options, directory):
             environment = clocks["database"].environment
             cluster = stack.enter_context(private_cluster(directory / "pg", environment))
             url = cluster.url
+        engine = stack.enter_context(running_engine(options.executor, options.broker, directory))
+        executors = {} if engine is None else {options.executor: engine.options}
         os.environ |= {
+            "DURABLE_MONTY_JSON": json.dumps({"EXECUTORS": executors}),
             "DATABASE_URL": url,
             "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
             "CHAOS_NOTES": str(directory / "notes"),
@@ -56,7 +63,7 @@ def _run(options, directory):
         django.setup()
         from tests.chaos.run import run
 
-        return run(options, directory, clocks, cluster)
+        return run(options, directory, clocks, cluster, engine)
 
 
 def _machines(options):
@@ -78,7 +85,10 @@ def parser():
     where.add_argument(
         "--postgresql", action="store_true", help="On a PostgreSQL server of its own."
     )
-    found.add_argument("--executor", choices=["local", "django_q"], default="django_q")
+    executors = ["local", "django_q", *ENGINES]
+    found.add_argument("--executor", choices=executors, default="django_q")
+    brokers = ["redis", "rabbitmq"]
+    found.add_argument("--broker", choices=brokers, help="Of celery. Default: redis.")
     found.add_argument("--workflows", type=int, default=1000, help="At least. Default: 1000.")
     found.add_argument("--seconds", type=float, default=0.0, help="At least. Default: 0.")
     found.add_argument("--workers", type=int, default=2, help="runworkers. Default: 2.")

@@ -12,27 +12,33 @@ from tests.processes import members
 
 # Seconds.
 _PAUSES = (0.3, 1.5)
+# With an engine, whose workers take seconds to begin.
+_ENGINE_PAUSES = (1.0, 4.0)
 _DOWN = (0.0, 3.0)
 _STEPS = (-4.0, 4.0)
 # How long something is stopped, in leases.
 _FROZEN = (1.2, 2.0)
 
-_WEIGHTS = {"kill": 8, "freeze": 2, "restart": 2, "step": 2}
+_WEIGHTS = {"kill": 8, "freeze": 2, "restart": 2, "broker": 2, "step": 2}
 _RESTARTS = ["fast", "immediate", "backend"]
 
 
 class Disturbances:
-    """`cluster`: the PostgreSQL server that may be restarted, or None. `clocks`: by machine."""
+    """`cluster`: the PostgreSQL server that may be restarted, or None. `engine`: that which runs
+    the functions, or None. `clocks`: by machine."""
 
-    def __init__(self, rng, workers, lease, *, cluster, clocks):
+    def __init__(self, rng, workers, lease, *, cluster, engine, clocks):
         self.rng, self.workers, self.lease = rng, workers, lease
-        self.cluster, self.clocks = cluster, clocks
+        self.cluster, self.engine, self.clocks = cluster, engine, clocks
         self.counts = Counter()
+        self._pauses = _ENGINE_PAUSES if engine else _PAUSES
         self._next_at = 0.0
         self._thawing = []
         self._weights = dict(_WEIGHTS)
         if cluster is None:
             del self._weights["restart"]
+        if engine is None:
+            del self._weights["broker"]
         if not can_step():
             del self._weights["step"]
         # Each once, then by weight.
@@ -42,7 +48,7 @@ class Disturbances:
         if time.monotonic() < self._next_at:
             return
         getattr(self, f"_{self._chosen()}")()
-        self._next_at = time.monotonic() + self.rng.uniform(*_PAUSES)
+        self._next_at = time.monotonic() + self.rng.uniform(*self._pauses)
 
     @property
     def all_came(self):
@@ -105,6 +111,10 @@ class Disturbances:
         time.sleep(self.rng.uniform(*_DOWN))
         self.cluster.start()
         self.counts[f"PostgreSQL restart, {mode}"] += 1
+
+    def _broker(self):
+        how = self.engine.restart_broker(self.rng)
+        self.counts[f"broker {how}"] += 1
 
     def _step(self):
         """Not added up: a clock that runs ahead for ever would end every sleep at once."""

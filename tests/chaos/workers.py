@@ -1,9 +1,11 @@
-"""The `runworker` processes. Where one has ended, with all that it started, the next is begun."""
+"""The `runworker` processes, and those of an engine. Where one has ended, with all that it
+started, the next is begun."""
 
 import signal
 import time
 
-from tests.processes import Process, is_forked, members, stat_of
+from tests.chaos.engines import ENGINES
+from tests.processes import Process, Program, is_forked, members, stat_of
 
 # Seconds after its main process by which a tree must be gone.
 _ORPHAN_PATIENCE = 10.0
@@ -31,7 +33,7 @@ class Worker:
             self.directory / f"runworker-{self.number}-{self.begun}.log",
             "runworker",
             f"--executor={self.executor}",
-            "--workers=2",
+            *(() if self.executor in ENGINES else ("--workers=2",)),
             env=self.clock.environment,
         )
         self.begun += 1
@@ -93,3 +95,35 @@ class Worker:
             self._note_end()
         elif (code := self.process.popen.poll()) not in _GOOD_CODES:
             self.wrong.append(f"a worker that was to drain ended with {code}")
+
+
+class EngineWorker:
+    """A place for one worker of the engine after another, as a supervisor keeps it: what is left
+    of one that has ended is killed before the next begins."""
+
+    def __init__(self, engine, number, directory, clock):
+        self.engine, self.number, self.directory, self.clock = engine, number, directory, clock
+        self.begun = 0
+        self._start()
+
+    def _start(self):
+        name = self.engine.name
+        self.process = Program(
+            self.directory / f"{name}-{self.number}-{self.begun}.log",
+            *self.engine.command,
+            env={**self.clock.environment, **self.engine.environment},
+        )
+        self.begun += 1
+
+    @property
+    def pids(self):
+        return members(self.process.pid)
+
+    def role(self, pid):
+        return f"{self.engine.name} {'worker' if pid == self.process.pid else 'child'}"
+
+    def revive(self):
+        # RQ's workers end when they lose Redis.
+        if self.process.popen.poll() is not None:
+            self.process.end()
+            self._start()

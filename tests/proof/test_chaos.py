@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 from django.db import connection
 
 from tests.chaos.clocks import Clock, can_step
+from tests.chaos.engines import ENGINES
 from tests.chaos.workers import Worker
+from tests.engines.brokers import require
 from tests.postgresql import is_installed
 from tests.processes import ROOT, database_url, until
 from tests.proof.databases import create, drop, renamed
@@ -36,10 +39,13 @@ def where(transactional_db):
         yield []
 
 
-@pytest.mark.parametrize("executor", ["local", "django_q"])
+@pytest.mark.parametrize("executor", ["local", "django_q", "rq", "celery"])
 def test_chaos(proof, where, executor):
     if not proof.long and executor != _QUICK[connection.vendor]:
         pytest.skip("only in the long form")
+    if executor in ENGINES:
+        pytest.importorskip(executor)
+        require(shutil.which("redis-server"), "redis-server")
     workflows = proof.pick(quick=36, long=1000)
     done = subprocess.run(
         [
@@ -63,6 +69,7 @@ def test_chaos(proof, where, executor):
     assert {"kill", "SIGSTOP"} <= met
     assert ("clock" in met) is can_step()
     assert ("PostgreSQL" in met) is (connection.vendor == "postgresql")
+    assert ("broker" in met) is (executor in ENGINES)
 
 
 @pytest.fixture
