@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from durable_monty.asgi import create_app
     from durable_monty.context import current_call
     from durable_monty.exceptions import NonRetryable, RetryAfter
     from durable_monty.executors.base import Executor
@@ -39,6 +40,7 @@ _PLACES = {
     "Retry": "policy",
     "RetryAfter": "exceptions",
     "Worker": "worker",
+    "create_app": "asgi",
     "current_call": "context",
     "register_function": "functions",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "RetryAfter",
     "Worker",
     "__version__",
+    "create_app",
     "current_call",
     "register_function",
 ]

@@ -479,3 +479,44 @@ class WrongCursor(DurableMontyError):
 class NoWorkerAlive(DurableMontyError):
     def __init__(self) -> None:
         super().__init__("No worker is alive. Start one with “manage.py runworker”.")
+
+
+# --- webhooks ---
+
+
+class InvalidToken(DurableMontyError):
+    def __init__(self) -> None:
+        super().__init__("The token was not made here, or not with the present SECRET_KEY.")
+
+
+class TokenExpired(DurableMontyError):
+    def __init__(self) -> None:
+        super().__init__("The time in which this token could be used is over.")
+
+
+class InvalidSecret(DurableMontyError):
+    def __init__(self) -> None:
+        super().__init__(
+            "Show the webhook secret of an executor: as a bearer token in the header "
+            "Authorization, or by a signature that was made just now."
+        )
+
+
+class TooManyRefusals(DurableMontyError):
+    """`seconds`: after which the source may try again."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(
+            "Too many requests with a wrong token or secret came from this address. Try again in "
+            f"{seconds} seconds."
+        )
+
+
+class CallNotStarted(DurableMontyError):
+    def __init__(self, execution_id: object, call_id: int) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        super().__init__(
+            f"Call {call_id} of execution {execution_id} has not been submitted, so no attempt is "
+            "there to be answered. Only calls with executor='manual' have a URL before that."
+        )

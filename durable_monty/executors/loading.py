@@ -20,6 +20,8 @@ SHORT_NAMES = {
     "aws_lambda": "durable_monty.executors.aws_lambda.LambdaExecutor",
     "modal": "durable_monty.executors.modal.ModalExecutor",
 }
+# The option that is none of the class: what the webhook takes from its jobs.
+WEBHOOK_SECRET = "webhook_secret"  # noqa: S105  (its name)
 _EXTRAS = ("rq", "celery", "django_tasks", "http", "aws_lambda", "modal")
 
 
@@ -58,6 +60,7 @@ def make_executor(name: str, workers: int | None = None) -> Executor:
     """
     found = executor_class(name)
     options = dict(options_of(name))
+    options.pop(WEBHOOK_SECRET, None)
     if workers is not None:
         options[next(iter(inspect.signature(found).parameters))] = workers
     try:
@@ -84,6 +87,13 @@ def options_of(name: str) -> Mapping[str, Any]:
     """Returns the arguments that the settings have for an executor."""
     configured = conf.current().EXECUTORS
     return next((options for key, options in configured.items() if _path(key) == _path(name)), {})
+
+
+def executor_name(name: str) -> str:
+    """Returns the executor's `name`, which its calls have, of a short name or dotted path. Those
+    of the package are not imported for it. Raises `ImproperlyConfigured`."""
+    short = next((short for short in SHORT_NAMES if _path(short) == _path(name)), None)
+    return executor_class(name).name if short is None else short
 
 
 def _path(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from durable_monty.exceptions import DurableMontyError, JobNotFound
@@ -56,20 +56,29 @@ def settle_job(
     using: str,
     is_final: bool = False,
     retry_after: float | None = None,
+    executors: Collection[str] | None = None,
 ) -> bool:
     """Records how a job ended; False if just that was recorded before.
 
-    An error goes through the function's retry policy, unless it `is_final`. Raises `JobNotFound`,
-    `LeaseLost` if another attempt has replaced this one, and `CallSettled` if the call was
-    answered otherwise or withdrawn.
+    An error goes through the function's retry policy, unless it `is_final`. Raises `JobNotFound`
+    (also if the call belongs to none of `executors`, where these are given), `LeaseLost` if
+    another attempt has replaced this one, and `CallSettled` if the call was answered otherwise or
+    withdrawn.
     """
     call = _find(job_id, using)
+    if executors is not None and call.executor not in executors:
+        raise JobNotFound(job_id)
     claimed = _claim(call, job_id)
     decided = _decided(JobAnswer(job_id, answer, is_final, retry_after), call)
     if _is_recorded(decided, claimed, call):
         return False
     settle_attempt(claimed, decided, using=using)
     return True
+
+
+def final_answer(answer: Answer, call: Call) -> Answer:
+    """Returns an error with the type that the workflow sees; no other attempt follows it."""
+    return _decided(JobAnswer("", answer, is_final=True), call)
 
 
 def settle_jobs(
