@@ -251,3 +251,9 @@ def test_a_process_that_has_checked_may_fork():
         "A workflow starts without having been checked: this process was forked from one that had "
         "used the sandbox already; fork first, or start a new process"
     )
+
+
+def test_a_source_on_which_the_type_checker_crashes_is_parsed(service):
+    source = "\u00d6q\U00021e0a\u00c0\x07\x1b|GO:7\u00e6\U000401b5\U00046567"
+    (complaint,) = service.check(source, [])
+    assert (complaint.line, complaint.rule) == (1, "invalid-syntax")

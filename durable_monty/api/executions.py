@@ -34,7 +34,6 @@ from durable_monty.api.schemas import (
 )
 from durable_monty.api.shapes import execution_facts, execution_row
 from durable_monty.api.values import Shape, Values
-from durable_monty.exceptions import InvalidDuration
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.operations.permits import check_permitted
@@ -60,7 +59,7 @@ def start_execution(request: HttpRequest, given: StartIn, values: Shape | None =
             inputs,
             key=given.key,
             name=given.name,
-            deadline=_seconds(given.deadline),
+            deadline=None if given.deadline is None else timedelta(seconds=given.deadline),
             on_conflict=given.on_conflict,
             user=caller.actor,
             using=using,
@@ -134,13 +133,6 @@ def check_source(request: HttpRequest, given: CheckIn, values: Shape | None = No
 
 def _state(execution: Execution) -> dict[str, Any]:
     return {"execution_id": str(execution.pk), "status": execution.status}
-
-
-def _seconds(deadline: float | None) -> timedelta | None:
-    try:
-        return None if deadline is None else timedelta(seconds=deadline)
-    except OverflowError as exc:
-        raise InvalidDuration("deadline", deadline) from exc
 
 
 async def _later(pieces: Iterator[str]) -> AsyncIterator[str]:

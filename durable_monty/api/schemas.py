@@ -15,6 +15,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from durable_monty.durations import LONGEST
 from durable_monty.models import CallKind, CallStatus, ExecutionStatus
 
 _LARGEST = 2**31 - 1
@@ -34,12 +35,18 @@ def _moment(text: Any) -> Any:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+_stored = AfterValidator(_storable)
+# For readers of the document; `_storable` says where the character is.
+_shown = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
+
+Text = Annotated[str, _stored, _shown]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
-Source = Annotated[Text, StringConstraints(min_length=1)]
-Key = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
-Reason = Annotated[Text, StringConstraints(max_length=2_000)]
-Label = Annotated[Text, StringConstraints(max_length=200)]
+Source = Annotated[str, StringConstraints(min_length=1), _stored, _shown]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=200), _stored, _shown]
+Reason = Annotated[str, StringConstraints(max_length=2_000), _stored, _shown]
+SomeReason = Annotated[str, StringConstraints(min_length=1, max_length=2_000), _stored, _shown]
+Label = Annotated[str, StringConstraints(max_length=200), _stored, _shown]
+ErrorType = Annotated[str, StringConstraints(min_length=1, max_length=50), _stored, _shown]
 Number = Annotated[int, Field(ge=0, le=_LARGEST)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 OnConflict = Literal["raise", "return"]
@@ -87,7 +94,7 @@ class StartIn(In):
     inputs: dict[str, Value] = Field(default_factory=dict)
     key: Key | None = None
     name: Label = ""
-    deadline: float | None = Field(default=None, gt=0)
+    deadline: float | None = Field(default=None, gt=0, le=LONGEST)
     on_conflict: OnConflict = "raise"
 
 
@@ -210,7 +217,7 @@ class FailIn(In):
     """`error_type`: the name of an exception that Python has."""
 
     error: Text
-    error_type: Annotated[Text, StringConstraints(min_length=1, max_length=50)] = "RuntimeError"
+    error_type: ErrorType = "RuntimeError"
     reason: Reason = ""
 
 
@@ -230,11 +237,11 @@ class ReasonIn(In):
 class CancelIn(ReasonIn):
     """`grace`: seconds for the clean-up; `CANCEL_GRACE` by default."""
 
-    grace: float | None = Field(default=None, ge=0)
+    grace: float | None = Field(default=None, ge=0, le=LONGEST)
 
 
 class ResolveIn(In):
-    reason: Annotated[Reason, StringConstraints(min_length=1)]
+    reason: SomeReason
 
 
 class RetryIn(ReasonIn):

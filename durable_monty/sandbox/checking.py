@@ -98,6 +98,16 @@ class Checker:
     def judge(self, source: str, stubs: str) -> Verdict:
         """Checks a source. `stubs` declares what it finds as its globals."""
         stopped = f"{_STOP}()\n{source}"
+        try:
+            return self._judge(stopped, stubs)
+        except HostFault:
+            # The type checker of Monty 1.4 crashes on some sources with a wrong syntax.
+            refusal = self._parse(stopped)
+            if refusal is None:
+                raise
+            return Verdict(refusal=refusal)
+
+    def _judge(self, stopped: str, stubs: str) -> Verdict:
         with self._session(_STUB + stubs) as session:
             try:
                 _run_to_stop(session, stopped)
@@ -112,6 +122,15 @@ class Checker:
             except (MontySyntaxError, MontyRuntimeError) as exc:
                 return Verdict(types, _refusal(exc))
         return Verdict(types)
+
+    def _parse(self, stopped: str) -> Complaint | None:
+        """What the parser refuses."""
+        with self._session("") as session:
+            try:
+                _run_to_stop(session, stopped, skip_type_check=True)
+            except (MontySyntaxError, MontyRuntimeError) as exc:
+                return _refusal(exc)
+        return None
 
     def missing(self, statements: Sequence[str]) -> frozenset[str]:
         """Returns those statements that fail; each imports something or reads a name."""
