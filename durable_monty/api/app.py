@@ -13,7 +13,7 @@ from ninja import NinjaAPI
 from ninja.throttling import BaseThrottle
 
 import durable_monty
-from durable_monty.api import calls, executions, functions, health, verbs
+from durable_monty.api import calls, events, executions, functions, health, verbs
 from durable_monty.api.auth import KeyAuth, SessionAuth
 from durable_monty.api.bodies import StrictParser, check_body
 from durable_monty.api.errors import add_handlers, refused
@@ -63,8 +63,9 @@ def make_api(
         parser=StrictParser(),
     )
     add_handlers(api)
-    for router in (executions.router, calls.router, verbs.router, functions.router, health.router):
-        api.add_router("", router)
+    # "executions/events" stands before "executions/{execution_id}".
+    for room in (events, executions, calls, verbs, functions, health):
+        api.add_router("", room.router)
     return api
 
 

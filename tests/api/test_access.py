@@ -22,6 +22,8 @@ ENDPOINTS = {
     ("POST", "/check"): ("start", ["start_execution"], {"code": "1"}),
     ("GET", "/functions"): ("start", ["start_execution"], None),
     ("GET", "/executions"): ("read", ["view_execution"], None),
+    ("GET", "/executions/events"): ("read", ["view_execution"], None),
+    ("GET", f"{ONE}/events"): ("read", ["view_execution"], None),
     ("GET", ONE): ("read", ["view_execution"], None),
     ("GET", f"{ONE}/calls"): ("read", ["view_execution", "view_call"], None),
     ("GET", f"{ONE}/export"): (
