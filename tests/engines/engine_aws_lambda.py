@@ -18,10 +18,8 @@ class LambdaEngine(RequestEngine):
         self.endpoint, self._environ = None, None
 
     def options(self):
-        names = ["total", "same", "fail_as", "jot", "wait_for", "text_of", "no_value"]
-        names += ["succeed_at", "overrun_soon", "unknown"]
         return {
-            "functions": dict.fromkeys(names, FUNCTION),
+            "prefix": f"{FUNCTION}-",
             "endpoint_url": self.endpoint.url,
             "region": "eu-central-1",
             "qualifier": "live",

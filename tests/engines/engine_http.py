@@ -1,7 +1,8 @@
 import json
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from tests.engines.conformance import SETTINGS, Engine, manage_process
+from tests.engines.pages import answer_call, serve_view
 from tests.engines.services import ServiceProcess
 
 SECRET = "shared with the service"
@@ -52,13 +53,14 @@ class RequestEngine(Engine):
 class HttpEngine(RequestEngine):
     name = executor = "http"
     extra = "httpcore"
+    path = "functions"
 
     def __init__(self):
         self.server = None
 
     def options(self):
         return {
-            "base_url": f"{self.server.url}/functions",
+            "base_url": f"{self.server.url}/{self.path}",
             "allowed_hosts": [f"127.0.0.1:{self.server.port}"],
             "allow_http": True,
             "allow_private": True,
@@ -72,6 +74,30 @@ class HttpEngine(RequestEngine):
     def stop(self):
         if self.server is not None:
             self.server.kill()
+
+
+class LaterEngine(HttpEngine):
+    """The service accepts each call, and posts its answer to the webhook, which this process
+    serves. What was accepted does not depend on workers."""
+
+    name = "http_later"
+    path = "later"
+    has_workers = False
+
+    def __init__(self):
+        super().__init__()
+        self._stack = ExitStack()
+
+    def options(self):
+        return {**super().options(), "callback_base_url": self._webhook}
+
+    def start(self, directory):
+        self._webhook = self._stack.enter_context(serve_view(answer_call))
+        super().start(directory)
+
+    def stop(self):
+        super().stop()
+        self._stack.close()
 
 
 ENGINES = [HttpEngine()]

@@ -1,7 +1,7 @@
 """A service as a stranger may write one, without Django: it answers POSTs with the functions of
 `tests.engines.functions`. Run as a program, with its port and its secret; port 0 finds one.
 
-`?later` in the URL: it answers 202, and calls back when the function has ended.
+Below `/later/` it answers 202, and calls back when the function has ended.
 """
 
 import json
@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from durable_monty.executors.signing import InvalidSignature, verify
@@ -27,14 +28,13 @@ class Handler(BaseHTTPRequestHandler):
         except InvalidSignature as exc:
             self.answer(401, error("InvalidSignature", str(exc)))
             return
-        path, _, query = self.path.partition("?")
         call = json.loads(body)
         assert self.headers["Idempotency-Key"] == call["idempotency_key"]
-        name = path.rpartition("/")[2]
+        name = self.path.rpartition("/")[2]
         function = getattr(functions, OTHER_NAMES.get(name, name), None)
         if function is None:
             self.answer(404, error("LookupError", f"{call['function']}() is unknown here"))
-        elif query == "later":
+        elif self.path.startswith("/later/"):
             self.answer(202, {})
             threading.Thread(target=call_back, args=(call, function)).start()
         else:
@@ -72,17 +72,21 @@ def error(kind, message, trace=""):
 
 def call_back(call, function):
     status, document = outcome(call, function)
-    answer = {"job_id": call["job_id"], "status": "finished", **document}
-    if status != 200:
-        answer = {"job_id": call["job_id"], "status": "failed", "error": document["error"]}
-    request = Request(
-        call["callback_url"],
-        json.dumps(answer).encode(),
-        {"Content-Type": "application/json"},
-        method="POST",
-    )
-    with urlopen(request, timeout=10) as response:
-        print("called back:", response.status, flush=True)
+    try:
+        post(call, "finished" if status == 200 else "failed", document)
+    except HTTPError as exc:
+        if exc.code in (413, 422):
+            why = f"{call['function']}() returned what cannot be stored: {exc.read().decode()}"
+            post(call, "failed", error("TypeError", why))
+
+
+def post(call, status, document):
+    """To the URL of the call, which has been told."""
+    answer = {"job_id": call["job_id"], "status": status, **document}
+    headers = {"Content-Type": "application/json"}
+    request = Request(call["callback_url"], json.dumps(answer).encode(), headers, method="POST")
+    with urlopen(request, timeout=10):
+        pass
 
 
 class Server(ThreadingHTTPServer):

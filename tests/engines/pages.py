@@ -1,14 +1,20 @@
-"""What the hidden blocks of the documents need."""
+"""Views of Django, served to a real client; what the hidden blocks of the documents need."""
 
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.core.handlers.wsgi import WSGIRequest
+from django.db import connections
 
 from durable_monty import FUNCTION_REGISTRY, OrchestratorService, Worker
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
@@ -20,15 +26,26 @@ def serve_view(view):
     """Serves one view of Django, and gives its URL."""
 
     def application(environ, start_response):
-        response = view(WSGIRequest(environ))
+        try:
+            response = view(WSGIRequest(environ))
+        finally:
+            connections.close_all()
         status = f"{response.status_code} {response.reason_phrase}"
         start_response(status, list(response.items()))
         return [response.content]
 
-    with make_server("127.0.0.1", 0, application, handler_class=_Quiet) as server:
+    with make_server("127.0.0.1", 0, application, _Server, _Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def answer_call(request):
+    """The view of the webhook."""
+    from durable_monty.webhooks import views
+
+    token = request.path.rpartition("/")[2]
+    return views.answer_call(request, token=token, refusals=None)
 
 
 def work_with_http(url, secret, *, function):
