@@ -23,7 +23,8 @@ from django.core.exceptions import ImproperlyConfigured
 from durable_monty import codec, conf
 from durable_monty.exceptions import CorruptValue, RequestTooLarge
 from durable_monty.executors.call_body import body_of
-from durable_monty.executors.requests import Exchange, Reply, RequestExecutor, RequestFailed
+from durable_monty.executors.request_errors import RequestFailed, type_named
+from durable_monty.executors.requests import Exchange, Reply, RequestExecutor
 
 if TYPE_CHECKING:
     from durable_monty.models import Call
@@ -203,7 +204,7 @@ def _failure(function: str, body: bytes) -> RequestFailed:
         return RequestFailed("TypeError", message, is_final=True)
     lines = found.get("stackTrace") or found.get("trace")
     return RequestFailed(
-        kind if isinstance(kind, str) and kind else "RuntimeError",
+        type_named(kind),
         message,
         traceback="".join(f"{str(line).rstrip()}\n" for line in lines)
         if isinstance(lines, list)

@@ -14,7 +14,8 @@ from durable_monty.exceptions import CorruptValue, UrlMissing
 from durable_monty.executors import http_wire, signing
 from durable_monty.executors.allowed_hosts import AllowedHosts
 from durable_monty.executors.call_body import body_of
-from durable_monty.executors.requests import Exchange, Reply, RequestExecutor, RequestFailed
+from durable_monty.executors.request_errors import RequestFailed, type_named
+from durable_monty.executors.requests import Exchange, Reply, RequestExecutor
 from durable_monty.functions import FUNCTION_REGISTRY
 
 if TYPE_CHECKING:
@@ -153,9 +154,9 @@ def _error(response: Response, function: str) -> RequestFailed:
     retry_after = _retry_after(response) if status in (429, 503) else None
     error = (_document(response) or {}).get("error")
     if isinstance(error, dict) and isinstance(error.get("message"), str):
-        kind, traceback = error.get("type"), error.get("traceback")
+        traceback = error.get("traceback")
         return RequestFailed(
-            kind if isinstance(kind, str) and kind else "RuntimeError",
+            type_named(error.get("type")),
             error["message"],
             traceback=traceback if isinstance(traceback, str) else "",
             is_final=is_final,

@@ -67,8 +67,17 @@ def make_executor(name: str, workers: int | None = None) -> Executor:
         return found(**options)
     except (TypeError, ValueError) as exc:
         raise ImproperlyConfigured(
-            f"The executor {name!r} does not take {options} (DURABLE_MONTY['EXECUTORS']): {exc}."
+            f"The executor {name!r} does not take {_shown(options)} "
+            f"(DURABLE_MONTY['EXECUTORS']): {exc}."
         ) from exc
+
+
+def _shown(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without their texts, which may be secrets."""
+    return {
+        name: value if isinstance(value, int | float) or value is None else "..."
+        for name, value in options.items()
+    }
 
 
 def configured_executors() -> list[Executor]:

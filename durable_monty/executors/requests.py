@@ -15,10 +15,10 @@ from durable_monty.exceptions import CallbackMissing
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.lease import leases
 from durable_monty.executors.remote import RemoteExecutor, job_id_of
+from durable_monty.executors.request_errors import failed
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models.call import ACCEPTED
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.exception_texts import message_of, traceback_of
 from durable_monty.operations.log import log_refusal
 from durable_monty.operations.running import RunningCall
 
@@ -73,27 +73,6 @@ class Exchange:
     def pause(self, seconds: float) -> None:
         """Waits, at most until it is cut off or its time is over."""
         self._is_cut.wait(min(seconds, self.left))
-
-
-class RequestFailed(Exception):
-    """A request came to an error that is not one of ours.
-
-    `error_type`: the name that the workflow sees. `is_final`: trying again is of no use.
-    `retry_after`: the seconds that the service asks to wait.
-    """
-
-    def __init__(
-        self,
-        error_type: str,
-        message: str,
-        *,
-        traceback: str = "",
-        is_final: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        self.error_type, self.message, self.traceback = error_type, message, traceback
-        self.is_final, self.retry_after = is_final, retry_after
-        super().__init__(f"{error_type}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +208,9 @@ class RequestExecutor(RemoteExecutor):
         if self.callback_base_url is None:
             return None
         webhooks = import_module("durable_monty.webhooks")
-        return str(webhooks.call_url(call, base_url=self.callback_base_url))
+        # By default it holds until the attempt's time is over; without one, that begins later.
+        seconds = None if call.attempt_end_by else self.callback_timeout + self.timeout
+        return str(webhooks.call_url(call, self.callback_base_url, seconds))
 
     def _seconds_for(self, call: Call) -> float:
         limit = FUNCTION_REGISTRY[call.function].timeouts.start_to_close
@@ -271,25 +252,3 @@ class RequestExecutor(RemoteExecutor):
             operations.accept_jobs(claims, job_ids, self.callback_timeout, using=self.using)
         for _each in accepted:  # not before: it is tried again if the database was out of reach
             self._accepted.popleft()
-
-
-def failed(exc: BaseException) -> JobStatus:
-    """The end of a job that raised."""
-    if isinstance(exc, RequestFailed):
-        job: JobStatus = {
-            "status": "failed",
-            "error": exc.message,
-            "error_type": exc.error_type,
-            "traceback": exc.traceback,
-            "is_final": exc.is_final,
-        }
-        if exc.retry_after is not None:
-            job["retry_after"] = exc.retry_after
-        return job
-    kind = type(exc)
-    return {
-        "status": "failed",
-        "error": message_of(exc),
-        "error_type": f"{kind.__module__}.{kind.__qualname__}",
-        "traceback": traceback_of(exc),
-    }

@@ -9,8 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
+from tests.engines.brokers import require
 from tests.postgresql import free_port
 
 _SERVICE = Path(__file__).parent / "serverless"
@@ -21,8 +20,7 @@ _PATIENCE = 60
 
 def installed():
     """The folder of the packages; they are installed once, which takes half a minute."""
-    if shutil.which("npm") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("npm is not installed")
+    require(shutil.which("npm"), "npm")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "durable_monty" / "serverless"
     folder.mkdir(parents=True, exist_ok=True)

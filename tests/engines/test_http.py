@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -13,6 +14,7 @@ from email.utils import format_datetime
 
 import pytest
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 
 from durable_monty import OrchestratorService, Retry, Worker, operations, register_function
 from durable_monty.exceptions import (
@@ -22,12 +24,14 @@ from durable_monty.exceptions import (
     UrlNotAllowed,
     WrongUrlFunction,
 )
+from durable_monty.executors.loading import make_executor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Attempt, Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.job_answers import job_id_of
 from durable_monty.reads.diagnosis import diagnose_execution
+from tests.engines.brokers import require
 from tests.engines.conformance import in_thread
 from tests.engines.scripted import Scripted, response, saying, trickle
 from tests.processes import completed, result, until
@@ -242,6 +246,12 @@ def test_other_errors_follow_the_policy(serve, call, status):
     assert attempt.error_traceback == "line 1"
 
 
+@pytest.mark.parametrize("kind", [None, 5, "", "Foo.", "no name", ["ValueError"]])
+def test_types_that_are_none(serve, call, kind):
+    body = json.dumps({"error": {"type": kind, "message": "no"}}).encode()
+    assert call(serve(saying(response(500, body)))) == "RuntimeError: no"
+
+
 def test_the_policy_knows_types_by_their_names(serve, call):
     body = b'{"error": {"type": "ValueError", "message": "no"}}'
     server = serve(saying(response(500, body), OK))
@@ -420,6 +430,7 @@ def certificate(tmp_path_factory):
     """A certificate of 127.0.0.1, signed by itself: its file, with the key."""
     folder = tmp_path_factory.mktemp("tls")
     file, key = folder / "certificate.pem", folder / "key.pem"
+    require(shutil.which("openssl"), "openssl")
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
@@ -668,6 +679,17 @@ def test_an_accepted_call_keeps_its_start_to_close(serve, register, monkeypatch,
 def test_options_that_are_wrong(serve, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         executor(serve(saying(OK)), **options)
+
+
+def test_secrets_are_not_shown(durable_settings):
+    options = {"concurrency": 0, "secret": "s3cret", "headers": {"a": {"b": "t0ken"}}}
+    durable_settings(EXECUTORS={"http": options})
+    with pytest.raises(ImproperlyConfigured) as raised:
+        make_executor("http")
+    assert str(raised.value) == (
+        "The executor 'http' does not take {'concurrency': 0, 'secret': '...', 'headers': '...'} "
+        "(DURABLE_MONTY['EXECUTORS']): concurrency is 0; it must be more than 0."
+    )
 
 
 def check_messages():
