@@ -98,6 +98,7 @@ class LambdaExecutor(RequestExecutor):
                 "The executor 'aws_lambda' finds no AWS credentials, in none of the places where "
                 "boto3 looks for them."
             )
+        self._client(self.timeout)  # the first one takes its time
 
     def _client(self, seconds: float) -> Any:
         """The client whose invocations may take so long: in boto3 it is the client's time-out."""

@@ -7,20 +7,20 @@ import time
 from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from durable_monty import operations
-from durable_monty.exceptions import CallbackMissing
+from durable_monty.exceptions import CallbackMissing, DurableMontyError
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.lease import leases
 from durable_monty.executors.remote import RemoteExecutor, job_id_of
-from durable_monty.executors.request_errors import failed
+from durable_monty.executors.request_errors import RequestFailed, failed
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models.call import ACCEPTED
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_refusal
 from durable_monty.operations.running import RunningCall
+from durable_monty.webhooks import call_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,10 +207,9 @@ class RequestExecutor(RemoteExecutor):
         """Where the answer of an accepted call is posted; None without `callback_base_url`."""
         if self.callback_base_url is None:
             return None
-        webhooks = import_module("durable_monty.webhooks")
         # By default it holds until the attempt's time is over; without one, that begins later.
         seconds = None if call.attempt_end_by else self.callback_timeout + self.timeout
-        return str(webhooks.call_url(call, self.callback_base_url, seconds))
+        return call_url(call, self.callback_base_url, seconds)
 
     def _seconds_for(self, call: Call) -> float:
         limit = FUNCTION_REGISTRY[call.function].timeouts.start_to_close
@@ -239,7 +238,7 @@ class RequestExecutor(RemoteExecutor):
             if reply.accepted and self.callback_base_url is None:
                 raise CallbackMissing(call.function, self.name)
         except Exception as exc:  # noqa: BLE001  (the function's policy decides)
-            if not exchange.is_over:
+            if not exchange.is_over or isinstance(exc, RequestFailed | DurableMontyError):
                 return failed(exc)
             why = f"{call.function}() did not answer within {exchange.seconds:g} seconds."
             return failed(TimeoutError(why))

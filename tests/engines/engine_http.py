@@ -100,4 +100,4 @@ class LaterEngine(HttpEngine):
         self._stack.close()
 
 
-ENGINES = [HttpEngine()]
+ENGINES = [HttpEngine(), LaterEngine()]

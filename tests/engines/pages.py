@@ -11,10 +11,13 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import connections
 
 from durable_monty import FUNCTION_REGISTRY, OrchestratorService, Worker
+from durable_monty.webhooks import views
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+    """Waits at its end until all have their responses."""
+
+    daemon_threads = False
 
 
 class _Quiet(WSGIRequestHandler):
@@ -42,8 +45,6 @@ def serve_view(view):
 
 def answer_call(request):
     """The view of the webhook."""
-    from durable_monty.webhooks import views
-
     token = request.path.rpartition("/")[2]
     return views.answer_call(request, token=token, refusals=None)
 

@@ -6,6 +6,7 @@ from durable_monty import OrchestratorService
 from durable_monty.models import Call, Execution
 from tests.engines.conformance import in_thread
 from tests.engines.engine_aws_lambda import CREDENTIALS
+from tests.engines.pages import answer_call, serve_view
 from tests.engines.serverless_offline import ServerlessOffline
 from tests.processes import result, until
 
@@ -74,3 +75,9 @@ def test_a_function_that_is_not_there(outcome):
     )
     call = Call.objects.get()
     assert (call.error_type, call.attempt) == ("ResourceNotFoundException", 1)
+
+
+def test_an_event_whose_answer_is_posted(outcome):
+    with serve_view(answer_call) as url:
+        assert outcome("later(1, 2)", invocation="event", callback_base_url=url) == 3
+    assert Call.objects.get().attempt == 1
