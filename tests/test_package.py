@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db.models import ForeignKey
 
@@ -193,12 +194,22 @@ def test_settings_are_read_again_when_they_change(settings):
     assert conf.current() == conf.Settings()
 
 
+# What needs an extra that may not be installed.
+_WITH_EXTRAS = ("durable_monty.api", "durable_monty.client", "durable_monty.executors.")
+
+
 def test_modules_below_the_app_import_by_themselves():
     root = Path(durable_monty.__file__).parent
     for path in root.rglob("*.py"):
         parts = path.relative_to(root.parent).with_suffix("").parts
         if "migrations" not in parts:
-            importlib.import_module(".".join(parts).removesuffix(".__init__"))
+            name = ".".join(parts).removesuffix(".__init__")
+            try:
+                importlib.import_module(name)
+            except (ModuleNotFoundError, ImproperlyConfigured) as exc:
+                is_ours = str(getattr(exc, "name", "")).startswith("durable_monty")
+                assert name.startswith(_WITH_EXTRAS), name
+                assert not is_ours, exc
 
 
 def test_only_the_sandbox_imports_monty():

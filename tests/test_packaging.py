@@ -88,7 +88,8 @@ def test_metadata(metadata):
     assert metadata["Summary"] == PROJECT["description"]
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload(decode=True).decode() == README.read_text()
-    assert set(metadata.get_all("Provides-Extra")) == {*PROJECT["optional-dependencies"]}
+    extras = {name.replace("_", "-") for name in PROJECT["optional-dependencies"]}
+    assert set(metadata.get_all("Provides-Extra")) == extras
 
 
 def test_installing_it_brings_four_packages(metadata):

@@ -1,5 +1,6 @@
 import json
 import uuid
+from importlib.util import find_spec
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -8,7 +9,8 @@ from django.test import Client
 from durable_monty import operations
 from durable_monty.models import Execution, KeyScope
 
-pytest.importorskip("ninja")
+# A skip here would end a run that is given this folder.
+collect_ignore_glob = [] if find_spec("ninja") else ["test_*.py"]
 
 URLS = "tests.api.urls"
 
