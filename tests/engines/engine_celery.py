@@ -134,6 +134,6 @@ class CeleryEngine(Engine):
         return queue
 
 
-_PAIRS = [("redis", "django"), ("rabbitmq", "result"), ("redis", "result"), ("rabbitmq", "django")]
-# The first two run all of our code; the others take as long again.
-ENGINES = [CeleryEngine(*pair) for pair in (_PAIRS if os.environ.get("CI") else _PAIRS[:2])]
+_PAIRS = [("redis", "result"), ("redis", "django"), ("rabbitmq", "result"), ("rabbitmq", "django")]
+# Each takes half a minute: all of them in CI.
+ENGINES = [CeleryEngine(*pair) for pair in (_PAIRS if os.environ.get("CI") else _PAIRS[:1])]
