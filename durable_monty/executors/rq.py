@@ -31,6 +31,7 @@ from durable_monty.models import Call
 
 logger = logging.getLogger("durable_monty")
 
+DEFAULT_QUEUE, DEFAULT_URL = "durable_monty", "redis://127.0.0.1:6379/0"
 _RUN_JOB = "durable_monty.executors.remote.run_job"
 
 # Seconds.
@@ -57,8 +58,8 @@ class RQExecutor(QueueExecutor):
 
     def __init__(
         self,
-        queue_name: str = "durable_monty",
-        url: str = "redis://127.0.0.1:6379/0",
+        queue_name: str = DEFAULT_QUEUE,
+        url: str = DEFAULT_URL,
         *,
         connection: Redis | None = None,
         mode: Mode = "django",

@@ -30,7 +30,7 @@ class RQ:
     def command(self, broker):
         return (
             *(_BIN / "rq", "worker", _QUEUE, "--url", broker.url, "--serializer", "json"),
-            *("--path", _ROOT, "--config", "tests.engines.rq_django"),
+            *("--path", _ROOT, "--config", "durable_monty.executors.rq_worker"),
         )
 
 

@@ -36,12 +36,16 @@ class RQEngine(Engine):
     def start(self, directory):
         self._frame = redis_server(directory / "redis")
         self._redis = self._frame.__enter__()
-        has_django = ("--config", "tests.engines.rq_django") if self.mode == "django" else ()
+        if self.mode == "django":
+            where = ("--config", "durable_monty.executors.rq_worker")
+            env = environment(EXECUTORS={"rq": self.options()})
+        else:
+            where = (_QUEUE, "--url", self._redis.url, "--path", ROOT)
+            env = {"DJANGO_SETTINGS_MODULE": "nowhere"}
         self._workers = Supervisor(
             directory,
-            *(_RQ, "worker", _QUEUE, "--url", self._redis.url, "--serializer", "json"),
-            *("--job-monitoring-interval", "1", "--path", ROOT, *has_django),
-            env=environment() if has_django else {"DJANGO_SETTINGS_MODULE": "nowhere"},
+            *(_RQ, "worker", "--serializer", "json", "--job-monitoring-interval", "1", *where),
+            env=env,
         )
         self.start_workers()
 
