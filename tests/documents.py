@@ -19,6 +19,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import itertools
 import re
 import shlex
 import sys
@@ -130,7 +131,8 @@ def forget_modules(folder):
 
 def check_command(line):
     """Whether a line of a shell block would find its command and take its options."""
-    program, *arguments = shlex.split(line, comments=True)
+    words = itertools.dropwhile(_is_assignment, shlex.split(line, comments=True))
+    program, *arguments = words
     if program == "uv" and arguments[0] == "run":
         with_group = arguments[1] == "--group"
         program, *arguments = arguments[3 if with_group else 1 :]
@@ -145,9 +147,17 @@ def check_command(line):
         name = f"{module}.__main__" if found and found.submodule_search_locations else module
         importlib.import_module(name).parser().parse_args(options)
         return
-    assert program in ("pip", "pytest"), f"{line!r} is not checked by anything"
+    if program == "rq" and importlib.util.find_spec("rq"):
+        command, *options = arguments
+        importlib.import_module("rq.cli").main.commands[command].make_context(command, options)
+        return
+    assert program in ("rq", "pip", "pytest"), f"{line!r} is not checked by anything"
     for path in arguments if program == "pytest" else ():
         assert path.startswith("-") or (ROOT / path).exists(), line
+
+
+def _is_assignment(word):
+    return re.fullmatch(r"[A-Z_]+=.*", word) is not None
 
 
 def tables(document):

@@ -1,10 +1,14 @@
 """Views of Django, served to a real client; what the hidden blocks of the documents need."""
 
+import shutil
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from socketserver import ThreadingMixIn
+from tempfile import TemporaryDirectory
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.core.handlers.wsgi import WSGIRequest
@@ -12,6 +16,8 @@ from django.db import connections
 
 from durable_monty import FUNCTION_REGISTRY, OrchestratorService, Worker
 from durable_monty.webhooks import views
+from tests.engines.brokers import redis_server
+from tests.processes import Program
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -64,3 +70,25 @@ def work_with_http(url, secret, *, function):
         secret=secret,
     )
     return Worker(OrchestratorService(), executor).run(until_complete=True)
+
+
+def work_with_rq(module):
+    """Lets a worker run what is due, and an RQ worker without Django the functions of a module.
+    False without the extra or a Redis."""
+    if find_spec("rq") is None or shutil.which("redis-server") is None:
+        return False
+    from durable_monty.executors.rq import RQExecutor
+
+    with TemporaryDirectory() as folder, redis_server(Path(folder) / "redis") as redis:
+        place = Path(module.__file__).parent.parent
+        worker = Program(
+            Path(folder) / "rq.log",
+            *(Path(sys.executable).with_name("rq"), "worker", "pricing", "--serializer", "json"),
+            *("--url", redis.url, "--path", place),
+            env={"DJANGO_SETTINGS_MODULE": ""},
+        )
+        try:
+            executor = RQExecutor("pricing", redis.url, mode="result")
+            return Worker(OrchestratorService(), executor).run(until_complete=True)
+        finally:
+            worker.end()

@@ -1,14 +1,17 @@
 """What is RQ's own, beyond the conformance suite."""
 
+import inspect
 import os
 import signal
 import traceback
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+import durable_monty
 from durable_monty import OrchestratorService
 from durable_monty.exceptions import ExecutorUnavailable, NonRetryable
 from durable_monty.executors.loading import make_executor
@@ -16,6 +19,7 @@ from durable_monty.executors.local import LocalExecutor
 from durable_monty.executors.plain_json import check_plain_json
 from durable_monty.executors.tracebacks import describe_traceback
 from durable_monty.models import Attempt, Call, CallStatus
+from tests.documents import tables
 from tests.engines.brokers import redis_server
 from tests.engines.conformance import SETTINGS, in_thread
 from tests.engines.engine_rq import RQEngine, Supervisor
@@ -25,6 +29,8 @@ rq = pytest.importorskip("rq")
 redis = pytest.importorskip("redis")
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+DOCUMENT = Path(durable_monty.__file__).parent / "docs" / "rq.md"
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +193,14 @@ def make_executor_with(**options):
     return RQExecutor(**options)
 
 
+def test_table_of_options():
+    from durable_monty.executors.rq import RQExecutor
+
+    parameters = inspect.signature(RQExecutor).parameters.values()
+    documented = [row[0].strip("`") for row in tables(DOCUMENT)["Options"]]
+    assert documented == [f"{each.name}={each.default!r}".replace("'", '"') for each in parameters]
+
+
 # --- Redis ---
 
 
@@ -268,6 +282,25 @@ def test_a_function_that_kills_its_process_is_given_up(engine, tmp_path):
         until(lambda: completed(execution_id), "the workflow is completed")
     assert "die() was given up: its worker vanished 3 times in a row" in result(execution_id)
     assert Attempt.objects.filter(outcome="lost").count() == 3
+
+
+def test_a_job_that_was_taken_and_did_not_begin(engine, tmp_path, monkeypatch):
+    """Its worker died in between: RQ itself would fail it after ten minutes."""
+    monkeypatch.setattr("durable_monty.executors.rq._IN_BETWEEN", 0.5)
+    client = engine._client()
+    engine.stop_workers()
+    with engine.worker(tmp_path):
+        execution_id = start("await total(1, 2)", ["total"])
+        (first,) = until(engine.waiting_jobs, "a job waits")
+        queue = "rq:queue:conformance"
+        client.lmove(queue, f"{queue}:intermediate", "LEFT", "RIGHT")
+        (second,) = until(engine.waiting_jobs, "it is submitted again")
+        assert second != first
+        engine.start_workers()
+        until(lambda: completed(execution_id), "the workflow is completed")
+    client.delete(f"{queue}:intermediate")
+    call = Call.objects.get()
+    assert (call.attempt, call.losses) == (2, 0)
 
 
 @contextmanager
