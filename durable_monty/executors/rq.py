@@ -24,8 +24,7 @@ from durable_monty.exceptions import ExecutorUnavailable, JobLost
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.plain_json import check_plain_json
 from durable_monty.executors.remote import Mode, QueueExecutor
-from durable_monty.executors.rq_results import STREAMS, ResultListener, read_result
-from durable_monty.executors.tracebacks import describe_traceback
+from durable_monty.executors.rq_results import STREAMS, ResultListener, read_failure, read_result
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 
@@ -101,13 +100,14 @@ class RQExecutor(QueueExecutor):
         with self._reaching():
             if self._queue.get_job_position(job_id) is not None:
                 return True
-            self._report_unrun(job_id)
+            with suppress(NoSuchJobError):
+                self._report_unrun(self._fetch(job_id))
             return False
 
     def check_job(self, job_id: str) -> JobStatus:
         with self._reaching():
             try:
-                job = Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+                job = self._fetch(job_id)
             except NoSuchJobError as exc:
                 raise LookupError(job_id) from exc
             self._raise_if_lost(job)
@@ -124,7 +124,8 @@ class RQExecutor(QueueExecutor):
         self._listener.forget(job_id)
         self._in_between.pop(job_id, None)
         with self._reaching(), suppress(NoSuchJobError):
-            job = Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+            job = self._fetch(job_id)
+            self._report_unrun(job)
             if job.get_status(refresh=False) != RQStatus.STARTED:
                 job.delete()
             elif self.mode == "result":
@@ -135,7 +136,7 @@ class RQExecutor(QueueExecutor):
         """Deletes a job that succeeded. Those that failed stay, for people to look at, until their
         time in Redis is over."""
         with self._reaching(), suppress(NoSuchJobError):
-            job = Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+            job = self._fetch(job_id)
             if job.get_status(refresh=False) == RQStatus.FINISHED:
                 job.delete()
 
@@ -174,6 +175,9 @@ class RQExecutor(QueueExecutor):
                 job_id=job_id,
                 unique=True,
             )
+
+    def _fetch(self, job_id: str) -> Job:
+        return Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
 
     def _timeout_of(self, function: str) -> int:
         """Whole seconds; -1: RQ sets no limit."""
@@ -220,24 +224,24 @@ class RQExecutor(QueueExecutor):
         except InvalidJobOperation:
             return False
 
-    def _report_unrun(self, job_id: str) -> None:
+    def _report_unrun(self, job: Job) -> None:
         """Logs that a job failed before it came to its call, which comes back by its lease."""
-        with suppress(NoSuchJobError):
-            job = Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
-            if job.get_status(refresh=False) != RQStatus.FAILED:
-                return
-            result = job.latest_result()
-            text = (result and result.exc_string) or "no reason is known"
-            described = describe_traceback(text)
-            why = f"{described.error_type}: {described.message}" if described else text
-            logger.error(
-                "The RQ job %s failed before it ran its call: does its worker have Django, the "
-                "functions and --serializer json? %s",
-                job_id,
-                why,
-                extra={"job": job_id, "executor": self.name, "reason": why},
-            )
-            job.delete()
+        if self.mode == "result" or job.get_status(refresh=False) != RQStatus.FAILED:
+            return
+        result = job.latest_result()
+        try:
+            failure = read_failure(job.id, (result and result.exc_string) or "")
+        except LookupError:  # its process died; the lease tells of that
+            return
+        why = f"{failure['error_type']}: {failure['error']}"
+        logger.error(
+            "The RQ job %s failed before it ran its call: does its worker have Django, the "
+            "functions and --serializer json? %s",
+            job.id,
+            why,
+            extra={"job": job.id, "executor": self.name, "reason": why},
+        )
+        job.delete()
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Where each function runs, with what, and what comes of it.
 PLACES = {
     "total": ("rq-result", "total(1, 2)", 3),
-    "text_of": ("celery-redis-result", "text_of(4)", "xxxx"),
+    "text_of": ("celery-rabbitmq-result", "text_of(4)", "xxxx"),
     "same": ("aws_lambda", "same('far away')", "far away"),
     "jot": ("http", "jot(path, 'noted')", "noted"),
 }
