@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Hashable
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from django.utils.module_loading import import_string
 from ninja import Router
 
 from durable_monty.api.callers import Caller, require
-from durable_monty.api.schemas import ERRORS, Label
+from durable_monty.api.schemas import ERRORS, Label, Moment
 from durable_monty.api.snapshots import NewestExecutions, OneExecution, Topic, read_news
 from durable_monty.api.states import versions_of
 from durable_monty.api.streams import events, events_now
@@ -55,8 +54,8 @@ def list_events(
     status: ExecutionStatus | None = None,
     name: Label | None = None,
     key: Label | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> HttpResponseBase:
     """The newest 100 executions of a list, and then whatever changes among them, as
     text/event-stream."""
