@@ -208,8 +208,8 @@ def test_modules_below_the_app_import_by_themselves():
                 importlib.import_module(name)
             except (ModuleNotFoundError, ImproperlyConfigured) as exc:
                 is_ours = str(getattr(exc, "name", "")).startswith("durable_monty")
-                assert name.startswith(_WITH_EXTRAS), name
-                assert not is_ours, exc
+                if is_ours or not name.startswith(_WITH_EXTRAS):
+                    raise
 
 
 def test_only_the_sandbox_imports_monty():
