@@ -24,22 +24,22 @@ class CeleryEngine(Engine):
     # A revoked job is skipped by the workers that were there then; it stays in the queue.
     can_revoke = False
 
-    def __init__(self, broker, mode):
+    def __init__(self, broker, mode, *, pool="", concurrency=4):
         self.name, self.mode = f"celery-{broker}-{mode}", mode
-        self._kind = broker
-        self._frame = self._broker = self._worker = None
+        self._kind, self._pool, self._concurrency = broker, pool or _POOLS[broker], concurrency
+        self._frame = self.broker = self.process = None
 
     def options(self):
-        options = {"broker": self._broker.url, "queue": _QUEUE, "mode": self.mode, "poll": 1.0}
+        options = {"broker": self.broker.url, "queue": _QUEUE, "mode": self.mode, "poll": 1.0}
         return options if self.mode == "django" else {**options, "backend": self._backend()}
 
     def _backend(self):
-        return self._broker.url if self._kind == "redis" else "rpc://"
+        return self.broker.url if self._kind == "redis" else "rpc://"
 
     def start(self, directory):
         self._directory = directory
         self._frame = _BROKERS[self._kind](directory / "broker")
-        self._broker = self._frame.__enter__()
+        self.broker = self._frame.__enter__()
         self.start_workers()
 
     def stop(self):
@@ -53,42 +53,43 @@ class CeleryEngine(Engine):
         self.start_workers()
 
     def start_workers(self):
-        if self._worker is not None and self._worker.popen.poll() is None:
+        if self.process is not None and self.process.popen.poll() is None:
             return
         log = self._directory / f"celery-{len(list(self._directory.glob('*.log')))}.log"
         has_django = self.mode == "django"
-        self._worker = Program(
+        self.process = Program(
             log,
             *(_CELERY, "-A", f"tests.engines.celery_{'django' if has_django else 'plain'}"),
-            *("worker", "--pool", _POOLS[self._kind], "--concurrency", "4", "--loglevel", "INFO"),
+            *("worker", "--pool", self._pool, "--concurrency", str(self._concurrency)),
+            *("--loglevel", "INFO"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             env={
                 **(environment() if has_django else {"DJANGO_SETTINGS_MODULE": ""}),
                 "PYTHONPATH": str(ROOT),
-                "CELERY_BROKER": self._broker.url,
+                "CELERY_BROKER": self.broker.url,
                 "CELERY_BACKEND": self._backend(),
                 "CELERY_QUEUE": _QUEUE,
             },
         )
-        self._worker.until_logged(" ready.")
+        self.process.until_logged(" ready.")
 
     def stop_workers(self):
-        self._worker.popen.terminate()
+        self.process.popen.terminate()
         with suppress(TimeoutExpired):  # a function may run on, for which nobody waits
-            self._worker.popen.wait(2)
+            self.process.popen.wait(2)
         self.kill_workers()
 
     def kill_workers(self):
-        if self._worker is not None:
-            self._worker.end()
-            self._worker = None
+        if self.process is not None:
+            self.process.end()
+            self.process = None
 
     def stop_broker(self):
-        self._broker.stop()
+        self.broker.stop()
 
     def start_broker(self):
-        if self._broker.process is None:
-            self._broker.start()
+        if self.broker.process is None:
+            self.broker.start()
 
     def waiting_jobs(self):
         with self._connection() as connection:
@@ -124,7 +125,7 @@ class CeleryEngine(Engine):
     def _connection(self):
         from kombu import Connection
 
-        return Connection(self._broker.url)
+        return Connection(self.broker.url)
 
     def _queue(self, connection):
         from kombu import Queue
