@@ -14,7 +14,12 @@ from tests.postgresql import free_port
 
 _SERVICE = Path(__file__).parent / "serverless"
 _PACKAGES = ("serverless@3", "serverless-offline@13")
-_QUIET = {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off"}
+_ENVIRONMENT = {
+    "SLS_TELEMETRY_DISABLED": "1",
+    "SLS_NOTIFICATIONS_MODE": "off",
+    # It does not wait for the end of an event: one that fails would end the process.
+    "NODE_OPTIONS": "--unhandled-rejections=warn",
+}
 _PATIENCE = 60
 
 
@@ -61,7 +66,7 @@ class ServerlessOffline:
                     *("--host", "127.0.0.1"),
                 ],
                 cwd=self.directory,
-                env={**os.environ, **_QUIET},
+                env={**os.environ, **_ENVIRONMENT},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

@@ -31,6 +31,7 @@ from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.job_answers import job_id_of
 from durable_monty.reads.diagnosis import diagnose_execution
+from durable_monty.webhooks import read_token
 from tests.engines.brokers import require
 from tests.engines.conformance import in_thread
 from tests.engines.scripted import Scripted, response, saying, trickle
@@ -659,6 +660,23 @@ def test_an_accepted_call_keeps_its_start_to_close(serve, register, monkeypatch,
     call = Call.objects.get()
     assert call.attempt_end_by - call.started_at == timedelta(seconds=50)
     assert call.due_at > call.deadline_at == call.attempt_end_by
+
+
+def test_the_url_holds_as_long_as_the_answer_may_take(serve, register):
+    """The time of an attempt without start-to-close begins when it is accepted."""
+    server = serve(saying(response(202)))
+    register("remote", remote)
+    options = {"callback_timeout": 1000, "timeout": 5}
+    with in_thread(executor(server, callback_base_url="https://our.test/", **options)):
+        start()
+        until(lambda: Call.objects.filter(worker=None, job_id__gt="").exists(), "accepted")
+    call = Call.objects.get()
+    url = json.loads(server.requests[0].partition(b"\r\n\r\n")[2])["callback_url"]
+    assert url.startswith("https://our.test/")
+    token = read_token(url.rpartition("/")[2])
+    assert token.job_id == job_id_of(call)
+    assert token.expires > call.attempt_end_by.timestamp()
+    assert token.expires < call.attempt_end_by.timestamp() + 10
 
 
 # --- options ---

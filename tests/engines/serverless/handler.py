@@ -21,4 +21,4 @@ def later(event, context):
         method="POST",
     )
     with urlopen(request, timeout=10):
-        return
+        return "posted"
