@@ -8,14 +8,18 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from django.db import connections
+
 from durable_monty.exceptions import DurableMontyError, JobNotFound
 from durable_monty.functions import FUNCTION_REGISTRY, default_retry
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.plain_calls import settle_plain_results
 from durable_monty.operations.record import record_answers
 from durable_monty.operations.settle import settle_attempt
 from durable_monty.policy import Retry
 from durable_monty.sandbox import nearest
+from durable_monty.wakeups import announce
 
 _LARGEST_KEY = 2**63
 
@@ -65,6 +69,8 @@ def settle_job(
     another attempt has replaced this one, and `CallSettled` if the call was answered otherwise or
     withdrawn.
     """
+    if executors is None and _settle_held(job_id, answer, using):
+        return True
     call = _find(job_id, using)
     if executors is not None and call.executor not in executors:
         raise JobNotFound(job_id)
@@ -104,6 +110,18 @@ def settle_jobs(
     return refused + record_answers(answers, using=using) if answers else refused
 
 
+def _settle_held(job_id: str, answer: Answer, using: str) -> bool:
+    """Whether a result was recorded by the claim that its job's id has: in a third of the time,
+    as nothing of the call need be read."""
+    claimed = _claim_in(job_id)
+    if answer.result is None or claimed is None or connections[using].vendor != "postgresql":
+        return False
+    if not settle_plain_results([(claimed, answer.result)], using=using):
+        return False
+    announce(using)
+    return True
+
+
 def _is_recorded(answer: Answer, claimed: ClaimedCall, call: Call) -> bool:
     return not call.is_open and call.claim == claimed.token and answer.is_on(call)
 
@@ -119,6 +137,15 @@ def _find(job_id: str, using: str) -> Call:
     if call is None:
         raise JobNotFound(job_id)
     return call
+
+
+def _claim_in(job_id: str) -> ClaimedCall | None:
+    """The claim, if it is an id that `job_id_of` has made."""
+    key, _, rest = job_id.partition("-")
+    token = _token(rest)
+    if token is None or not (key.isascii() and key.isdecimal() and int(key) < _LARGEST_KEY):
+        return None
+    return ClaimedCall(int(key), token)
 
 
 def _claim(call: Call, job_id: str) -> ClaimedCall:

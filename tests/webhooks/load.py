@@ -157,12 +157,12 @@ def registered(name, **policy):
 
 
 @contextmanager
-def served(folder, **env):
+def served(folder, *options, **env):
     """The port at which uvicorn serves `create_app()` on the database of this process."""
     from tests.processes import Program
 
     port = free_port()
-    options = ["--port", str(port), "--log-level", "warning", "--no-access-log"]
+    options = ["--port", str(port), "--log-level", "warning", "--no-access-log", *options]
     command = [sys.executable, "-m", "uvicorn", "tests.webhooks.server:app", *options]
     program = Program(Path(folder) / "uvicorn.log", *command, env=env)
     try:
@@ -197,6 +197,7 @@ def parser():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=5000)
     parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=2, help="Processes of uvicorn.")
     return parser
 
 
@@ -208,7 +209,8 @@ def main():
 
     django.setup()
     call_command("migrate", verbosity=0)
-    with TemporaryDirectory() as folder, served(folder, **environment()) as port:
+    workers = ["--workers", str(options.workers)]
+    with TemporaryDirectory() as folder, served(folder, *workers, **environment()) as port:
         print(json.dumps(measure(port, calls=options.calls, clients=options.clients), indent=2))
 
 

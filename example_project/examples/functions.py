@@ -1,0 +1,12 @@
+"""Functions that know nothing of workflows, nor of Django."""
+
+import time
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def total(numbers: list[int]) -> int:
+    time.sleep(0.1)
+    return sum(numbers)
