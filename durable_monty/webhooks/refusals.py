@@ -51,7 +51,7 @@ def refused(exc: exceptions.DurableMontyError) -> JsonResponse:
     """Raises `exc` again if it is no refusal."""
     if type(exc) not in STATUS:
         raise exc
-    status, code = STATUS[type(exc)], _code_of(exc)
+    status, code = STATUS[type(exc)], code_of(type(exc))
     message = _MESSAGES.get(type(exc), str(exc))
     if isinstance(exc, exceptions.CallSettled) and exc.status == CallStatus.CANCELLED:
         status, code, message = 410, "call_withdrawn", _WITHDRAWN
@@ -91,6 +91,6 @@ def count_refusal(request: HttpRequest, most: int | None) -> None:
         raise exceptions.TooManyRefusals(_MINUTE - second)
 
 
-def _code_of(exc: exceptions.DurableMontyError) -> str:
+def code_of(kind: type[exceptions.DurableMontyError]) -> str:
     """CallSettled is call_settled."""
-    return re.sub("(?<!^)(?=[A-Z])", "_", type(exc).__name__).lower()
+    return re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
