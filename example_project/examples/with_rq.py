@@ -38,8 +38,9 @@ def main() -> None:
     service = OrchestratorService()
     inputs = {"numbers": [1, 2, 3, 4, 5]}
     execution_id = service.start_execution(CODE, ["square", "total"], inputs)
-    rq = [Path(sys.executable).with_name("rq"), "worker", queue, "--url", url]
-    process = subprocess.Popen([*rq, "--serializer", "json", "--path", ROOT])
+    rq = str(Path(sys.executable).with_name("rq"))
+    options = ["--url", url, "--serializer", "json", "--path", str(ROOT)]
+    process = subprocess.Popen([rq, "worker", queue, *options])
     try:
         executor = RQExecutor(queue_name=queue, url=url, mode="result")
         Worker(service, executor).run(until_complete=True)
