@@ -13,7 +13,7 @@ from tests.processes import members
 # Seconds.
 _PAUSES = (0.3, 1.5)
 # With an engine, whose workers take seconds to begin.
-_ENGINE_PAUSES = (1.0, 4.0)
+_ENGINE_PAUSES = (3.0, 6.0)
 _DOWN = (0.0, 3.0)
 _STEPS = (-4.0, 4.0)
 # How long something is stopped, in leases.

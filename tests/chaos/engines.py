@@ -35,10 +35,10 @@ class RQ:
 
 
 class Celery:
-    """A Celery worker with two processes of its pool."""
+    """Two Celery workers, each with two processes of its pool."""
 
     brokers = ("redis", "rabbitmq")
-    count = 1
+    count = 2
 
     def options(self, broker):
         return {"broker": broker.url, "queue": _QUEUE}
