@@ -4,6 +4,7 @@ from tests.worker_settings import *
 from tests.worker_settings import LOGGING
 
 DEBUG = False
+ROOT_URLCONF = "tests.webhooks.no_urls"
 ALLOWED_HOSTS = ["127.0.0.1"]
 MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
 LOGGING = {
