@@ -520,3 +520,22 @@ class CallNotStarted(DurableMontyError):
             f"Call {call_id} of execution {execution_id} has not been submitted, so no attempt is "
             "there to be answered. Only calls with executor='manual' have a URL before that."
         )
+
+
+# --- the client of the HTTP API ---
+
+
+class RequestRefused(DurableMontyError):
+    """The server refused a request, with a `code` that has no exception of its own."""
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        self.status, self.http_status, self.code, self.text = status, status, code, text
+        super().__init__(f"{text} (HTTP {status}, {code})")
+
+
+class ApiUnreachable(DurableMontyError, ConnectionError):
+    """No response came. Whether the server got the request is not known."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"The server did not answer {path}: {why}")

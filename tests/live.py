@@ -10,6 +10,8 @@ from django.core.asgi import get_asgi_application
 from django.db import connections
 from django.db.backends.signals import connection_created
 
+from tests.support import work
+
 
 @contextmanager
 def serve(app=None):
@@ -69,3 +71,22 @@ def statements_elsewhere():
         yield statements
     finally:
         connection_created.disconnect(watch)
+
+
+@contextmanager
+def working():
+    """A worker in a thread."""
+    stopped = threading.Event()
+
+    def run():
+        while not stopped.wait(0.02):
+            work()
+        connections.close_all()
+
+    thread = threading.Thread(target=run, name="live-worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join(20)

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from ninja import Router
 
 from durable_monty.api.callers import Caller, require
-from durable_monty.api.schemas import ERRORS, Label, Moment
+from durable_monty.api.schemas import ERRORS, Key, Label, Moment
 from durable_monty.api.snapshots import NewestExecutions, OneExecution, Topic, read_news
 from durable_monty.api.states import versions_of
 from durable_monty.api.streams import events, events_now
@@ -53,7 +53,7 @@ def list_events(
     *,
     status: ExecutionStatus | None = None,
     name: Label | None = None,
-    key: Label | None = None,
+    key: Key | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
 ) -> HttpResponseBase:

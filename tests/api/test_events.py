@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 
-import httpx
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore
@@ -17,6 +16,7 @@ from durable_monty.models import ApiKey
 from tests.live import serve, statements_elsewhere
 from tests.support import work
 
+httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
 pytestmark = pytest.mark.django_db(transaction=True)
 
