@@ -1,5 +1,9 @@
 """What load balancers and deployments ask."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
@@ -8,6 +12,7 @@ from durable_monty.api import health
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.operations import register_worker
 from tests.api.conftest import Api, error_of
+from tests.documents import ROOT
 
 
 @pytest.fixture
@@ -53,6 +58,40 @@ def test_ready_looks_at_migrations_once(anybody, monkeypatch, django_assert_num_
     anybody.get("/ready", workers="false")
     with django_assert_num_queries(2):
         anybody.get("/ready", workers="false")
+
+
+ASKED_WITHOUT_A_DATABASE = """
+import django
+django.setup()
+from django.conf import settings
+from django.test import Client
+settings.ROOT_URLCONF = "tests.api.urls"
+settings.ALLOWED_HOSTS = ["testserver"]
+client = Client(headers={"Authorization": "Bearer dmk_any"})
+for path in ("health", "ready", "executions"):
+    response = client.get(f"/api/{path}")
+    print(response.status_code, response.json().get("error", {}).get("code"))
+"""
+
+
+def test_without_a_database_it_still_answers(tmp_path):
+    environment = os.environ | {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/no/such/folder/db.sqlite3",
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED_WITHOUT_A_DATABASE],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [
+        "200 None",
+        "503 database_unavailable",
+        "503 database_unavailable",
+    ], done.stderr
 
 
 # --- under ASGI ---
