@@ -186,6 +186,7 @@ _SHOWN: Sequence[str] = (
     "function",
     "status",
     "executor",
+    "job_id",
     "attempt",
     "due_at",
     "created_at",
