@@ -1,41 +1,19 @@
-"""docs/http_api.md is true."""
+"""The tables of docs/http_api.md; its blocks run with those of all documents."""
 
 import re
-
-import pytest
-from django.urls import clear_url_caches
 
 from durable_monty import exceptions
 from durable_monty.api.errors import code_of, status_of
 from durable_monty.models import KeyScope
 from tests.api.test_access import ENDPOINTS
 from tests.api.test_errors import RAISABLE
-from tests.documents import ROOT, Runner, forget_modules, tables
-from tests.support import work
+from tests.documents import ROOT, tables
 
 DOCUMENT = ROOT / "durable_monty/docs/http_api.md"
 CODE = re.compile(r"`(\w+)`")
 
 # What no request of the API can raise: workers and functions do, or it is a server's fault.
 ELSEWHERE = {404: {"job_not_found"}, 409: {"execution_not_completed", "lease_lost"}}
-
-
-@pytest.mark.django_db
-def test_its_blocks_run(tmp_path, monkeypatch, settings):
-    from durable_monty import FUNCTION_REGISTRY
-
-    monkeypatch.syspath_prepend(tmp_path)
-    settings.ROOT_URLCONF = "shop.urls"
-    approve = FUNCTION_REGISTRY["approve"]
-    FUNCTION_REGISTRY.remove("approve")
-    try:
-        Runner(DOCUMENT, tmp_path, {}, lambda names: None, work).run()
-    finally:
-        if "approve" in FUNCTION_REGISTRY:
-            FUNCTION_REGISTRY.remove("approve")
-        FUNCTION_REGISTRY.add(approve)
-        forget_modules(tmp_path)
-        clear_url_caches()
 
 
 def test_its_endpoints_scopes_and_permissions():
