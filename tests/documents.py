@@ -31,7 +31,7 @@ from django.core.management import get_commands, load_command_class
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "durable_monty").rglob("*.md"))]
-LANGUAGES = {"python", "pycon", "shell", "diff", "text", "ini"}
+LANGUAGES = {"python", "pycon", "javascript", "shell", "diff", "text", "ini"}
 
 _FENCE = re.compile(
     r"^(?P<fence>```+)(?P<language>\S*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
