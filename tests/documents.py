@@ -151,7 +151,7 @@ def check_command(line):
         command, *options = arguments
         importlib.import_module("rq.cli").main.commands[command].make_context(command, options)
         return
-    assert program in ("rq", "pip", "pytest"), f"{line!r} is not checked by anything"
+    assert program in ("rq", "uvicorn", "pip", "pytest"), f"{line!r} is not checked by anything"
     for path in arguments if program == "pytest" else ():
         assert path.startswith("-") or (ROOT / path).exists(), line
 
