@@ -134,8 +134,8 @@ def check_command(line):
     words = itertools.dropwhile(_is_assignment, shlex.split(line, comments=True))
     program, *arguments = words
     if program == "uv" and arguments[0] == "run":
-        with_group = arguments[1] == "--group"
-        program, *arguments = arguments[3 if with_group else 1 :]
+        options = {"--group": 2, "--all-extras": 1}.get(arguments[1], 0)
+        program, *arguments = arguments[1 + options :]
     if program.startswith("python") and arguments[0] == "manage.py":
         _script, command, *options = arguments
         app = get_commands()[command]
