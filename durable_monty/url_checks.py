@@ -1,4 +1,4 @@
-"""System checks of the URLs that functions are registered with."""
+"""System checks of the URLs that functions are registered with, and of secrets of webhooks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
+from durable_monty import conf
 from durable_monty.exceptions import UrlNotAllowed
 from durable_monty.executors.allowed_hosts import AllowedHosts
-from durable_monty.executors.loading import SHORT_NAMES, configured_names, options_of
+from durable_monty.executors.loading import (
+    SHORT_NAMES,
+    WEBHOOK_SECRET,
+    configured_names,
+    options_of,
+)
 from durable_monty.functions import FUNCTION_REGISTRY, HTTP_EXECUTOR
+from durable_monty.webhooks.secrets import check_secret
 
 _GUARD = ("allowed_hosts", "allow_http", "allow_private")
 
@@ -28,6 +36,26 @@ def check_urls(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
     except (TypeError, ValueError) as exc:
         return [_error(f"DURABLE_MONTY['EXECUTORS']['http'] cannot be used: {exc}.")]
     return [_error(f"{what}: {exc}") for what, exc in _refused(allowed, options)]
+
+
+@register("durable_monty")
+def check_secrets(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """What is wrong would else be found by the first job that shows its secret."""
+    return list(_wrong_secrets())
+
+
+def _wrong_secrets() -> Iterator[CheckMessage]:
+    executors = conf.current().EXECUTORS
+    for key, options in executors.items() if isinstance(executors, dict) else ():
+        if isinstance(options, dict) and WEBHOOK_SECRET in options:
+            try:
+                check_secret(key, options[WEBHOOK_SECRET])
+            except ImproperlyConfigured as exc:
+                yield Error(
+                    str(exc),
+                    hint="Make one with secrets.token_urlsafe().",
+                    id="durable_monty.E010",
+                )
 
 
 def _named() -> Sequence[str]:

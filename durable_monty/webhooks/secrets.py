@@ -67,12 +67,13 @@ def _secrets() -> list[tuple[list[str], frozenset[str]]]:
         if WEBHOOK_SECRET in options:
             name = executor_name(key)
             names = {name, DEFAULT_EXECUTOR} if name == default else {name}
-            found.append((_checked(key, options[WEBHOOK_SECRET]), frozenset(names)))
+            found.append((check_secret(key, options[WEBHOOK_SECRET]), frozenset(names)))
     return found
 
 
-def _checked(key: str, given: Any) -> list[str]:
-    secrets = [given] if isinstance(given, str) else list(given)
+def check_secret(key: str, given: Any) -> list[str]:
+    """Returns the secrets of one executor. Raises `ImproperlyConfigured`."""
+    secrets = list(given) if isinstance(given, list | tuple) else [given]
     if not secrets or any(not isinstance(each, str) or len(each) < _SHORTEST for each in secrets):
         raise ImproperlyConfigured(
             f"DURABLE_MONTY['EXECUTORS'][{key!r}]['webhook_secret'] must be a text of at least "
