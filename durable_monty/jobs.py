@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -29,8 +29,9 @@ logger = logging.getLogger("durable_monty")
 
 # Seconds between looks at a young job, ...
 _JOB_INTERVAL = 0.5
-# ... and between looks at whether somebody still waits for the jobs.
-_TEND_INTERVAL = 1.0
+# ... and between looks at whether somebody still waits for the jobs, and, while the engine has all
+# the jobs that it may have, whether it may have more.
+_TEND_INTERVAL, _FULL_INTERVAL = 1.0, 0.1
 # While an engine is out of reach: the first and the longest pause, and between warnings.
 _FIRST_PAUSE, _MAX_PAUSE, _WARN_INTERVAL = 1.0, 30.0, 60.0
 
@@ -48,6 +49,11 @@ class Jobs:
         self._submitted: dict[str, ClaimedCall] = {}
         self._tended_at = self._renewed_at = 0.0
         self._told: list[tuple[str, JobStatus]] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the engine has as many jobs of this worker as it may have."""
+        return self.executor.waiting > 0 and self.executor.capacity() <= 0
 
     def submit(self) -> int:
         """Claims calls, as many as the executor takes, and hands them over."""
@@ -79,14 +85,17 @@ class Jobs:
             return 0
         told = self._record_told()
         calls = operations.claim_jobs(self.executors, conf.current().BATCH_SIZE, using=self.using)
-        for call in calls:
+        for number, call in enumerate(calls):
             try:
                 self._check_job(call)
             except Error:
                 raise
             except ExecutorUnavailable as exc:
+                # To be refused may take seconds: the others are not tried now.
                 self._warn(exc)
-                self._watch(call, call.job_id)
+                for each in calls[number:]:
+                    self._watch(each, each.job_id)
+                break
             except Exception as exc:  # noqa: BLE001  (logged)
                 # The executor's: the others are asked for all the same, this one when its lease
                 # has run out.
@@ -97,7 +106,8 @@ class Jobs:
         """Keeps the claims of jobs that wait in their engine, and revokes those for which nobody
         waits any more."""
         now, renews_after = time.monotonic(), conf.current().LEASE / 3
-        if now - self._tended_at < min(_TEND_INTERVAL, renews_after) or not self._submitted:
+        interval = _FULL_INTERVAL if self.is_full else _TEND_INTERVAL
+        if now - self._tended_at < min(interval, renews_after) or not self._submitted:
             return
         self._tended_at = now
         pks = [claimed.pk for claimed in self._submitted.values()]
@@ -121,9 +131,7 @@ class Jobs:
         self.executor.waiting = len(waiting)
         if self.executor.starts_attempts and now - self._renewed_at >= renews_after:
             self._renewed_at = now
-            # A job that the engine has lost is left to its lease: then it is submitted again.
-            kept = [claimed for job_id, claimed in waiting.items() if self._is_queued(job_id)]
-            if kept:
+            if kept := self._still_queued(waiting):
                 operations.renew_calls(kept, using=self.using)
 
     def _begun(self, claims: Sequence[ClaimedCall]) -> list[Call]:
@@ -218,12 +226,20 @@ class Jobs:
             extra={"executor": exc.executor, "reason": str(exc)},
         )
 
-    def _is_queued(self, job_id: str) -> bool:
-        try:
-            return self.executor.is_queued(job_id)
-        except ExecutorUnavailable as exc:
-            self._warn(exc)
-            return True  # it may be there when the engine is back
+    def _still_queued(self, waiting: Mapping[str, ClaimedCall]) -> list[ClaimedCall]:
+        """The claims whose jobs the engine has, as far as it can be asked. A job that it has lost
+        is left to its lease: then it is submitted again."""
+        kept = []
+        for number, (job_id, claimed) in enumerate(waiting.items()):
+            try:
+                if self.executor.is_queued(job_id):
+                    kept.append(claimed)
+            except ExecutorUnavailable as exc:
+                # They may be there when it is back. To be refused may take seconds, and leases run
+                # out meanwhile: the others are not tried now.
+                self._warn(exc)
+                return [*kept, *list(waiting.values())[number:]]
+        return kept
 
     def _has_answered(self, call: Call, claimed: ClaimedCall) -> bool:
         """Whether the job itself did. Answers that this object records are not looked for here."""
@@ -285,7 +301,7 @@ class JobThread:
                 except Exception as exc:  # noqa: BLE001  (noted)
                     self._came.wait(errors.note(exc))
                 else:
-                    self._came.wait(_JOB_INTERVAL)
+                    self._came.wait(_FULL_INTERVAL if self._jobs.is_full else _JOB_INTERVAL)
         finally:
             connections.close_all()
 
@@ -294,5 +310,5 @@ class JobThread:
         while worked and not self._stopping:
             if settings.DEBUG:
                 reset_queries()
-            worked = bool(self._jobs.submit() + self._jobs.check())
             self._jobs.tend()
+            worked = bool(self._jobs.submit() + self._jobs.check())

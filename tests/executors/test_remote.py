@@ -305,6 +305,43 @@ def test_a_job_that_is_unknown_is_submitted_again(engine, working):
     assert engine.submitted != [lost]
 
 
+@pytest.mark.parametrize("mode", ["django", "result"])
+def test_an_engine_that_cannot_be_asked_is_asked_once(engine, mode, move_clock):
+    """To be refused by it may take seconds; with a hundred jobs, their leases would run out."""
+    engine.goes_on.clear()
+    asked = []
+
+    class Silent(FakeExecutor):
+        def is_queued(self, job_id):
+            asked.append(job_id)
+            raise ExecutorUnavailable("fake", "it does not answer")
+
+        check_job = is_queued
+
+    execution_id = start(
+        "from asyncio import gather\nawait gather(*[add(i, 1) for i in range(6)])", ["add"]
+    )
+    advance(execution_id)
+    jobs = Jobs(Silent(engine, mode=mode, tells=False), "default")
+    assert jobs.submit() == 6
+    due = {call.pk: call.due_at for call in Call.objects.all()}
+    move_clock(1)
+    jobs.tend()
+    jobs.check()
+    assert len(asked) == 1
+    assert all(call.due_at > due[call.pk] for call in Call.objects.all())
+
+
+def test_a_full_engine_is_given_more_as_soon_as_jobs_have_begun(engine, working, monkeypatch):
+    """Not at the usual look: that would be `prefetch` calls a second at most."""
+    monkeypatch.setattr("durable_monty.jobs._TEND_INTERVAL", 1000.0)
+    working(FakeExecutor(engine, prefetch=2))
+    execution_id = start(
+        "from asyncio import gather\nawait gather(*[add(i, 1) for i in range(40)])", ["add"]
+    )
+    assert output(execution_id) == list(range(1, 41))
+
+
 def test_no_more_than_prefetch_wait_in_the_engine(engine, working):
     engine.goes_on.clear()
     working(FakeExecutor(engine, prefetch=2))
