@@ -128,24 +128,28 @@ def _is_recorded(answer: Answer, claimed: ClaimedCall, call: Call) -> bool:
 
 def _find(job_id: str, using: str) -> Call:
     calls = Call.objects.using(using)
-    key, _, rest = job_id.partition("-")
-    if rest and key.isascii() and key.isdecimal() and int(key) < _LARGEST_KEY:
-        call = calls.filter(pk=int(key)).first()
-        if call is not None and (call.job_id == job_id or _token(rest) is not None):
-            return call
-    call = calls.filter(job_id=job_id).first() if job_id else None
+    key = _key(job_id)
+    call = None if key is None else calls.filter(pk=key).first()
+    if _claim_in(job_id) is None and (call is None or call.job_id != job_id):
+        # The engine's own id, for which there is no index.
+        call = calls.filter(job_id=job_id).first() if job_id else None
     if call is None:
         raise JobNotFound(job_id)
     return call
 
 
+def _key(job_id: str) -> int | None:
+    """The row's, with which our ids begin."""
+    key, _, rest = job_id.partition("-")
+    if rest and key.isascii() and key.isdecimal() and int(key) < _LARGEST_KEY:
+        return int(key)
+    return None
+
+
 def _claim_in(job_id: str) -> ClaimedCall | None:
     """The claim, if it is an id that `job_id_of` has made."""
-    key, _, rest = job_id.partition("-")
-    token = _token(rest)
-    if token is None or not (key.isascii() and key.isdecimal() and int(key) < _LARGEST_KEY):
-        return None
-    return ClaimedCall(int(key), token)
+    key, token = _key(job_id), _token(job_id.partition("-")[2])
+    return None if key is None or token is None else ClaimedCall(key, token)
 
 
 def _claim(call: Call, job_id: str) -> ClaimedCall:
