@@ -113,7 +113,7 @@ class Worker:
         """Ends the loop after its round. Safe in a signal handler: it sets a flag, no more."""
         self._stopping = True
 
-    def _begin(self, *, once: bool) -> None:
+    def _begin(self, *, once: bool = False) -> None:
         check_migrated(self.using)
         functions = FUNCTION_REGISTRY.served_by(self._names)
         self._worker_id = operations.register_worker(
