@@ -230,7 +230,7 @@ def test_wrong_options(options, message):
         ("runworker", "--no-cluster", "--workers=3"),
         ("runworker", "--executor=tests.support.InlineExecutor", "--workers=3"),
         ("runworker", "--workers=0"),
-        ("durable_worker", "--executor=celery"),
+        ("durable_worker", "--executor=dramatiq"),
         ("durable_doctor", "no-id"),
         ("durable_doctor", "01890000-0000-7000-8000-000000000000"),
         ("durable_doctor", "--minutes=99999999999999"),

@@ -52,13 +52,15 @@ def test_a_function_that_kills_its_process_is_given_up(engine, tmp_path):
 def test_a_withdrawn_call_is_skipped(engine, tmp_path):
     """It waits in the hands of the Celery worker, which runs another one."""
     go, started, ran = (tmp_path / name for name in ("go", "started", "ran"))
+    log = engine.process.log
+    before = len(log.read_text())  # of other tests
     with engine.worker(tmp_path):
         first = start("await wait_for(path, at)", "wait_for", path=str(go), at=str(started))
         until(started.exists, "the first function runs")
         second = start("await jot(path, 'ran')", "jot", path=str(ran))
-        until(lambda: "functions.jot[" in engine.process.tail(), "the second one is received")
+        until(lambda: "functions.jot[" in log.read_text()[before:], "the second one is received")
         OrchestratorService().cancel_execution(second, "not wanted", grace=0)
-        until(lambda: "Tasks flagged as revoked" in engine.process.tail(), "it is revoked")
+        until(lambda: "Tasks flagged as revoked" in log.read_text()[before:], "it is revoked")
         go.touch()
         until(lambda: completed(first), "the first workflow is completed")
         third = start("await jot(path, 'third')", "jot", path=str(ran))
