@@ -33,6 +33,8 @@ def places(tmp_path, durable_settings, monkeypatch, django_db_setup):
     durable_settings(**SETTINGS)
     engines = {engine.name: engine for engine in ENGINES}
     found = {}
+    if importlib.util.find_spec("rq") is None:
+        pytest.skip("the extras are not installed")
     with ExitStack() as stack:
         for function, (name, code, expected) in PLACES.items():
             engine = engines.get(name)
