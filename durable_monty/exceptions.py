@@ -5,6 +5,7 @@ Each takes the facts as arguments and owns its message; all derive from `Durable
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,11 @@ _SHOWN = 20
 
 class DurableMontyError(Exception):
     """Base of every error of this package."""
+
+
+def code_of(kind: type[DurableMontyError]) -> str:
+    """Returns the code of an error over HTTP: `CallSettled` is "call_settled"."""
+    return re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 # --- functions ---

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any, NoReturn
+from typing import Any
 
 from django.http import HttpRequest
 from ninja.parser import Parser
 
 from durable_monty import conf
-from durable_monty.exceptions import BodyNotJson, BodyTooLarge, WrongContentType
+from durable_monty.exceptions import BodyTooLarge, WrongContentType
+from durable_monty.strict_json import load_body
 
 # For all that is around the source and the values.
 _MARGIN = 64 * 1024
@@ -39,20 +38,4 @@ class StrictParser(Parser):
     """Reads JSON as its standard has it: no NaN, and no numbers that become infinite."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        try:
-            return json.loads(request.body, parse_constant=_no_number, parse_float=_finite)
-        except RecursionError as exc:
-            raise BodyNotJson("it is nested too deep") from exc
-        except ValueError as exc:
-            raise BodyNotJson(str(exc).rstrip(".")) from exc
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text[:30]} is too large for a number")
-    return number
+        return load_body(request.body)

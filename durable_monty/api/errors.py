@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,8 +65,7 @@ def status_of(exc: exceptions.DurableMontyError) -> int:
 
 
 def code_of(exc: exceptions.DurableMontyError) -> str:
-    """Returns the name of the class: ExecutionNotFound is execution_not_found."""
-    return re.sub("(?<!^)(?=[A-Z])", "_", type(exc).__name__).lower()
+    return exceptions.code_of(type(exc))
 
 
 def add_handlers(api: NinjaAPI) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, UnreadablePostError
@@ -21,6 +20,7 @@ from durable_monty.exceptions import (
     WrongContentType,
 )
 from durable_monty.operations.answer import Answer
+from durable_monty.strict_json import load_body
 
 # Bytes around a result; an error's message and traceback are not longer either.
 _MARGIN = 64 * 1024
@@ -78,22 +78,10 @@ def longest() -> int:
 
 def _loaded(body: bytes) -> Any:
     try:
-        return json.loads(body.decode(), parse_constant=_no_number, parse_float=_finite)
-    except RecursionError as exc:
-        raise BodyNotJson("it is nested too deep") from exc
-    except ValueError as exc:  # UnicodeDecodeError, too
+        text = body.decode()
+    except UnicodeDecodeError as exc:
         raise BodyNotJson(str(exc).rstrip(".")) from exc
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text[:30]} is too large for a number")
-    return number
+    return load_body(text)
 
 
 def _status(document: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ The messages say nothing of the call that whoever sent the request did not know.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from django.core.cache import cache
 from django.http import HttpRequest, JsonResponse
 
 from durable_monty import exceptions
+from durable_monty.exceptions import code_of
 from durable_monty.models import CallStatus
 
 logger = logging.getLogger("durable_monty")
@@ -89,8 +89,3 @@ def count_refusal(request: HttpRequest, most: int | None) -> None:
         return
     if count > most:
         raise exceptions.TooManyRefusals(_MINUTE - second)
-
-
-def code_of(kind: type[exceptions.DurableMontyError]) -> str:
-    """CallSettled is call_settled."""
-    return re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
