@@ -11,7 +11,7 @@ from durable_monty.executors.group import ExecutorGroup
 from durable_monty.models import Call, WorkerProcess
 from durable_monty.operations.running import RunningCall
 from durable_monty.worker_reports import WorkerReports
-from tests.doctor import doctor
+from tests.doctor.reports import doctor
 from tests.processes import running_in, runworker, start_blocking, until
 from tests.test_worker import round_of
 

@@ -12,10 +12,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from durable_monty.admin.chart import Chart, chart
+from durable_monty.doctor.attention import attention
 from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
 from durable_monty.reads import dashboard
-from durable_monty.reads.attention import attention
 from durable_monty.reads.finished import SPANS, Recent, Span, recent
 from durable_monty.reads.queues import Queues, queues
 from durable_monty.reads.storage import Size, sizes

@@ -17,6 +17,7 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 
 from durable_monty import OrchestratorService, Retry, Worker, operations, register_function
+from durable_monty.doctor.diagnosis import diagnose_execution
 from durable_monty.exceptions import (
     CallSettled,
     LeaseLost,
@@ -30,7 +31,6 @@ from durable_monty.models import Attempt, Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.job_answers import job_id_of
-from durable_monty.reads.diagnosis import diagnose_execution
 from durable_monty.webhooks import read_token
 from tests.engines.brokers import require
 from tests.engines.conformance import in_thread

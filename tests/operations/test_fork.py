@@ -18,7 +18,7 @@ from durable_monty.exceptions import (
 )
 from durable_monty.models import Call, Execution
 from durable_monty.operations import advance
-from tests.doctor import doctor, hire
+from tests.doctor.reports import doctor, hire
 from tests.support import SEVEN_CALLS, claim, run, seven_calls_output, work
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ from django.db import connection
 
 from durable_monty import OrchestratorService
 from durable_monty.models import Call, Execution, WorkerProcess
-from tests.doctor import doctor
+from tests.doctor.reports import doctor
 from tests.processes import ROOT, completed, result, runworker, start
 from tests.support import seven_calls_output, work
 

@@ -11,10 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from django.db import Error, router
 
+from durable_monty.doctor.deploy import CheckedProgram, check_programs
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.management.arguments import HelpFormatter, database
 from durable_monty.models import Execution
-from durable_monty.reads.deploy import CheckedProgram, check_programs
 from durable_monty.reads.migrated import check_migrated
 
 BREAKS = 1

@@ -12,12 +12,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from django.db import Error, router
 
+from durable_monty.doctor.diagnosis import Diagnosis, diagnose, diagnose_execution
+from durable_monty.doctor.findings import Finding
 from durable_monty.exceptions import DatabaseNotMigrated, ExecutionNotFound
 from durable_monty.management.arguments import HelpFormatter, database
 from durable_monty.models import Execution
 from durable_monty.operations.repair import repair
-from durable_monty.reads.diagnosis import Diagnosis, diagnose, diagnose_execution
-from durable_monty.reads.findings import Finding
 from durable_monty.reads.migrated import check_migrated
 
 UNHEALTHY = 1

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 
 from django.db.models import Count, F, Max, Q, QuerySet
 
+from durable_monty.doctor.findings import Check, Finding, Scope
 from durable_monty.exceptions import SnapshotUnusable
 from durable_monty.models import Attempt, CallKind, CallStatus, Snapshot
 from durable_monty.models.execution import FINISHED
 from durable_monty.operations.advance import dump_of
-from durable_monty.reads.findings import Check, Finding, Scope
 
 _RESTORE = (
     "Its journal and its row do not belong together, as after a partial restore, and replay will "

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from durable_monty import operations
 from durable_monty.models import Call, Execution, WorkerProcess, clock
 from durable_monty.operations.repair import REPAIRS, repair
-from tests.doctor import (
+from tests.doctor.reports import (
     FIXED_CLOCK,
     LATER,
     STAMP,

@@ -4,7 +4,7 @@ import pytest
 
 from durable_monty import operations
 from durable_monty.models import Call, Execution, WorkerProcess, clock
-from tests.doctor import (
+from tests.doctor.reports import (
     FIXED_CLOCK,
     LATER,
     STAMP,

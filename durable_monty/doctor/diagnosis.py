@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from durable_monty.doctor.explaining import explain_call
+from durable_monty.doctor.findings import Check, Finding, Scope, look
+from durable_monty.doctor.invariants import STATE
+from durable_monty.doctor.journal_invariants import JOURNAL
+from durable_monty.doctor.lateness import LATENESS
 from durable_monty.exceptions import ExecutionNotFound
 from durable_monty.models import Attempt, Call, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
-from durable_monty.reads.explaining import explain_call
-from durable_monty.reads.findings import Check, Finding, Scope, look
-from durable_monty.reads.invariants import STATE
-from durable_monty.reads.journal_invariants import JOURNAL
-from durable_monty.reads.lateness import LATENESS
 from durable_monty.reads.times import PRECISE
 from durable_monty.reads.waiting import fleet, sentence
 

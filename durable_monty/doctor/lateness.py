@@ -9,13 +9,13 @@ from typing import Any
 
 from django.db.models import Count, Max, Min, Q, QuerySet
 
+from durable_monty.doctor.findings import Check, Finding, Scope, number
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import CallStatus, ExecutionStatus, WorkerProcess
 from durable_monty.models.call import ENGINE
 from durable_monty.models.execution import UNFINISHED
 from durable_monty.models.worker_process import DEAD_AFTER
 from durable_monty.operations.changes import MAX_FAULTS
-from durable_monty.reads.findings import Check, Finding, Scope, number
 from durable_monty.reads.stuck import Stuck
 from durable_monty.reads.unserved import unserved
 from durable_monty.reads.waiting import Fleet, fleet

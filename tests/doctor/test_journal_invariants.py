@@ -2,7 +2,7 @@ import pytest
 
 from durable_monty import operations
 from durable_monty.models import Attempt, Call, Execution, Snapshot, WorkerProcess, clock
-from tests.doctor import (
+from tests.doctor.reports import (
     FIXED_CLOCK,
     begin,
     doctor,

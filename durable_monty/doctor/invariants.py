@@ -13,11 +13,11 @@ from datetime import timedelta
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from durable_monty import conf
+from durable_monty.doctor.findings import Check, Finding, Scope, number
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call, CallKind, CallStatus
 from durable_monty.models.call import ACCEPTED
 from durable_monty.models.execution import ACTIVE, FINISHED, UNFINISHED
-from durable_monty.reads.findings import Check, Finding, Scope, number
 
 # A lease lasts `LEASE` seconds, which may differ by process; a back-off a minute.
 _TOO_LONG = timedelta(minutes=2)
