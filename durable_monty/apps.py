@@ -8,6 +8,7 @@ class DurableMontyConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from durable_monty import checks, discovery, url_checks  # noqa: F401  (checks register themselves)
+        from durable_monty import checks, discovery  # noqa: F401  (checks register themselves)
+        from durable_monty.executors import checks as executor_checks  # noqa: F401
 
         discovery.autodiscover()

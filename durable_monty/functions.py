@@ -26,8 +26,8 @@ from durable_monty.exceptions import (
     UnknownFunction,
     WrongUrlFunction,
 )
+from durable_monty.executors.http.remote_function import remote_function
 from durable_monty.policy import Retry, Timeouts
-from durable_monty.url_functions import without_body
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -213,7 +213,7 @@ def register_function(
         if url is not None:
             if executor not in (DEFAULT_EXECUTOR, HTTP_EXECUTOR) or transactional:
                 raise WrongUrlFunction(checked)
-            runs_by, func = HTTP_EXECUTOR, without_body(func, checked, url)
+            runs_by, func = HTTP_EXECUTOR, remote_function(func, checked, url)
         FUNCTION_REGISTRY.add(
             RegisteredFunction(checked, func, runs_by, retry, timeouts, transactional, admin, url)
         )

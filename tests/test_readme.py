@@ -235,7 +235,7 @@ def test_table_of_settings():
 
 
 def test_table_of_checks():
-    files = ("checks.py", "url_checks.py")
+    files = ("checks.py", "executors/checks.py")
     source = "".join((ROOT / "durable_monty" / name).read_text() for name in files)
     known = re.findall(r'id="(durable_monty\.\w+)"', source)
     assert [code(row[0])[0] for row in tables(README)["Checks"]] == sorted(set(known))

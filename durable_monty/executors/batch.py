@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from django.db import Error, connections
 
 from durable_monty.executors.lease import leases
-from durable_monty.executors.run import Invoke, answer_of, invoke_plainly, record, run_started
+from durable_monty.executors.run import Invoke, invoke_plainly, record, run_function, run_started
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.hold import give_back, start_attempts
@@ -67,7 +67,7 @@ class Batch:
                 claimed = ClaimedCall.of(call)
                 self._begin(claimed)
                 with leases.held(claimed, using=self._using):
-                    answers.append((claimed, answer_of(call, self._using, self._invoke)))
+                    answers.append((claimed, run_function(call, self._using, self._invoke)))
                 since = since or time.monotonic()
                 if time.monotonic() - since > _WITHIN:
                     record(answers, self._using)

@@ -20,7 +20,7 @@ from durable_monty import codec
 from durable_monty.exceptions import CallNotFound
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.executors.lease import leases
-from durable_monty.executors.run import answer_of, run_started
+from durable_monty.executors.run import run_function, run_started
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import ClaimedCall
@@ -226,7 +226,7 @@ class LocalExecutor(TableExecutor):
             else:
                 claimed = ClaimedCall.of(call)
                 with leases.held(claimed, using=self.using):
-                    self._answers.append((claimed, answer_of(call, self.using)))
+                    self._answers.append((claimed, run_function(call, self.using)))
         except Error as exc:
             log_call(logging.WARNING, "call left to its lease", call, exc)
         finally:
@@ -240,7 +240,7 @@ class LocalExecutor(TableExecutor):
     ) -> None:
         if begin(call):
             self._current[threading.get_ident()] = RunningCall(call)
-            answer(call, answer_of(call, self.using))
+            answer(call, run_function(call, self.using))
 
     def _note(self, seconds: float) -> None:
         before = seconds if math.isinf(self._typical_seconds) else self._typical_seconds

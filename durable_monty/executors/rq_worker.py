@@ -11,7 +11,7 @@ django.setup()
 # Imported before RQ forks a process for each job, which would else import it again and again.
 from durable_monty.executors import batch, remote  # noqa: E402, F401
 from durable_monty.executors.loading import options_of  # noqa: E402
-from durable_monty.executors.rq import DEFAULT_QUEUE, DEFAULT_URL  # noqa: E402
+from durable_monty.executors.rq.executor import DEFAULT_QUEUE, DEFAULT_URL  # noqa: E402
 
 _options = options_of("rq")
 

@@ -54,12 +54,12 @@ def run_started(
         if FUNCTION_REGISTRY[call.function].transactional:
             answer = _answer_in_transaction(call, using, invoke)
         else:
-            answer = answer_of(call, using, invoke)
+            answer = run_function(call, using, invoke)
         if answer is not None:
             record([(claimed, answer)], using)
 
 
-def answer_of(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly) -> Answer:
+def run_function(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly) -> Answer:
     """Calls the function; its result, or its exception under its retry policy. What it left open
     in a database is rolled back, and fails it."""
     function = FUNCTION_REGISTRY[call.function]
@@ -99,7 +99,7 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
     refused, and then what the function wrote was rolled back with it."""
     try:
         with write(using):
-            answer = answer_of(call, using, invoke)
+            answer = run_function(call, using, invoke)
             if answer.result is None:
                 raise _RollBack(answer)
             try:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from durable_monty.exceptions import UrlNotAllowed
-from durable_monty.executors.allowed_hosts import AllowedHosts, is_public
+from durable_monty.executors.http.allowed_hosts import AllowedHosts, is_public
 
 
 def refusal(url, hosts=("api.example.com",), **options):

@@ -162,7 +162,8 @@ EVENT = {"invocation": "event", "callback_base_url": "https://our.test"}
 
 def test_an_event_is_answered_later(endpoint, monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "durable_monty.executors.requests.RequestExecutor.callback_url", lambda *_: "there"
+        "durable_monty.executors.requests.base.RequestExecutor.callback_url",
+        lambda *_: "there",
     )
     path = tmp_path / "ran"
     with in_thread(executor(endpoint.url, **EVENT)):
@@ -178,7 +179,8 @@ def test_an_event_is_answered_later(endpoint, monkeypatch, tmp_path):
 
 def test_a_payload_that_is_too_large(outcome, monkeypatch):
     monkeypatch.setattr(
-        "durable_monty.executors.requests.RequestExecutor.callback_url", lambda *_: "there"
+        "durable_monty.executors.requests.base.RequestExecutor.callback_url",
+        lambda *_: "there",
     )
     told = outcome("total(text)", text="x" * 1_048_500, **EVENT)
     assert told.startswith("RuntimeError: The request for total() has 1,048,")
@@ -226,7 +228,7 @@ def test_no_credentials(monkeypatch):
     ],
 )
 def test_errors_of_other_runtimes(payload, kind, message):
-    from durable_monty.executors.aws_lambda import _failure
+    from durable_monty.executors.aws_lambda.executor import _failure
 
     failure = _failure("pay", payload)
     assert failure.error_type == kind

@@ -583,7 +583,8 @@ def accepted(serve, register, monkeypatch, durable_settings):
     durable_settings(LEASE=1)
     server = serve(saying(response(202)))
     monkeypatch.setattr(
-        "durable_monty.executors.requests.RequestExecutor.callback_url", lambda *_: "there"
+        "durable_monty.executors.requests.base.RequestExecutor.callback_url",
+        lambda *_: "there",
     )
 
     def make(retry=None, **options):
@@ -652,7 +653,8 @@ def test_an_accepted_call_keeps_its_start_to_close(serve, register, monkeypatch,
     server = serve(saying(response(202)))
     register("remote", remote, start_to_close=50)
     monkeypatch.setattr(
-        "durable_monty.executors.requests.RequestExecutor.callback_url", lambda *_: "there"
+        "durable_monty.executors.requests.base.RequestExecutor.callback_url",
+        lambda *_: "there",
     )
     with in_thread(executor(server, callback_base_url="https://our.test")):
         start()

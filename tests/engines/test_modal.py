@@ -23,7 +23,7 @@ from tests.test_checks import messages
 
 modal = pytest.importorskip("modal")
 
-from durable_monty.executors import modal_client  # noqa: E402
+from durable_monty.executors.modal import client as modal_client  # noqa: E402
 
 DOCUMENT = ROOT / "durable_monty" / "docs" / "modal.md"
 

@@ -286,7 +286,7 @@ def test_a_function_that_kills_its_process_is_given_up(engine, tmp_path):
 
 def test_a_job_that_was_taken_and_did_not_begin(engine, tmp_path, monkeypatch):
     """Its worker died in between: RQ itself would fail it after ten minutes."""
-    monkeypatch.setattr("durable_monty.executors.rq._IN_BETWEEN", 0.5)
+    monkeypatch.setattr("durable_monty.executors.rq.executor._IN_BETWEEN", 0.5)
     client = engine._client()
     engine.stop_workers()
     with engine.worker(tmp_path):

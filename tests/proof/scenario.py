@@ -17,7 +17,7 @@ from durable_monty import (
 )
 from durable_monty.exceptions import CallSettled, ExecutionFinished
 from durable_monty.executors.local import TableExecutor
-from durable_monty.executors.run import answer_of, run_started
+from durable_monty.executors.run import run_function, run_started
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Attempt, Call, CallStatus, Execution, Snapshot, clock
 from durable_monty.models.execution import FINISHED, ExecutionStatus
@@ -82,14 +82,14 @@ class Executor(TableExecutor):
     def run_young(self, calls, begin, answer):
         for call in calls:
             if begin(call):
-                answer(call, answer_of(call, self.using))
+                answer(call, run_function(call, self.using))
 
     def submit_call(self, call):
         # Both ways in which executors record answers: by themselves, and through the worker.
         if FUNCTION_REGISTRY[call.function].transactional or call.function == "double":
             run_started(call, using=self.using)
         else:
-            self._answers.append((ClaimedCall.of(call), answer_of(call, self.using)))
+            self._answers.append((ClaimedCall.of(call), run_function(call, self.using)))
         return str(call.pk)
 
     def take_answers(self):

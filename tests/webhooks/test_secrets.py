@@ -2,7 +2,7 @@
 
 import pytest
 
-from durable_monty.url_checks import check_secrets
+from durable_monty.executors.checks import check_secrets
 
 
 @pytest.mark.parametrize("secret", ["short", b"bytes" * 9, None, 3, [], ["x" * 30, "short"]])

@@ -18,7 +18,6 @@ from django.db import Error, connections, router
 
 from durable_monty.exceptions import ClusterNotStarted, DatabaseNotMigrated
 from durable_monty.executors.base import Executor
-from durable_monty.executors.elsewhere import ElsewhereExecutor
 from durable_monty.executors.group import ExecutorGroup
 from durable_monty.executors.loading import (
     SHORT_NAMES,
@@ -26,6 +25,7 @@ from durable_monty.executors.loading import (
     executor_class,
     make_executor,
 )
+from durable_monty.executors.none import NoExecutor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.management.arguments import HelpFormatter, database
 from durable_monty.models import Execution
@@ -131,7 +131,7 @@ Exit codes:
                 raise CommandError(
                     "--workers has no meaning with --no-cluster.", returncode=WRONG_OPTIONS
                 )
-            return [ElsewhereExecutor()]
+            return [NoExecutor()]
         try:
             names = options["executor"] or configured_names()
             found = executor_class(names[0])

@@ -24,7 +24,7 @@ from durable_monty.exceptions import ExecutorUnavailable, JobLost
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.plain_json import check_plain_json
 from durable_monty.executors.remote import Mode, QueueExecutor
-from durable_monty.executors.rq_results import STREAMS, ResultListener, read_failure, read_result
+from durable_monty.executors.rq.results import STREAMS, ResultListener, read_failure, read_result
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 

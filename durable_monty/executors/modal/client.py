@@ -20,7 +20,7 @@ from modal import exception as errors
 
 from durable_monty.exceptions import ExecutorUnavailable, UnknownFunction
 from durable_monty.executors.base import JobStatus
-from durable_monty.executors.modal_errors import UNREACHABLE, job_of, unavailable
+from durable_monty.executors.modal.errors import UNREACHABLE, job_of, unavailable
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from durable_monty import conf
 from durable_monty.exceptions import UrlNotAllowed
-from durable_monty.executors.allowed_hosts import AllowedHosts
+from durable_monty.executors.http.allowed_hosts import AllowedHosts
 from durable_monty.executors.loading import (
     SHORT_NAMES,
     WEBHOOK_SECRET,

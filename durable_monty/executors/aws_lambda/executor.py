@@ -23,8 +23,8 @@ from django.core.exceptions import ImproperlyConfigured
 from durable_monty import codec, conf
 from durable_monty.exceptions import CorruptValue, RequestTooLarge
 from durable_monty.executors.call_body import body_of
-from durable_monty.executors.request_errors import RequestFailed, type_named
-from durable_monty.executors.requests import Exchange, Reply, RequestExecutor
+from durable_monty.executors.requests.base import Exchange, Reply, RequestExecutor
+from durable_monty.executors.requests.failures import RequestFailed, type_named
 
 if TYPE_CHECKING:
     from durable_monty.models import Call

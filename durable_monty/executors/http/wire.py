@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import httpcore
 
 if TYPE_CHECKING:
-    from durable_monty.executors.allowed_hosts import AllowedHosts, Target
-    from durable_monty.executors.requests import Exchange
+    from durable_monty.executors.http.allowed_hosts import AllowedHosts, Target
+    from durable_monty.executors.requests.base import Exchange
 
 
 class Response(NamedTuple):

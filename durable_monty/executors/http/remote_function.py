@@ -5,10 +5,10 @@ from functools import wraps
 from typing import Any, NoReturn
 
 from durable_monty.exceptions import RunsElsewhere
-from durable_monty.executors.allowed_hosts import parse_url
+from durable_monty.executors.http.allowed_hosts import parse_url
 
 
-def without_body(func: Callable[..., Any], name: str, url: str) -> Callable[..., Any]:
+def remote_function(func: Callable[..., Any], name: str, url: str) -> Callable[..., Any]:
     """Returns what stands for a function that runs at `url`: it has the signature of `func`, and
     raises `RunsElsewhere` when it is called here. Raises `UrlNotAllowed`."""
     parse_url(url)

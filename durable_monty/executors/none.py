@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from durable_monty.models import Call
 
 
-class ElsewhereExecutor(TableExecutor):
+class NoExecutor(TableExecutor):
     """Runs nothing: other processes claim the calls (`runworker --no-cluster`)."""
 
     name = "elsewhere"

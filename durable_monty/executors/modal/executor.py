@@ -13,7 +13,7 @@ from durable_monty.executors.base import JobStatus
 from durable_monty.executors.remote import RemoteExecutor
 
 if TYPE_CHECKING:
-    from durable_monty.executors.modal_client import ModalClient
+    from durable_monty.executors.modal.client import ModalClient
     from durable_monty.models import Call
 
 
@@ -69,7 +69,7 @@ class ModalExecutor(RemoteExecutor):
 
     def _connected(self) -> ModalClient:
         # Not before the first call: importing Modal's library takes a second.
-        from durable_monty.executors.modal_client import ModalClient
+        from durable_monty.executors.modal.client import ModalClient
 
         if self._client is None:
             self._client = ModalClient(self.app, self.environment, self.poll, self.deliver)

@@ -14,7 +14,7 @@ from durable_monty.exceptions import CallbackMissing, DurableMontyError
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.lease import leases
 from durable_monty.executors.remote import RemoteExecutor, job_id_of
-from durable_monty.executors.request_errors import RequestFailed, failed
+from durable_monty.executors.requests.failures import RequestFailed, failed
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models.call import ACCEPTED
 from durable_monty.operations.answer import ClaimedCall

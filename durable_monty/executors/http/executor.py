@@ -11,15 +11,16 @@ from urllib.parse import quote
 
 from durable_monty import codec, conf
 from durable_monty.exceptions import CorruptValue, UrlMissing
-from durable_monty.executors import http_wire, signing
-from durable_monty.executors.allowed_hosts import AllowedHosts
+from durable_monty.executors import signing
 from durable_monty.executors.call_body import body_of
-from durable_monty.executors.request_errors import RequestFailed, type_named
-from durable_monty.executors.requests import Exchange, Reply, RequestExecutor
+from durable_monty.executors.http import wire
+from durable_monty.executors.http.allowed_hosts import AllowedHosts
+from durable_monty.executors.requests.base import Exchange, Reply, RequestExecutor
+from durable_monty.executors.requests.failures import RequestFailed, type_named
 from durable_monty.functions import FUNCTION_REGISTRY
 
 if TYPE_CHECKING:
-    from durable_monty.executors.http_wire import Response
+    from durable_monty.executors.http.wire import Response
     from durable_monty.models import Call
 
 # What is around the result, in bytes.
@@ -77,7 +78,7 @@ class HttpExecutor(RequestExecutor):
         if self._secrets:
             signing.sign(b"", self._secrets, 0)  # raises ValueError for what is no secret
         self._headers = {host.lower(): dict(each) for host, each in (headers or {}).items()}
-        self._ssl_context = http_wire.trusting(ca_file)
+        self._ssl_context = wire.trusting(ca_file)
 
     def url_of(self, function: str) -> str:
         """Raises `UrlMissing`."""
@@ -100,7 +101,7 @@ class HttpExecutor(RequestExecutor):
                 signing.TIMESTAMP: str(now),
                 signing.SIGNATURE: signing.sign(body, self._secrets, now),
             }
-        response = http_wire.post(
+        response = wire.post(
             target,
             body,
             headers,
