@@ -28,7 +28,7 @@ _PROOF = 2.0
 _DEAF_FOR = 300.0  # a pooler does not go away, a server that was too slow to answer recovers
 
 # So many times `POLL_INTERVAL` those wait who are told when there is something.
-TOLD = 20
+LISTENING_POLL_FACTOR = 20
 
 # What listeners of this process pass over: their worker knows it.
 _OURS = uuid.uuid4().hex

@@ -26,7 +26,7 @@ from durable_monty.operations.log import log_calls, log_refusal
 from durable_monty.reads.executions import goes_on_by_itself
 from durable_monty.reads.migrated import check_migrated
 from durable_monty.service import OrchestratorService
-from durable_monty.wakeups import TOLD, Listener
+from durable_monty.wakeups import LISTENING_POLL_FACTOR, Listener
 from durable_monty.worker_reports import WorkerReports
 
 logger = logging.getLogger("durable_monty")
@@ -61,7 +61,7 @@ class Worker:
         self.executor = self.executors.first
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
         self._names = self.executors.serves()
-        self._engine = Engine(self.executors.of_young_calls, self.using)
+        self._engine = Engine(self.executors.of_inline_calls, self.using)
         self._all_jobs = [Jobs(each, self.using) for each in self.executors]
         # Those of executors that may block have threads; in a single round nothing has.
         self._jobs, self._job_threads = self._all_jobs, list[JobThread]()
@@ -126,7 +126,7 @@ class Worker:
         self.executors.start(self.using, self._worker_id, self._work_came.set)
         self._start_job_threads(once=once)
         if not any(executor.is_inline for executor in self.executors):
-            self._listener = Listener(self.using, self._look_again)
+            self._listener = Listener(self.using, self.wake)
         logger.info(
             "worker started: number %d, executor %s",
             self._worker_id,
@@ -194,7 +194,7 @@ class Worker:
             log_calls(logging.WARNING, "calls left to their leases", claims, exc)
 
     def _drain(self, threads: ThreadPoolExecutor) -> bool:
-        """Whether all that was held is in the database."""
+        """Whether all that was run is in the database."""
         self._stop_job_threads()
         deadline = time.monotonic() + conf.current().DRAIN_TIMEOUT
         errors = LoopErrors("Draining", self.using)
@@ -217,7 +217,7 @@ class Worker:
                     continue
                 if until_complete and not goes_on_by_itself(self.using):
                     return
-                pause = self._patience()
+                pause = self.idle_pause()
             except Exception as exc:
                 if connections[self.using].in_atomic_block:
                     raise  # the caller's transaction, which may be broken
@@ -233,22 +233,22 @@ class Worker:
         self.executors.check()
         worked = bool(self._record_answers())
         if worked:
-            self._engine.look_again()
+            self._engine.wake()
         worked |= self._engine.round(threads)
         now = time.monotonic()
         is_idle = not worked and self._engine.is_idle and now - self._looked_at > _LOOK_PAUSE
         is_late = now - self._looked_at >= max(self.poll_interval, _BUSY_LOOK)
         if is_idle or is_late or now >= self._next_due_at:
             self._looked_at = now
-            if self._look_after():
-                self._engine.look_again()
+            if self.do_timed_work():
+                self._engine.wake()
                 worked = True
         if self._engine.calls_came:
             self._engine.calls_came = False
             worked |= bool(self._offer_calls())
         return worked
 
-    def _look_after(self) -> bool:
+    def do_timed_work(self) -> bool:
         """What time brings; under load not in every round."""
         limit, worked = conf.current().BATCH_SIZE, 0
         functions = FUNCTION_REGISTRY.served_by(self._names)
@@ -276,7 +276,7 @@ class Worker:
         self._tell_job_threads()
         return sum(jobs.submit() for jobs in self._jobs)
 
-    def _patience(self) -> float:
+    def idle_pause(self) -> float:
         """The longer there was nothing to do, the longer."""
         if self._engine.is_quiet:
             self._pause_for = min(self._longest_pause(), 2 * self._pause_for)
@@ -286,13 +286,13 @@ class Worker:
 
     def _longest_pause(self) -> float:
         is_told = self._listener is not None and self._listener.hears
-        return self.poll_interval * (TOLD if is_told else 1)
+        return self.poll_interval * (LISTENING_POLL_FACTOR if is_told else 1)
 
-    def _look_again(self) -> None:
+    def wake(self) -> None:
         """Called in the listener's thread: something may have become due."""
         # What comes right after it is not told: the next look is soon, too.
         self._pause_for = min(self._pause_for, self.poll_interval / 2)
-        self._engine.look_again()
+        self._engine.wake()
         self._work_came.set()
 
     def _pause(self, seconds: float) -> None:

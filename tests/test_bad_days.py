@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
-from durable_monty.engine.held import Held
+from durable_monty.engine.run import Run
 from durable_monty.executors import lease
 from durable_monty.models import Call, Execution
 from durable_monty.operations import commit as commit_module, record
@@ -117,15 +117,15 @@ def test_a_read_only_database_is_waited_for(tmp_path, executor):
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="a file of its own kind")
 def test_a_read_only_file_is_waited_for(service, log, monkeypatch):
     execution_id = service.start_execution("await add(1, 2)", ["add"])
-    look = Worker._look_after
+    look = Worker.do_timed_work
 
     def read_only_once(self):
-        monkeypatch.setattr(Worker, "_look_after", look)
+        monkeypatch.setattr(Worker, "do_timed_work", look)
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA query_only = 1")
         operations.beat(self._worker_id, using="default")
 
-    monkeypatch.setattr(Worker, "_look_after", read_only_once)
+    monkeypatch.setattr(Worker, "do_timed_work", read_only_once)
     Worker(service, LocalExecutor()).run(until_complete=True)
     assert service.get_result(execution_id) == 3
     assert "attempt to write a readonly database" in log.text
@@ -160,7 +160,7 @@ def test_an_error_of_the_only_round_is_raised(service, monkeypatch):
     def fails(self):
         raise LookupError("a bug of ours")
 
-    monkeypatch.setattr(Worker, "_look_after", fails)
+    monkeypatch.setattr(Worker, "do_timed_work", fails)
     with pytest.raises(LookupError, match="a bug of ours"):
         Worker(service, LocalExecutor()).run(once=True)
 
@@ -272,29 +272,29 @@ def test_leases_are_renewed_after_an_error(service, durable_settings, monkeypatc
     assert told in log.messages
 
 
-@pytest.mark.parametrize("where", ["outcome", "undo_turn", "start_young"])
+@pytest.mark.parametrize("where", ["outcome", "undo_turn", "start_calls"])
 def test_an_execution_is_not_held_for_ever_after_an_error(
     service, monkeypatch, durable_settings, where
 ):
     """It goes on from the journal, at once or when its lease has run out."""
     durable_settings(LEASE=1.0)
     execution_id = service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": 2})
-    method, failures = getattr(Held, where), [LookupError("a bug of ours")]
+    method, failures = getattr(Run, where), [LookupError("a bug of ours")]
 
     def fails_once(self, *args, **options):
         if failures:
             raise failures.pop()
         return method(self, *args, **options)
 
-    monkeypatch.setattr(Held, where, fails_once)
+    monkeypatch.setattr(Run, where, fails_once)
     if where == "undo_turn":
-        run, faults = Held.run_turn, [LookupError("another")]
+        run, faults = Run.run_turn, [LookupError("another")]
 
         def fails(self):
             if faults:
                 raise faults.pop()
             return run(self)
 
-        monkeypatch.setattr(Held, "run_turn", fails)
+        monkeypatch.setattr(Run, "run_turn", fails)
     Worker(service, LocalExecutor()).run(until_complete=True)
     assert (service.get_result(execution_id), failures) == (seven_calls_output(2), [])

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from durable_monty import LocalExecutor, OrchestratorService, Retry, Worker, operations, signals
-from durable_monty.engine.sessions import sessions
+from durable_monty.engine.interpreters import interpreters
 from durable_monty.exceptions import ExecutionFinished
 from durable_monty.models import Call, Execution
 from tests.app.workflows import OutOfStock
@@ -248,7 +248,7 @@ def test_a_mismatch_is_logged(log, service):
     execution_id = run("await add(await approve(1), 2)", ["add", "approve"], name="order").id
     Call.objects.update(args="[2]")
     Execution.objects.get().snapshot.delete()
-    sessions.clear()
+    interpreters.clear()
     service.complete_call(execution_id, 0, 1)
     work()
     assert Execution.objects.get().status == "paused"

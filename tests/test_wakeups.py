@@ -162,7 +162,7 @@ def test_listener_comes_back(monkeypatch, log):
 
 def test_idle_worker_looks_less_and_less_often(service):
     worker = Worker(service, LocalExecutor(), poll_interval=0.05)
-    pauses = [worker._patience() for _ in range(8)]
+    pauses = [worker.idle_pause() for _ in range(8)]
     assert pauses == sorted(pauses)
     assert (pauses[0] < 0.01, pauses[-1]) == (True, 0.05)
 
@@ -170,9 +170,9 @@ def test_idle_worker_looks_less_and_less_often(service):
 def test_worker_that_is_told_looks_rarely_and_soon_after_it_was_told(service):
     worker = Worker(service, LocalExecutor(), poll_interval=0.05)
     worker._listener = SimpleNamespace(hears=True)
-    assert [worker._patience() for _ in range(12)][-1] == 1
-    worker._look_again()
-    assert worker._patience() == 0.05
+    assert [worker.idle_pause() for _ in range(12)][-1] == 1
+    worker.wake()
+    assert worker.idle_pause() == 0.05
 
 
 @wakes

@@ -18,7 +18,7 @@ from django.db import Error, connections
 from durable_monty import conf
 from durable_monty.api.snapshots import Snapshot, Topic, read_news
 from durable_monty.api.states import Version
-from durable_monty.wakeups import TOLD, Listener
+from durable_monty.wakeups import LISTENING_POLL_FACTOR, Listener
 
 logger = logging.getLogger("durable_monty")
 
@@ -128,7 +128,7 @@ class Hub:
         shortest = conf.current().POLL_INTERVAL
         pause, checked_at = shortest, self._loop.time()
         while self.topics:
-            slowest = shortest * TOLD
+            slowest = shortest * LISTENING_POLL_FACTOR
             try:
                 is_new = await self._look()
                 if self._loop.time() - checked_at > RECHECK:

@@ -1,4 +1,4 @@
-"""What a worker holds in memory between two commits: live interpreters and young calls."""
+"""What a worker holds in memory between two commits: live interpreters and inline calls."""
 
 from durable_monty.engine.engine import Engine
 from durable_monty.engine.turns import TURN_THREADS

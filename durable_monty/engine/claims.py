@@ -35,7 +35,7 @@ class Claims:
             execution.program = self._program(execution.program_id)
         return claimed
 
-    def take_suspect(self, worker_id: int | None) -> Execution | None:
+    def take_lost(self, worker_id: int | None) -> Execution | None:
         """Claims one that was lost before, or whose last run failed. These can wait a little."""
         if time.monotonic() < self._look_at:
             return None

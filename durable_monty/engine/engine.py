@@ -1,7 +1,7 @@
 """The heart of a worker: claims, turns and commits, pipelined.
 
 The worker's thread claims and commits; turns are run by a few threads, functions by those of the
-executor. While all that an execution waits for is young calls, it stays with this worker: each
+executor. While all that an execution waits for is inline calls, it stays with this worker: each
 answer goes straight into the sandbox, and one transaction for all executions that are ready
 writes the answers, the turns and what became of them. Before a call is run that depends on an
 answer, that answer is committed.
@@ -23,9 +23,9 @@ from django.db import Error
 
 from durable_monty import conf, operations
 from durable_monty.engine.claims import Claims, claimed_at
-from durable_monty.engine.held import Held
+from durable_monty.engine.interpreters import interpreters
 from durable_monty.engine.lane import SlowLane
-from durable_monty.engine.sessions import sessions
+from durable_monty.engine.run import Run
 from durable_monty.engine.turns import GATHER, Turns
 from durable_monty.executors.base import Executor
 from durable_monty.models import Execution
@@ -34,19 +34,19 @@ from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.changes import Changes
 from durable_monty.operations.commit import commit
 from durable_monty.operations.log import log_execution
-from durable_monty.operations.outcomes import Advanced, Faulted, Outcome, Parked
-from durable_monty.operations.steps import steps_of
+from durable_monty.operations.outcomes import Faulted, Outcome, Parked, TurnResult
+from durable_monty.operations.turn_input import turn_inputs
 from durable_monty.sandbox import Interpreter, trim
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds after a claim that left nothing, while executions are held, unless something is said to
+# Seconds after a claim that left nothing, while executions are run, unless something is said to
 # have become due.
 _CLAIM_PAUSE = 0.1
 
 
 class Engine:
-    """`executor` runs the young calls, if it can. Its public methods are for one thread."""
+    """`executor` runs the inline calls, if it can. Its public methods are for one thread."""
 
     def __init__(self, executor: Executor, using: str) -> None:
         self.using = using
@@ -54,7 +54,7 @@ class Engine:
         self._turns = Turns(executor, using)
         self._claims = Claims(using)
         self._lane = SlowLane(executor, using)
-        self._held: dict[uuid.UUID, Held] = {}
+        self._held: dict[uuid.UUID, Run] = {}
         self._claim_at, self._renew_at = 0.0, 0.0
         self.calls_came = False  # set when calls were written that an executor is to claim
 
@@ -68,7 +68,7 @@ class Engine:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing runs but what takes long, and tells of its end."""
-        return all(held.is_slow for held in self._held.values())
+        return all(run.is_slow for run in self._held.values())
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """Of calls that got their rows while they ran: for `settle_attempts`."""
@@ -82,18 +82,18 @@ class Engine:
         is_early = self._held and time.monotonic() < self._claim_at
         claimed = 0
         if not self._turns.is_draining:
-            claimed = self._claim_suspect() + (0 if is_early else self._claim())
+            claimed = self._claim_lost() + (0 if is_early else self._claim())
         aged = self._turns.let_age(self._held.values())
         committed = self._commit_lane() + self._commit_finished()
         self._renew()
         return bool(claimed or aged or committed or self._turns.has_finished)
 
-    def look_again(self) -> None:
+    def wake(self) -> None:
         """Something may have become due."""
         self._claim_at = 0.0
 
     def drain(self, threads: ThreadPoolExecutor, timeout: float) -> None:
-        """Parks all that is held; what its calls answer later is recorded as usual."""
+        """Parks all that is run; what its calls answer later is recorded as usual."""
         self._turns.is_draining = True
         self._leave(self._turns.slow.take_aside())
         deadline = time.monotonic() + timeout
@@ -106,10 +106,10 @@ class Engine:
         self._leave(list(self._held.values()), self._lane.claimed)
         self.abandon()
 
-    def _leave(self, given_up: Sequence[Held], others: Sequence[Execution] = ()) -> None:
-        left = [held.execution for held in given_up] + [*others]
-        for held in given_up:
-            self._drop(held)
+    def _leave(self, given_up: Sequence[Run], others: Sequence[Execution] = ()) -> None:
+        left = [run.execution for run in given_up] + [*others]
+        for run in given_up:
+            self._drop(run)
         if not left:
             return
         try:
@@ -118,11 +118,11 @@ class Engine:
             logger.warning("executions left to their leases: %s", exc)
 
     def abandon(self) -> None:
-        """Leaves what is held to the leases."""
-        for held in list(self._held.values()):
-            self._drop(held)
+        """Leaves what is run to the leases."""
+        for run in list(self._held.values()):
+            self._drop(run)
         self._lane.clear()
-        sessions.clear()
+        interpreters.clear()
 
     # Claiming
 
@@ -130,9 +130,9 @@ class Engine:
         settings = conf.current()
         most = max(1, settings.SANDBOX_PROCESSES // 2)
         # Slow ones take the place of interpreters that are kept, not of others.
-        slow = min(sum(held.is_slow for held in self._held.values()), _kept_at_most())
+        slow = min(sum(run.is_slow for run in self._held.values()), _kept_at_most())
         if slow:
-            sessions.trim(_kept_at_most() - slow)
+            interpreters.trim(_kept_at_most() - slow)
         room = most + slow - len(self._held)
         if room <= 0 or (self._held and 2 * room < most):
             return 0
@@ -144,10 +144,10 @@ class Engine:
             self._begin(claimed)
         return len(claimed)
 
-    def _claim_suspect(self) -> int:
+    def _claim_lost(self) -> int:
         if not self._lane.has_room:
             return 0
-        suspect = self._claims.take_suspect(self.worker_id)
+        suspect = self._claims.take_lost(self.worker_id)
         if suspect is not None:
             self._lane.begin(suspect)
         return int(suspect is not None)
@@ -159,9 +159,9 @@ class Engine:
         if now < self._renew_at:
             return
         self._renew_at = now + term
-        sessions.end_idle()
+        interpreters.end_idle()
         trim()
-        kept = [held.execution for held in self._held.values() if held.since < now - term]
+        kept = [run.execution for run in self._held.values() if run.since < now - term]
         kept += self._lane.claimed
         if kept:
             operations.renew_executions(kept, using=self.using)
@@ -171,12 +171,12 @@ class Engine:
             execution.pk: interpreter
             for execution in claimed
             if execution.turn
-            and (interpreter := sessions.take(execution.pk, execution.turn)) is not None
+            and (interpreter := interpreters.take(execution.pk, execution.turn)) is not None
         }
         parked: list[Outcome] = []
-        begun: list[Held] = []
+        begun: list[Run] = []
         try:
-            steps = steps_of(claimed, self.using, live, claimed_at(claimed))
+            steps = turn_inputs(claimed, self.using, live, claimed_at(claimed))
         except BaseException:
             for interpreter in live.values():
                 interpreter.close()
@@ -190,8 +190,8 @@ class Engine:
             elif step.needs_care:
                 self._lane.begin(step.execution)
             else:
-                held = self._held[step.execution.id] = Held.of(step)
-                begun.append(held)
+                run = self._held[step.execution.id] = Run.of(step)
+                begun.append(run)
         self._turns.begin(begun)
         if parked:
             commit(parked, using=self.using)
@@ -200,17 +200,17 @@ class Engine:
 
     def _commit_finished(self) -> int:
         self._turns.wait_for(self._held.values())
-        batch: list[tuple[Held, Advanced]] = []
+        batch: list[tuple[Run, TurnResult]] = []
         faults: list[Faulted] = []
-        for held, outcome in self._turns.take_finished():
-            if not self._is_held(held):
-                self._drop(held)
+        for run, outcome in self._turns.take_finished():
+            if not self._is_held(run):
+                self._drop(run)
                 continue
-            if isinstance(outcome, Advanced):
-                batch.append((held, outcome))
+            if isinstance(outcome, TurnResult):
+                batch.append((run, outcome))
             else:
                 # Nothing has come of it since its claim.
-                self._drop(held)
+                self._drop(run)
                 faults.append(outcome)
         batch.sort(key=lambda ended: ended[0].execution.id)  # the oldest first, as far as possible
         try:
@@ -219,7 +219,7 @@ class Engine:
         finally:
             if faults:
                 commit(faults, using=self.using)
-                self.look_again()
+                self.wake()
         return len(batch) + len(faults)
 
     def _commit_lane(self) -> int:
@@ -231,58 +231,58 @@ class Engine:
             operations.give_back_executions(unread, using=self.using)
         if outcomes:
             commit(outcomes, using=self.using)
-            self.look_again()
+            self.wake()
             self.calls_came = True
         return len(ended)
 
-    def _is_held(self, held: Held) -> bool:
+    def _is_held(self, run: Run) -> bool:
         """Not if its lease ran out, another worker went on, and this one has claimed it anew."""
-        return self._held.get(held.execution.id) is held
+        return self._held.get(run.execution.id) is run
 
-    def _commit(self, done: Sequence[tuple[Held, Advanced]]) -> None:
+    def _commit(self, done: Sequence[tuple[Run, TurnResult]]) -> None:
         try:
             written = commit([outcome for _held, outcome in done], using=self.using)
         except BaseException:
-            for held, _outcome in done:
-                self._drop(held)
+            for run, _outcome in done:
+                self._drop(run)
             raise
-        for held, outcome in done:
+        for run, outcome in done:
             try:
-                self._go_on(held, outcome, written)
+                self._go_on(run, outcome, written)
             except Exception as exc:  # noqa: BLE001  (logged)
                 # The others go on; this one is left to its lease.
                 log_execution(
-                    logging.ERROR, "execution left to its lease", held.execution, exc, exc
+                    logging.ERROR, "execution left to its lease", run.execution, exc, exc
                 )
-                self._drop(held)
+                self._drop(run)
 
-    def _go_on(self, held: Held, outcome: Advanced, written: Changes) -> None:
-        changes = written.get(held.execution.id)
+    def _go_on(self, run: Run, outcome: TurnResult, written: Changes) -> None:
+        changes = written.get(run.execution.id)
         if changes is None or changes.get("turn") != outcome.turn:
-            self._drop(held)  # somebody else has it, or it was put off
+            self._drop(run)  # somebody else has it, or it was put off
         elif "claim" not in changes:
-            held.committed(changes)
-            self._turns.start_young(held)
+            run.committed(changes)
+            self._turns.start_calls(run)
         else:
-            del self._held[held.execution.id]
+            del self._held[run.execution.id]
             if changes.get("due_at") is not None:
-                self.look_again()
-            self.calls_came |= any(call.answer is None for call in held.calls)
-            self._turns.hand_over(held)
-            if outcome.is_last or held.interpreter is None:
-                held.close()
+                self.wake()
+            self.calls_came |= any(call.answer is None for call in run.calls)
+            self._turns.hand_over(run)
+            if outcome.is_last or run.interpreter is None:
+                run.close()
             else:
-                held.execution.turn = outcome.turn
-                self._keep(held.execution, held.interpreter)
+                run.execution.turn = outcome.turn
+                self._keep(run.execution, run.interpreter)
 
-    def _drop(self, held: Held) -> None:
-        if self._is_held(held):
-            del self._held[held.execution.id]
-        self._turns.withdraw(held)
-        held.drop()
+    def _drop(self, run: Run) -> None:
+        if self._is_held(run):
+            del self._held[run.execution.id]
+        self._turns.withdraw(run)
+        run.drop()
 
     def _keep(self, execution: Execution, interpreter: Interpreter) -> None:
-        sessions.put(execution.pk, execution.turn, interpreter, _kept_at_most())
+        interpreters.put(execution.pk, execution.turn, interpreter, _kept_at_most())
 
 
 def _kept_at_most() -> int:

@@ -12,10 +12,10 @@ from django.db import Error, connections, transaction
 
 from durable_monty.executors.base import Executor
 from durable_monty.models import Execution
-from durable_monty.operations.advance import run_by_itself
+from durable_monty.operations.advance import advance_alone
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.outcomes import Outcome
-from durable_monty.operations.steps import Step, step_by_itself
+from durable_monty.operations.turn_input import TurnInput, input_alone
 
 
 def _lanes() -> int:
@@ -31,7 +31,7 @@ class SlowLane:
         self._executor, self._using = executor, using
         self._lock = threading.Lock()
         self._threads = 0
-        self._waiting: deque[tuple[Execution, Step | None]] = deque()
+        self._waiting: deque[tuple[Execution, TurnInput | None]] = deque()
         self._ended: deque[tuple[Execution, Outcome | None]] = deque()
         self._claimed: dict[uuid.UUID, Execution] = {}
 
@@ -48,7 +48,7 @@ class SlowLane:
         step = None
         if transaction.get_connection(self._using).in_atomic_block:
             # In a test, say: another thread would not see what this one does.
-            step = step_by_itself(execution, self._using).read()
+            step = input_alone(execution, self._using).read()
         self._waiting.append((execution, step))
         with self._lock:
             if self._threads >= _lanes():
@@ -75,18 +75,18 @@ class SlowLane:
             self._ended.append((waiting[0], self._run(*waiting)))
             self._executor.wake()
 
-    def _next(self) -> tuple[Execution, Step | None] | None:
+    def _next(self) -> tuple[Execution, TurnInput | None] | None:
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
             self._threads -= 1
             return None
 
-    def _run(self, execution: Execution, step: Step | None) -> Outcome | None:
+    def _run(self, execution: Execution, step: TurnInput | None) -> Outcome | None:
         if step is not None:
-            return run_by_itself(step)
+            return advance_alone(step)
         try:
-            return run_by_itself(step_by_itself(execution, self._using))
+            return advance_alone(input_alone(execution, self._using))
         except Error as exc:
             log_execution(logging.WARNING, "execution is given back", execution, exc)
             return None

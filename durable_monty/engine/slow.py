@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from durable_monty.engine.held import Held
+from durable_monty.engine.run import Run
 
 # A turn that takes longer is slow: it is not waited for, and another thread takes the place of
 # the one that runs it. On a busy machine any turn may be. One that then works for so long is very
@@ -26,7 +26,7 @@ class SlowTurns:
         self.stuck = 0  # turns that occupy threads of the worker's own
         self._slow: Counter[int] = Counter()  # of each program
         self._very_slow: Counter[int] = Counter()
-        self._aside: deque[Held] = deque()
+        self._aside: deque[Run] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._slow or self._aside)
@@ -35,35 +35,35 @@ class SlowTurns:
     def has_aside(self) -> bool:
         return bool(self._aside)
 
-    def note(self, slow: Sequence[Held]) -> list[Held]:
+    def note(self, slow: Sequence[Run]) -> list[Run]:
         """`slow`: all that are slow now. Gives those that have waited for others long enough."""
         aside = self.take_aside()
-        running = [held for held in slow if held not in aside]
-        self.stuck = sum(held.lent is None for held in running)
-        self._slow = Counter(held.execution.program_id for held in running)
+        running = [run for run in slow if run not in aside]
+        self.stuck = sum(run.lent is None for run in running)
+        self._slow = Counter(run.execution.program_id for run in running)
         self._very_slow = Counter(
-            held.execution.program_id for held in running if held.is_very_slow(_WORKED)
+            run.execution.program_id for run in running if run.is_very_slow(_WORKED)
         )
-        ready = [held for held in aside if not self.put_aside(held)]
-        self._slow.update(held.execution.program_id for held in ready)
+        ready = [run for run in aside if not self.put_aside(run)]
+        self._slow.update(run.execution.program_id for run in ready)
         return ready
 
-    def put_aside(self, held: Held) -> bool:
+    def put_aside(self, run: Run) -> bool:
         """Whether its turn must wait: enough others of its program take long, or may."""
-        if held.is_parking:
+        if run.is_parking:
             return False
-        program, now = held.execution.program_id, time.monotonic()
-        held.aside_since = held.aside_since or now
-        may_wait = now - held.aside_since < _ASIDE
+        program, now = run.execution.program_id, time.monotonic()
+        run.aside_since = run.aside_since or now
+        may_wait = now - run.aside_since < _ASIDE
         if self._very_slow[program] < _VERY_SLOW_AT_ONCE and not (
             may_wait and self._slow[program] >= _SLOW_AT_ONCE
         ):
-            held.aside_since = 0.0
+            run.aside_since = 0.0
             return False
-        held.is_slow = True
-        self._aside.append(held)
+        run.is_slow = True
+        self._aside.append(run)
         return True
 
-    def take_aside(self) -> list[Held]:
+    def take_aside(self) -> list[Run]:
         """What waits for others."""
         return [self._aside.popleft() for _ in range(len(self._aside))]

@@ -1,4 +1,4 @@
-"""What runs between two commits, in threads: turns, and the young calls that they make."""
+"""What runs between two commits, in threads: turns, and the inline calls that they make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 
-from durable_monty.engine.held import Held
+from durable_monty.engine.run import Run
 from durable_monty.engine.slow import SLOW, SlowTurns
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.executors.base import Executor
@@ -20,11 +20,11 @@ from durable_monty.operations.advance import first_fault, host_is_to_blame, repo
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_call, log_execution
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.outcomes import Advanced, Faulted
+from durable_monty.operations.outcomes import Faulted, TurnResult
 from durable_monty.sandbox import Settled
 
 # Seconds without an answer, and in all, after which calls get their rows while they run.
-_YOUTH, _YOUTH_ALL = 0.1, 1.0
+_INLINE, _INLINE_ALL = 0.1, 1.0
 # An answer waits so long for the next of its execution, and at most so long for all of them, so
 # that one turn takes them all...
 GATHER, _GATHER_ALL = 0.005, 0.5
@@ -36,16 +36,16 @@ TURN_THREADS = 4  # more gain nothing on two cores: a turn waits for another pro
 
 class Turns:
     """Its public methods are for the worker's thread. Turns are run in `threads` of that, or in
-    the executor's where an answer comes in: it runs the young calls."""
+    the executor's where an answer comes in: it runs the inline calls."""
 
     def __init__(self, executor: Executor, using: str) -> None:
         self.executor, self.using = executor, using
         self.threads: ThreadPoolExecutor | None = None
         self.is_draining = False
-        self._young_of: Collection[str] = executor.serves() if executor.runs_young else ()
+        self._inline_executors: Collection[str] = executor.serves() if executor.runs_inline else ()
         self._lock = threading.Lock()
-        self._ready: deque[Held] = deque()
-        self._finished: deque[tuple[Held, Advanced | Faulted]] = deque()
+        self._ready: deque[Run] = deque()
+        self._finished: deque[tuple[Run, TurnResult | Faulted]] = deque()
         self.slow = SlowTurns()
         self._came = threading.Event()
         self._answers: list[tuple[ClaimedCall, Answer]] = []
@@ -55,7 +55,7 @@ class Turns:
     def has_finished(self) -> bool:
         return bool(self._finished)
 
-    def take_finished(self) -> list[tuple[Held, Advanced | Faulted]]:
+    def take_finished(self) -> list[tuple[Run, TurnResult | Faulted]]:
         """What has ended, to be committed."""
         return [self._finished.popleft() for _ in range(len(self._finished))]
 
@@ -76,18 +76,18 @@ class Turns:
     def wait(self, seconds: float) -> None:
         self._came.wait(seconds)
 
-    def wait_for(self, held: Iterable[Held]) -> None:
+    def wait_for(self, run: Iterable[Run]) -> None:
         """For the first turn of these to end, and a little for others; not for slow ones."""
-        busy = sum(each.is_busy and not each.is_slow for each in held)
+        busy = sum(each.is_busy and not each.is_slow for each in run)
         if busy and not self._finished:
             self._came.wait(SLOW)
         if busy > len(self._finished) > 0:
             time.sleep(_GROUP)
 
-    def begin(self, ready: Sequence[Held]) -> None:
+    def begin(self, ready: Sequence[Run]) -> None:
         assert self.threads is not None  # noqa: S101
         if self.slow:
-            ready = [held for held in ready if not self.slow.put_aside(held)]
+            ready = [run for run in ready if not self.slow.put_aside(run)]
         self._ready.extend(ready)
         if self.slow.stuck >= TURN_THREADS:
             self._relieve()
@@ -95,31 +95,29 @@ class Turns:
         for _ in ready[:TURN_THREADS]:
             self.threads.submit(self._run)
 
-    def start_young(self, held: Held) -> None:
+    def start_calls(self, run: Run) -> None:
         with self._lock:
-            calls = held.start_young()
-        self.executor.run_young(
-            calls, partial(self._start_call, held), partial(self._answer, held)
-        )
+            calls = run.start_calls()
+        self.executor.run_inline(calls, partial(self._start_call, run), partial(self._answer, run))
 
-    def let_age(self, held: Iterable[Held]) -> int:
+    def let_age(self, run: Iterable[Run]) -> int:
         """Delivers answers that have waited for others long enough, and parks executions whose
-        calls are young no more."""
+        calls are inline no more."""
         now = time.monotonic()
-        aged: list[Held] = []
-        slow: list[Held] = []
-        for each in held:
+        aged: list[Run] = []
+        slow: list[Run] = []
+        for each in run:
             with self._lock:
                 if each.is_busy:
                     if each.is_slow or self._has_become_slow(each, now):
                         slow.append(each)
                     continue
                 each.is_slow = False
-                age, silence = now - each.young_since, now - each.answered_at
+                age, silence = now - each.called_at, now - each.answered_at
                 is_silent = silence > GATHER and not each.queued
                 if each.answers and (is_silent or age > _GATHER_ALL):
                     pass
-                elif self.is_draining or silence > _YOUTH or age > _YOUTH_ALL:
+                elif self.is_draining or silence > _INLINE or age > _INLINE_ALL:
                     each.is_parking = True
                 else:
                     continue
@@ -130,21 +128,21 @@ class Turns:
         self.begin(aged)
         return len(aged)
 
-    def _has_become_slow(self, held: Held, now: float) -> bool:
-        since, lent = held.turn_since, held.lent
+    def _has_become_slow(self, run: Run, now: float) -> bool:
+        since, lent = run.turn_since, run.lent
         if not since or now - since < SLOW:
             return False
-        held.note_slow()
+        run.note_slow()
         if lent is not None:
             self.executor.replace_thread(lent)
         return True
 
-    def _make_way(self, slow: Sequence[Held]) -> None:
+    def _make_way(self, slow: Sequence[Run]) -> None:
         """Begins turns that wait behind slow ones, or for them to end."""
-        for held in self.slow.note(slow):
-            _start(partial(self._turn, held))
+        for run in self.slow.note(slow):
+            _start(partial(self._turn, run))
         ready = [self._ready.popleft() for _ in range(len(self._ready))]
-        self._ready.extend(held for held in ready if not self.slow.put_aside(held))
+        self._ready.extend(run for run in ready if not self.slow.put_aside(run))
         if self.slow.stuck:
             self._relieve()
 
@@ -153,21 +151,21 @@ class Turns:
         for _ in range(min(len(self._ready), max(TURN_THREADS, self.slow.stuck))):
             _start(self._run)
 
-    def hand_over(self, held: Held) -> None:
+    def hand_over(self, run: Run) -> None:
         """What runs has a row now; its answer goes there."""
         with self._lock:
-            late = {call.call_id for call, _answer in held.late}
+            late = {call.call_id for call, _answer in run.late}
             self._answers += [
-                (call.claimed, answer) for call, answer in held.late if call.claimed is not None
+                (call.claimed, answer) for call, answer in run.late if call.claimed is not None
             ]
-            for call in held.calls:
+            for call in run.calls:
                 if call.claimed is not None and call.call_id not in late:
                     leases.hold(call.claimed, using=self.using)
 
-    def withdraw(self, held: Held) -> None:
-        """Nobody waits for its young calls any more."""
+    def withdraw(self, run: Run) -> None:
+        """Nobody waits for its inline calls any more."""
         with self._lock:
-            for call in held.calls:
+            for call in run.calls:
                 call.is_withdrawn = call.claimed is None
 
     # Turns
@@ -176,77 +174,77 @@ class Turns:
         """All that are ready: to hand each to a thread costs as much as a turn."""
         while True:
             try:
-                held = self._ready.popleft()
+                run = self._ready.popleft()
             except IndexError:
                 return
-            if held.is_parking:
-                self._park(held)
+            if run.is_parking:
+                self._park(run)
             else:
-                self._turn(held)
+                self._turn(run)
 
-    def _turn(self, held: Held, lent: threading.Thread | None = None) -> None:
-        held.lent, held.turn_since = lent, time.monotonic()
-        outcome: Advanced | Faulted | None
+    def _turn(self, run: Run, lent: threading.Thread | None = None) -> None:
+        run.lent, run.turn_since = lent, time.monotonic()
+        outcome: TurnResult | Faulted | None
         try:
-            held.run_turn()
-            outcome = self._ended(held)
+            run.run_turn()
+            outcome = self._ended(run)
             if outcome is None:
                 return  # it goes on
             if host_is_to_blame(outcome):
-                outcome = self._undone(held, first_fault(outcome))
+                outcome = self._undone(run, first_fault(outcome))
         except Exception as exc:  # noqa: BLE001  (logged)
             if not isinstance(exc, DurableMontyError):
-                log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
-            outcome = self._undone(held, held.fault_of(exc))
+                log_execution(logging.ERROR, "turn failed", run.execution, exc, exc)
+            outcome = self._undone(run, run.fault_of(exc))
         interpreter = None
-        if isinstance(outcome, Advanced) and outcome.is_last:
-            interpreter, held.interpreter = held.interpreter, None
-        self._end_turn(held)
-        self._finish(held, outcome)
+        if isinstance(outcome, TurnResult) and outcome.is_last:
+            interpreter, run.interpreter = run.interpreter, None
+        self._end_turn(run)
+        self._finish(run, outcome)
         if interpreter is not None:
             interpreter.close()
 
-    def _end_turn(self, held: Held) -> None:
-        held.end_turn()
+    def _end_turn(self, run: Run) -> None:
+        run.end_turn()
         if self.slow.has_aside:
             self._wake()  # it may have waited for this
 
-    def _undone(self, held: Held, fault: Faulted) -> Advanced | Faulted:
+    def _undone(self, run: Run, fault: Faulted) -> TurnResult | Faulted:
         """What is to be kept although the last turn failed, if there is anything."""
         report(fault)
         with self._lock:
-            held.is_parking = True
+            run.is_parking = True
         try:
-            held.close()
-            if held.undo_turn():
-                return held.outcome(holds=False)._replace(faulted=True)
+            run.close()
+            if run.undo_turn():
+                return run.outcome(holds=False)._replace(faulted=True)
         except Exception as exc:  # noqa: BLE001  (logged)
-            log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
+            log_execution(logging.ERROR, "turn failed", run.execution, exc, exc)
         return fault
 
-    def _ended(self, held: Held) -> Advanced | None:
+    def _ended(self, run: Run) -> TurnResult | None:
         """What is to be committed; None, if the calls of the turn can be run at once."""
-        can_hold = not self.is_draining and held.can_hold(self._young_of)
-        if can_hold and not held.needs_commit:
-            self._end_turn(held)
-            self.start_young(held)
+        can_hold = not self.is_draining and run.can_hold(self._inline_executors)
+        if can_hold and not run.needs_commit:
+            self._end_turn(run)
+            self.start_calls(run)
             return None
         with self._lock:
-            held.is_parking = not can_hold
-        return held.outcome(holds=can_hold)
+            run.is_parking = not can_hold
+        return run.outcome(holds=can_hold)
 
-    def _park(self, held: Held) -> None:
-        outcome: Advanced | Faulted
+    def _park(self, run: Run) -> None:
+        outcome: TurnResult | Faulted
         try:
-            outcome = held.outcome(holds=False)
+            outcome = run.outcome(holds=False)
         except Exception as exc:  # noqa: BLE001  (logged)
-            # Whatever happens, the execution must not be held for ever.
-            log_execution(logging.ERROR, "turn failed", held.execution, exc, exc)
-            outcome = held.fault_of(exc)
-        self._finish(held, outcome)
+            # Whatever happens, the execution must not be run for ever.
+            log_execution(logging.ERROR, "turn failed", run.execution, exc, exc)
+            outcome = run.fault_of(exc)
+        self._finish(run, outcome)
 
-    def _finish(self, held: Held, outcome: Advanced | Faulted) -> None:
-        self._finished.append((held, outcome))
+    def _finish(self, run: Run, outcome: TurnResult | Faulted) -> None:
+        self._finished.append((run, outcome))
         self._wake()
 
     def _wake(self) -> None:
@@ -256,16 +254,16 @@ class Turns:
 
     # Young calls, in the executor's threads
 
-    def _start_call(self, held: Held, call: NewCall) -> bool:
+    def _start_call(self, run: Run, call: NewCall) -> bool:
         """Whether a call that waited for its thread is still to be run here."""
         with self._lock:
-            if held.is_parking or call.is_withdrawn:
+            if run.is_parking or call.is_withdrawn:
                 return False
             call.started_at = self._estimate()
-            held.queued -= 1
+            run.queued -= 1
             return True
 
-    def _answer(self, held: Held, call: NewCall, answer: Answer) -> None:
+    def _answer(self, run: Run, call: NewCall, answer: Answer) -> None:
         with self._lock:
             if call.is_withdrawn:
                 log_call(logging.WARNING, "answer refused", call, "it was withdrawn")
@@ -275,24 +273,24 @@ class Turns:
                 self._answers.append((call.claimed, answer))
                 self.executor.wake()
                 return
-            if held.is_parking or answer.result is None:
+            if run.is_parking or answer.result is None:
                 # An error may be retried: that needs the row.
-                held.late.append((call, answer))
-                if held.is_parking or held.is_busy:
+                run.late.append((call, answer))
+                if run.is_parking or run.is_busy:
                     return
-                held.is_parking = held.is_busy = True
+                run.is_parking = run.is_busy = True
             else:
                 call.answer, call.finished_at = answer, self._estimate()
-                del held.young[call.call_id]
-                held.answers[call.call_id] = Settled(answer.result)
-                held.answered_at = time.monotonic()
-                if held.is_busy or held.young:
+                del run.inline[call.call_id]
+                run.answers[call.call_id] = Settled(answer.result)
+                run.answered_at = time.monotonic()
+                if run.is_busy or run.inline:
                     return
-                held.is_busy = True
-        if held.is_parking:
-            self._park(held)
-        elif not self.slow or not self.slow.put_aside(held):
-            self._turn(held, threading.current_thread())
+                run.is_busy = True
+        if run.is_parking:
+            self._park(run)
+        elif not self.slow or not self.slow.put_aside(run):
+            self._turn(run, threading.current_thread())
 
     def _estimate(self) -> datetime:
         """The database's time, without asking for it."""

@@ -42,8 +42,8 @@ class Executor(ABC):
 
     name: ClassVar[str]
     records_answers: bool = False
-    runs_young: ClassVar[bool] = False
-    """Whether `run_young` takes calls that have no row yet."""
+    runs_inline: ClassVar[bool] = False
+    """Whether `run_inline` takes calls that have no row yet."""
     is_inline: ClassVar[bool] = False
     """Whether functions run in the worker's own thread. Then no other one uses the database."""
     may_block: ClassVar[bool] = False
@@ -120,7 +120,7 @@ class Executor(ABC):
         """The answers that came since the last time, for the worker to record."""
         return []
 
-    def run_young(
+    def run_inline(
         self,
         calls: Sequence[NewCall],
         begin: Callable[[NewCall], bool],
@@ -131,7 +131,7 @@ class Executor(ABC):
         raise NotImplementedError
 
     def replace_thread(self, busy: Thread) -> None:
-        """Called when `answer`, which `run_young` was given, keeps one of its threads busy for
+        """Called when `answer`, which `run_inline` was given, keeps one of its threads busy for
         long: another one may take its place."""
 
     def start(self, using: str, worker_id: int | None) -> None:

@@ -38,9 +38,9 @@ class ExecutorGroup:
         return self._executors[0]
 
     @property
-    def of_young_calls(self) -> Executor:
+    def of_inline_calls(self) -> Executor:
         """The one that runs calls which have no row yet, or the first, if none does."""
-        return next((each for each in self._executors if each.runs_young), self.first)
+        return next((each for each in self._executors if each.runs_inline), self.first)
 
     @property
     def name(self) -> str:

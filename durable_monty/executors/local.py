@@ -75,7 +75,7 @@ class LocalExecutor(TableExecutor):
     """
 
     name = "local"
-    runs_young = True
+    runs_inline = True
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
@@ -112,14 +112,14 @@ class LocalExecutor(TableExecutor):
         self._put(partial(self._run, call))
         return str(call.pk)
 
-    def run_young(
+    def run_inline(
         self,
         calls: Sequence[NewCall],
         begin: Callable[[NewCall], bool],
         answer: Callable[[NewCall, Answer], None],
     ) -> None:
         for call in calls:
-            self._put(partial(self._run_young, call, begin, answer))
+            self._put(partial(self._run_inline, call, begin, answer))
 
     def replace_thread(self, busy: threading.Thread) -> None:
         with self._lock:
@@ -232,7 +232,7 @@ class LocalExecutor(TableExecutor):
         finally:
             self.wake()
 
-    def _run_young(
+    def _run_inline(
         self,
         call: NewCall,
         begin: Callable[[NewCall], bool],

@@ -20,9 +20,9 @@ from durable_monty.operations.journal import settled
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
-from durable_monty.operations.steps import Step, from_journal, steps_of
+from durable_monty.operations.outcomes import Faulted, Mismatched, Outcome, Parked, TurnResult
 from durable_monty.operations.turn_clock import TurnClock
+from durable_monty.operations.turn_input import TurnInput, from_journal, turn_inputs
 from durable_monty.sandbox import (
     Failed,
     Interpreter,
@@ -49,13 +49,13 @@ def advance_executions(
 ) -> int:
     """Runs one turn of each claimed execution and commits them; gives the number committed."""
     outcomes: list[Outcome] = []
-    steps: list[Step] = []
-    for step in steps_of(executions, using):
+    steps: list[TurnInput] = []
+    for step in turn_inputs(executions, using):
         if (known := _without_a_run(step)) is not None:
             outcomes.append(known)
         else:
             steps.append(step.read())
-    again: list[Step] = []
+    again: list[TurnInput] = []
     for step, outcome in zip(steps, threads.map(_run, steps), strict=True):
         if host_is_to_blame(outcome):
             report(first_fault(outcome))
@@ -69,7 +69,7 @@ def advance_executions(
     return sum("turn" in changes for changes in written.values())
 
 
-def run_by_itself(step: Step) -> Outcome:
+def advance_alone(step: TurnInput) -> Outcome:
     """Runs one turn of an execution that needs care: its last run failed or was lost, or its
     journal is long. The first failure of the host leads to a second run, whose failure counts."""
     if (known := _without_a_run(step)) is not None:
@@ -100,7 +100,7 @@ def host_is_to_blame(outcome: Outcome) -> bool:
     match outcome:
         case Faulted() | Mismatched(from_snapshot=True):
             return True
-        case Advanced(turns=turns):
+        case TurnResult(turns=turns):
             return any(isinstance(t.outcome, Failed) and t.outcome.limit for t in turns)
         case _:
             return False
@@ -108,7 +108,7 @@ def host_is_to_blame(outcome: Outcome) -> bool:
 
 def _why(outcome: Outcome) -> str:
     match outcome:
-        case Advanced(ending=Failed(message=message)):
+        case TurnResult(ending=Failed(message=message)):
             return message
         case Faulted(why=why) | Mismatched(why=why):
             return why
@@ -116,7 +116,7 @@ def _why(outcome: Outcome) -> str:
             return ""
 
 
-def _without_a_run(step: Step) -> Faulted | Parked | None:
+def _without_a_run(step: TurnInput) -> Faulted | Parked | None:
     execution = step.execution
     if execution.faults >= MAX_FAULTS:
         return Faulted(execution, "its worker vanished while it ran")
@@ -125,7 +125,7 @@ def _without_a_run(step: Step) -> Faulted | Parked | None:
     return None
 
 
-def _run(step: Step) -> Outcome:
+def _run(step: TurnInput) -> Outcome:
     """One turn. Nothing that goes wrong in it may touch the rest of the batch."""
     try:
         return _turn(step)
@@ -138,7 +138,7 @@ def _run(step: Step) -> Outcome:
         return Faulted(step.execution, f"{type(exc).__name__}: {exc}", is_ours=True)
 
 
-def _turn(step: Step) -> Advanced | Parked:
+def _turn(step: TurnInput) -> TurnResult | Parked:
     execution = step.execution
     clock = TurnClock(step.now, step.read_at, execution.clock_at)
     with open_interpreter(step, clock) as interpreter:
@@ -154,7 +154,7 @@ def _turn(step: Step) -> Advanced | Parked:
             calls += [NewCall.of(execution.pk, execution.turn + 1, call) for call in turn.calls]
         if not turns and not calls:
             return Parked(execution)
-        outcome = Advanced(
+        outcome = TurnResult(
             execution,
             turns,
             calls,
@@ -166,7 +166,7 @@ def _turn(step: Step) -> Advanced | Parked:
         return outcome if outcome.is_last else outcome._replace(**saved(interpreter, outcome))
 
 
-def saved(interpreter: Interpreter, outcome: Advanced) -> dict[str, Any]:
+def saved(interpreter: Interpreter, outcome: TurnResult) -> dict[str, Any]:
     """The `packed` and `dictionary` of an outcome; nothing, where a replay costs less than to
     write it."""
     execution, program = outcome.execution, outcome.execution.program
@@ -187,7 +187,7 @@ def saved(interpreter: Interpreter, outcome: Advanced) -> dict[str, Any]:
     return {"packed": pack(dump), "dictionary": made}
 
 
-def open_interpreter(step: Step, clock: TurnClock) -> Interpreter:
+def open_interpreter(step: TurnInput, clock: TurnClock) -> Interpreter:
     """Where the execution stands: live, new, loaded, or replayed."""
     if step.interpreter is not None:
         step.interpreter.clock = clock

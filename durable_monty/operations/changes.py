@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from durable_monty import codec
 from durable_monty.durations import later
 from durable_monty.models import Execution, ExecutionStatus
-from durable_monty.operations.outcomes import Advanced, Faulted, Mismatched, Outcome, Parked
+from durable_monty.operations.outcomes import Faulted, Mismatched, Outcome, Parked, TurnResult
 from durable_monty.sandbox import Completed, Failed
 
 # A sandbox that crashes this often on one turn is not an accident of the host.
@@ -44,7 +44,7 @@ def changes_of(
     """The columns to write; `row` is the locked execution, `answered` whether some of the calls
     that are written with it have answers that no turn was given."""
     match outcome:
-        case Advanced():
+        case TurnResult():
             return _turn_changes(outcome, row, now, answered=answered)
         case Parked():
             return _suspended(outcome.execution, row, now, row.status)
@@ -54,7 +54,7 @@ def changes_of(
             return _fault_changes(outcome, now)
 
 
-def holding(outcome: Advanced, now: datetime, lease: timedelta) -> dict[str, Any]:
+def holding(outcome: TurnResult, now: datetime, lease: timedelta) -> dict[str, Any]:
     """As `changes_of`, of an execution that its worker goes on holding. Its lease is renewed when
     half of it is over: to move `due_at` is to write an index."""
     changes = _progress(outcome, now) | {"status": ExecutionStatus.WAITING}
@@ -65,7 +65,7 @@ def holding(outcome: Advanced, now: datetime, lease: timedelta) -> dict[str, Any
 
 
 def _turn_changes(
-    outcome: Advanced, row: Locked, now: datetime, *, answered: bool
+    outcome: TurnResult, row: Locked, now: datetime, *, answered: bool
 ) -> dict[str, Any]:
     execution = outcome.execution
     changes = _progress(outcome, now)
@@ -88,7 +88,7 @@ def _turn_changes(
     return changes
 
 
-def _progress(outcome: Advanced, now: datetime) -> dict[str, Any]:
+def _progress(outcome: TurnResult, now: datetime) -> dict[str, Any]:
     execution = outcome.execution
     changes: dict[str, Any] = {
         "turn": outcome.turn,

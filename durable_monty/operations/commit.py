@@ -22,7 +22,7 @@ from durable_monty.operations.hold import lease
 from durable_monty.operations.left_calls import judged
 from durable_monty.operations.log import log_execution, log_retry
 from durable_monty.operations.new_calls import Journal, NewCall
-from durable_monty.operations.outcomes import Advanced, Faulted, Outcome
+from durable_monty.operations.outcomes import Faulted, Outcome, TurnResult
 from durable_monty.operations.plain_commit import commit_plain, is_plain
 from durable_monty.operations.reports import report_written
 from durable_monty.operations.transactions import may_pass, write
@@ -103,7 +103,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
             _release_written(outcomes, locked, now, using)
         ours = [outcome for outcome in outcomes if _is_ours(outcome.execution, locked)]
         kept = [judged(outcome, using) for outcome in ours]
-        advanced = [outcome for outcome in kept if isinstance(outcome, Advanced)]
+        advanced = [outcome for outcome in kept if isinstance(outcome, TurnResult)]
         _deliver(advanced, using)
         refusals = _refusals(advanced, locked, using)
         term = lease()
@@ -111,7 +111,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         changes: Changes = {}
         for outcome in kept:
             execution, row = outcome.execution, locked[outcome.execution.id]
-            if not isinstance(outcome, Advanced):
+            if not isinstance(outcome, TurnResult):
                 changes[execution.pk] = changes_of(outcome, row, now) | {"claim": None}
                 continue
             if outcome.holds and _asks_nothing(row, execution):
@@ -202,7 +202,7 @@ def _release_written(
     )
 
 
-def _deliver(advanced: Iterable[Advanced], using: str) -> None:
+def _deliver(advanced: Iterable[TurnResult], using: str) -> None:
     """Marks answers with their turn, and the turns that began from a load."""
     delivered: list[tuple[int, int, bool]] = []
     for outcome in advanced:
@@ -217,7 +217,7 @@ def _deliver(advanced: Iterable[Advanced], using: str) -> None:
 
 
 def _clear(
-    finished: Collection[uuid.UUID], advanced: Iterable[Advanced], now: datetime, using: str
+    finished: Collection[uuid.UUID], advanced: Iterable[TurnResult], now: datetime, using: str
 ) -> None:
     """What executions that end leave behind."""
     clean = {outcome.execution.id for outcome in advanced if outcome.is_clean}
@@ -235,7 +235,7 @@ def _save(changes: Changes, using: str) -> None:
 
 
 def _refusals(
-    advanced: Iterable[Advanced], locked: dict[uuid.UUID, Locked], using: str
+    advanced: Iterable[TurnResult], locked: dict[uuid.UUID, Locked], using: str
 ) -> dict[uuid.UUID, tuple[str, str]]:
     """The error of the calls of a turn that did not know yet that its execution must end."""
     asked = {
@@ -266,7 +266,7 @@ def _told(asked: Collection[uuid.UUID], using: str) -> set[tuple[uuid.UUID, str]
     return set(calls.values_list("execution_id", "error_type"))
 
 
-def _save_snapshots(advanced: Iterable[Advanced], now: datetime, using: str) -> None:
+def _save_snapshots(advanced: Iterable[TurnResult], now: datetime, using: str) -> None:
     """One that could not be dumped keeps its older snapshot: the turns since are replayed."""
     snapshots = Snapshot.objects.using(using)
     fresh = []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from durable_monty.models import Call
 from durable_monty.operations.journal import request_of
-from durable_monty.operations.outcomes import Advanced, Outcome
+from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.sandbox import Completed, Workflow, never_awaited
 
 
 def judged(outcome: Outcome, using: str) -> Outcome:
     """The outcome, which is a failure if nobody awaited a call that the journal alone knows."""
-    ending = outcome.ending if isinstance(outcome, Advanced) else None
-    if not isinstance(outcome, Advanced) or not isinstance(ending, Completed) or not ending.left:
+    ending = outcome.ending if isinstance(outcome, TurnResult) else None
+    if not isinstance(outcome, TurnResult) or not isinstance(ending, Completed) or not ending.left:
         return outcome
     execution = outcome.execution
     rows = Call.objects.using(using).filter(execution_id=execution.pk, delivered_turn=None)

@@ -13,7 +13,7 @@ from durable_monty.operations.new_calls import NewCall
 from durable_monty.sandbox import Completed, Failed, Packed, Position, Suspended, Turn
 
 
-class Advanced(NamedTuple):
+class TurnResult(NamedTuple):
     """Turns that were run since the last commit; none, if only calls are to be written.
 
     `calls`: those that have no row yet. `delivered`: keys of the rows whose answers the last turn
@@ -106,4 +106,4 @@ class Faulted:
     at_once: bool = False
 
 
-Outcome = Advanced | Parked | Mismatched | Faulted
+Outcome = TurnResult | Parked | Mismatched | Faulted

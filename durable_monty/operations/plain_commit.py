@@ -21,15 +21,15 @@ from durable_monty.operations import bulk
 from durable_monty.operations.attempts import timeouts_of
 from durable_monty.operations.changes import Changes
 from durable_monty.operations.new_calls import SAME_OF_ANSWERED, NewCall
-from durable_monty.operations.outcomes import Advanced, Outcome
+from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.operations.plain_rows import CALLS, GIVEN, call_row, columns_of, execution_row
 from durable_monty.operations.prepared import Statement, rows_of
 from durable_monty.sandbox import Completed, Suspended
 
 
-def is_plain(outcome: Outcome) -> TypeGuard[Advanced]:
+def is_plain(outcome: Outcome) -> TypeGuard[TurnResult]:
     """Whether it only adds to the journal, and is held, parked or completed with that."""
-    if not isinstance(outcome, Advanced) or outcome.packed is not None or not outcome.turns:
+    if not isinstance(outcome, TurnResult) or outcome.packed is not None or not outcome.turns:
         return False
     if outcome.faulted or outcome.loaded_turn not in (None, outcome.turn):
         return False
@@ -50,7 +50,7 @@ def _is_ordinary(call: NewCall) -> bool:
     return call.started_at is None and timeouts_of(call.function) == NO_TIMEOUTS
 
 
-def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
+def commit_plain(outcomes: Sequence[TurnResult], *, using: str) -> Changes:
     """The changes of those that were written; the others' rows ask for something, or are not
     ours any more."""
     if not outcomes:
@@ -82,12 +82,12 @@ def commit_plain(outcomes: Sequence[Advanced], *, using: str) -> Changes:
     }
 
 
-def _is_young(outcome: Advanced) -> bool:
+def _is_young(outcome: TurnResult) -> bool:
     """Whether no row is to be changed but its own."""
     return not outcome.delivered and (not outcome.is_last or outcome.is_clean)
 
 
-def _delivered(outcomes: Sequence[Advanced]) -> list[dict[str, int]]:
+def _delivered(outcomes: Sequence[TurnResult]) -> list[dict[str, int]]:
     """The answers whose calls have rows already."""
     return [
         {"id": pk, "number": number}
@@ -97,7 +97,7 @@ def _delivered(outcomes: Sequence[Advanced]) -> list[dict[str, int]]:
 
 
 def _changes(
-    outcome: Advanced,
+    outcome: TurnResult,
     row: Mapping[str, Any],
     now: datetime,
     due_at: datetime | None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.outcomes import Advanced
+from durable_monty.operations.outcomes import TurnResult
 from durable_monty.sandbox import Completed
 
 # As the columns of `given` and `calls`: what is missing is null.
@@ -51,7 +51,7 @@ CALLS = {
 }
 
 
-def execution_row(number: int, outcome: Advanced, calls: Sequence[NewCall]) -> dict[str, Any]:
+def execution_row(number: int, outcome: TurnResult, calls: Sequence[NewCall]) -> dict[str, Any]:
     execution, ending = outcome.execution, outcome.ending
     row: dict[str, Any] = {
         "number": number,

@@ -51,12 +51,12 @@ def abandoned(running: Sequence[RunningCall], *, using: str) -> list[RunningCall
     else, or were withdrawn."""
     claims = {each.claim for each in running}
     calls = Call.objects.using(using).filter(pk__in=[claim[0] for claim in claims if claim])
-    held = set(calls.open().values_list("pk", "claim"))
+    run = set(calls.open().values_list("pk", "claim"))
     return [
         each
         for each in running
         if (isinstance(each.call, NewCall) and each.call.is_withdrawn)
-        or (each.claim is not None and each.claim not in held)
+        or (each.claim is not None and each.claim not in run)
     ]
 
 

@@ -79,7 +79,7 @@ def test_execution_that_was_lost_is_found_behind_much_that_is_due(service, move_
         start(x)
     worker = Worker(service, LocalExecutor(2))
     claims = worker._engine._claims
-    assert str(claims.take_suspect(None).pk) == lost
+    assert str(claims.take_lost(None).pk) == lost
     assert len(claims.take(100, None)) == 30
 
 

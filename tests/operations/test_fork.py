@@ -5,7 +5,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 
 from durable_monty import OrchestratorService, codec
-from durable_monty.engine.sessions import Sessions
+from durable_monty.engine.interpreters import Interpreters
 from durable_monty.exceptions import (
     CallNotWaiting,
     ExecutionNotFound,
@@ -186,7 +186,7 @@ def test_from_turn_0_it_starts_again(service, summed):
 
 def test_turns_after_a_load_are_replayed_so(service, monkeypatch):
     # As in another process, which has no live interpreter.
-    monkeypatch.setattr(Sessions, "take", lambda self, execution_id, turn: None)
+    monkeypatch.setattr(Interpreters, "take", lambda self, execution_id, turn: None)
     monkeypatch.setattr(advance, "_EVERY", 1)
     execution = run(SEVEN_CALLS, ["add", "double"], {"x": 2})
     assert Call.objects.filter(execution=execution, after_load=True).exists()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from durable_monty.engine.sessions import Sessions
+from durable_monty.engine.interpreters import Interpreters
 from durable_monty.exceptions import InvalidWorkflow
 from durable_monty.models import Call, Execution
 from tests.documents import README
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 def elsewhere(request, monkeypatch):
     """Whether a turn is run where the last one was, or in a process that loads a snapshot."""
     if request.param == "loaded":
-        monkeypatch.setattr(Sessions, "take", lambda self, execution_id, turn: None)
+        monkeypatch.setattr(Interpreters, "take", lambda self, execution_id, turn: None)
 
 
 LEFT = """

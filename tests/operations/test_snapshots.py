@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from durable_monty.engine.sessions import Sessions
+from durable_monty.engine.interpreters import Interpreters
 from durable_monty.exceptions import HostFault
 from durable_monty.models import Execution, Program, Snapshot
 from durable_monty.operations import advance as module
@@ -15,7 +15,7 @@ from tests.support import SEVEN_CALLS, run, work
 
 pytestmark = pytest.mark.django_db
 
-TAKE = Sessions.take
+TAKE = Interpreters.take
 SOURCE = """
 total = 0
 for step in range(3):
@@ -28,7 +28,7 @@ total
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch):
     """Each turn is run as in another process, which has no live interpreter."""
-    monkeypatch.setattr(Sessions, "take", lambda self, execution_id, turn: None)
+    monkeypatch.setattr(Interpreters, "take", lambda self, execution_id, turn: None)
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ len(set(seen))
         service.complete_call(execution.pk, step, None)
         with monkeypatch.context() as patched:
             if step in live:
-                patched.setattr(Sessions, "take", TAKE)
+                patched.setattr(Interpreters, "take", TAKE)
             work()
     Snapshot.objects.all().delete()
     service.complete_call(execution.pk, 3, None)

@@ -26,13 +26,13 @@ def main(directory, points, seed):
     from tests.proof import scenario
     from tests.proof.databases import copied_database
 
-    def attempt(point, runs_young):
+    def attempt(point, runs_inline):
         """The exit code of a run that is killed there, how far it came, and what was wrong."""
-        name = f"{'young' if runs_young else 'rows'}-{'none' if point is None else point}"
+        name = f"{'young' if runs_inline else 'rows'}-{'none' if point is None else point}"
         place = Path(directory) / name
         place.mkdir()
         run, recover = (
-            partial(action, place, runs_young=runs_young)
+            partial(action, place, runs_inline=runs_inline)
             for action in (scenario.run, scenario.recover)
         )
         with copied_database(place):
@@ -41,17 +41,17 @@ def main(directory, points, seed):
         written = place / "writes"
         return {
             "point": point,
-            "young": runs_young,
+            "young": runs_inline,
             "code": code,
             "writes": int(written.read_text()) if written.exists() else None,
             "wrong": json.loads((place / "wrong").read_text()),
         }
 
-    for runs_young in (False, True):
-        whole = attempt(None, runs_young)
+    for runs_inline in (False, True):
+        whole = attempt(None, runs_inline)
         print(json.dumps(whole), flush=True)
         for point in chosen(2 * whole["writes"], points, seed):
-            print(json.dumps(attempt(point, runs_young)), flush=True)
+            print(json.dumps(attempt(point, runs_inline)), flush=True)
 
 
 def chosen(total, points, seed):

@@ -195,7 +195,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.calls)
     @rule(pick=picks, good=st.booleans())
     def settle(self, pick, good):
-        """Held or lost meanwhile, started or not."""
+        """Run or lost meanwhile, started or not."""
         self._settle(self.calls.pop(pick % len(self.calls)), good)
 
     @rule(good=st.booleans())

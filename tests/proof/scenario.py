@@ -69,17 +69,17 @@ def stumble(path):
 class Executor(TableExecutor):
     """As the local executor, in the worker's own thread: every run writes in the same order.
 
-    `runs_young`: calls are run before they have rows, where they can be.
+    `runs_inline`: calls are run before they have rows, where they can be.
     """
 
     name = "local"
 
-    def __init__(self, *, runs_young):
+    def __init__(self, *, runs_inline):
         super().__init__()
-        self.runs_young = runs_young
+        self.runs_inline = runs_inline
         self._answers = []
 
-    def run_young(self, calls, begin, answer):
+    def run_inline(self, calls, begin, answer):
         for call in calls:
             if begin(call):
                 answer(call, run_function(call, self.using))
@@ -100,11 +100,11 @@ class Executor(TableExecutor):
         return {}
 
 
-def run(place, *, runs_young):
+def run(place, *, runs_inline):
     """What is killed."""
 
     def work():
-        worker = Worker(OrchestratorService(), Executor(runs_young=runs_young))
+        worker = Worker(OrchestratorService(), Executor(runs_inline=runs_inline))
         worker._engine._turns.wait_for = partial(wait_for_all, worker._engine._turns)
         with ThreadPoolExecutor(1) as threads:
             while worker._round(threads) or not worker._engine.is_idle:
@@ -142,11 +142,11 @@ def wait_for_all(turns, held):
         turns.wait(0.01)
 
 
-def recover(place, *, runs_young):
+def recover(place, *, runs_inline):
     """Another process, when all leases have run out, does all that once more: what was done is
     found done. Gives what is wrong then."""
     clock.offset += timedelta(seconds=300)
-    started = run(place, runs_young=runs_young)
+    started = run(place, runs_inline=runs_inline)
     notes = (place / "notes").read_text().splitlines()
     outcomes = {
         name: (execution.status, execution.output, execution.error_message)

@@ -23,7 +23,7 @@ from durable_monty.models import Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.claim import claim_calls
-from durable_monty.wakeups import TOLD
+from durable_monty.wakeups import LISTENING_POLL_FACTOR
 
 NAME = "django_q"
 SERVED = (DEFAULT_EXECUTOR, NAME)
@@ -128,7 +128,7 @@ class CallSource(Broker):  # type: ignore[misc]
 class CallBroker(CallSource):
     """Calls only. What django-q2's scheduler puts goes to the project's own broker."""
 
-    _patience = TOLD
+    _patience = LISTENING_POLL_FACTOR
 
     def enqueue(self, task: str) -> Any:
         broker = get_broker(self.list_key)

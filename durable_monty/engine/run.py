@@ -12,17 +12,17 @@ from durable_monty.operations.advance import open_interpreter, saved
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.journal import settled
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.outcomes import Advanced, Faulted
-from durable_monty.operations.steps import Step
+from durable_monty.operations.outcomes import Faulted, TurnResult
 from durable_monty.operations.turn_clock import TurnClock
+from durable_monty.operations.turn_input import TurnInput
 from durable_monty.sandbox import Interpreter, Settled, Suspended, Turn
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class Run:
     """A claimed execution between two commits.
 
-    `young`: calls that run and have no row. `is_busy`: a turn is being run, or committed.
+    `inline`: calls that run and have no row. `is_busy`: a turn is being run, or committed.
     `is_parking`: it is to be given up with the next commit; what still runs gets its row then.
     `turn_since`: when the turn that runs now began, 0 if none does; `aside_since`: when it began
     to wait for slow ones, 0 if it does not. `is_slow`: nobody waits for it. `lent`: the thread of
@@ -30,7 +30,7 @@ class Held:
     runs the turn is to close the interpreter.
     """
 
-    step: Step
+    step: TurnInput
     execution: Execution
     clock: TurnClock
     interpreter: Interpreter | None = None
@@ -38,9 +38,9 @@ class Held:
     calls: list[NewCall] = field(default_factory=list)
     delivered: list[int] = field(default_factory=list)
     answers: dict[int, Settled] = field(default_factory=dict)
-    young: dict[int, NewCall] = field(default_factory=dict)
+    inline: dict[int, NewCall] = field(default_factory=dict)
     late: list[tuple[NewCall, Answer]] = field(default_factory=list)
-    queued: int = 0  # young calls that no thread has begun yet
+    queued: int = 0  # inline calls that no thread has begun yet
     is_busy: bool = True
     is_parking: bool = False
     is_clean: bool = False
@@ -53,18 +53,18 @@ class Held:
     cpu_before: float = 0.0
     lent: threading.Thread | None = None
     loaded_turn: int | None = None
-    young_since: float = 0.0
+    called_at: float = 0.0
     answered_at: float = 0.0
 
     @classmethod
-    def of(cls, step: Step) -> Held:
+    def of(cls, step: TurnInput) -> Run:
         clock = TurnClock(step.now, step.read_at, step.execution.clock_at)
-        held = cls(step, step.execution, clock, is_clean=not step.execution.turn)
-        held.answers = {call.call_id: settled(call) for call in step.answers}
-        held.delivered = [call.pk for call in step.answers]
+        run = cls(step, step.execution, clock, is_clean=not step.execution.turn)
+        run.answers = {call.call_id: settled(call) for call in step.answers}
+        run.delivered = [call.pk for call in step.answers]
         if step.snapshot is not None:
-            held.loaded_turn = step.snapshot.turn + 1
-        return held
+            run.loaded_turn = step.snapshot.turn + 1
+        return run
 
     @property
     def turn(self) -> int:
@@ -105,19 +105,19 @@ class Held:
         return bool(self.turns or any(call.answer is not None for call in self.calls))
 
     def can_hold(self, executors: Collection[str]) -> bool:
-        """Whether all that it waits for is calls of the last turn that these may run young."""
+        """Whether all that it waits for is calls of the last turn that these may run inline."""
         if self.interpreter is None or not isinstance(self.turns[-1].outcome, Suspended):
             return False
-        young = set()
+        inline = set()
         for call in self.calls:
             if call.delivered_turn is None:
-                if call.turn != self.turn or not can_be_young(call, executors):
+                if call.turn != self.turn or not can_run_inline(call, executors):
                     return False
-                young.add(call.call_id)
-        return self.interpreter.pending <= young
+                inline.add(call.call_id)
+        return self.interpreter.pending <= inline
 
-    def outcome(self, *, holds: bool) -> Advanced:
-        outcome = Advanced(
+    def outcome(self, *, holds: bool) -> TurnResult:
+        outcome = TurnResult(
             self.execution,
             tuple(self.turns),
             tuple(self.calls),
@@ -176,13 +176,13 @@ class Held:
         if interpreter is not None:
             interpreter.close()
 
-    def start_young(self) -> list[NewCall]:
-        self.young = {call.call_id: call for call in self.calls if call.answer is None}
-        self.young_since = self.answered_at = time.monotonic()
-        self.is_busy, self.queued = False, len(self.young)
-        return list(self.young.values())
+    def start_calls(self) -> list[NewCall]:
+        self.inline = {call.call_id: call for call in self.calls if call.answer is None}
+        self.called_at = self.answered_at = time.monotonic()
+        self.is_busy, self.queued = False, len(self.inline)
+        return list(self.inline.values())
 
 
-def can_be_young(call: NewCall, executors: Collection[str]) -> bool:
+def can_run_inline(call: NewCall, executors: Collection[str]) -> bool:
     function = FUNCTION_REGISTRY.get(call.function)
     return call.executor in executors and function is not None and not function.needs_its_row

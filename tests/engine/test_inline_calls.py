@@ -11,10 +11,10 @@ from django.db.models import F
 
 from durable_monty import LocalExecutor, Retry, Worker, current_call, operations
 from durable_monty.engine import engine as module, turns as turns_module
-from durable_monty.engine.sessions import Sessions, sessions
+from durable_monty.engine.interpreters import Interpreters, interpreters
 from durable_monty.models import Attempt, Call, Execution, Snapshot
 from durable_monty.operations import commit as commit_module
-from durable_monty.operations.outcomes import Advanced
+from durable_monty.operations.outcomes import TurnResult
 from durable_monty.operations.plain import claim_plain
 from durable_monty.operations.plain_commit import commit_plain
 from durable_monty.sandbox import Completed, Turn
@@ -175,8 +175,8 @@ def test_heartbeat_in_the_first_moments_stands_in_the_row(service, worker, regis
 
 
 def test_cancelled_while_its_calls_are_young(service, worker, gate, monkeypatch):
-    monkeypatch.setattr(turns_module, "_YOUTH", 30)
-    monkeypatch.setattr(turns_module, "_YOUTH_ALL", 30)
+    monkeypatch.setattr(turns_module, "_INLINE", 30)
+    monkeypatch.setattr(turns_module, "_INLINE_ALL", 30)
     source = "try:\n    await pass_gate(1)\nfinally:\n    await note(path, 'cleaned up')"
     execution_id = service.start_execution(source, ["pass_gate", "note"], {"path": "/dev/null"})
     worker.rounds_until(gate.entered.is_set, "the call runs")
@@ -193,8 +193,8 @@ def test_cancelled_while_its_calls_are_young(service, worker, gate, monkeypatch)
 
 
 def test_terminated_while_its_calls_are_young(service, worker, register, monkeypatch):
-    monkeypatch.setattr(turns_module, "_YOUTH", 30)
-    monkeypatch.setattr(turns_module, "_YOUTH_ALL", 30)
+    monkeypatch.setattr(turns_module, "_INLINE", 30)
+    monkeypatch.setattr(turns_module, "_INLINE_ALL", 30)
     started, terminated, told = threading.Event(), threading.Event(), threading.Event()
 
     def last():
@@ -220,8 +220,8 @@ def test_terminated_while_its_calls_are_young(service, worker, register, monkeyp
 
 
 def test_paused_while_its_calls_are_young(service, worker, gate, monkeypatch):
-    monkeypatch.setattr(turns_module, "_YOUTH", 30)
-    monkeypatch.setattr(turns_module, "_YOUTH_ALL", 30)
+    monkeypatch.setattr(turns_module, "_INLINE", 30)
+    monkeypatch.setattr(turns_module, "_INLINE_ALL", 30)
     source = "await add(await pass_gate(1), 2)"
     execution_id = service.start_execution(source, ["pass_gate", "add"])
     worker.rounds_until(gate.entered.is_set, "the call runs")
@@ -242,14 +242,14 @@ def test_worker_that_vanishes_with_young_calls(service, register, move_clock):
     source = "await add(await add(1, 2), await add(3, 4))"
     execution_id = service.start_execution(source, ["add"])
     vanishing = Worker(service, LocalExecutor(1))
-    run_young = vanishing.executor.run_young
+    run_inline = vanishing.executor.run_inline
 
     def vanish_at_the_last(calls, begin, answer):
         begun.extend(call.idempotency_key for call in calls)
         if calls[0].call_id < 2:
-            run_young(calls, begin, answer)
+            run_inline(calls, begin, answer)
 
-    vanishing.executor.run_young = vanish_at_the_last
+    vanishing.executor.run_inline = vanish_at_the_last
     with ThreadPoolExecutor(1) as threads:
         until(lambda: (vanishing._round(threads), len(begun) == 3)[1], "the last call is begun")
     vanishing._engine.abandon()
@@ -351,7 +351,7 @@ def test_plain_commit_is_fenced(service, change):
     outcomes = []
     for execution in claimed:
         turn = Turn((), "printed", Completed("2"))
-        outcomes.append(Advanced(execution, (turn,), is_clean=True))
+        outcomes.append(TurnResult(execution, (turn,), is_clean=True))
     Execution.objects.filter(pk=changed).update(**change)
     before = Execution.objects.filter(pk=changed).values().get()
     written = commit_plain(outcomes, using="default")
@@ -391,7 +391,7 @@ class Kept:
 
 
 def test_sessions_give_up_the_longest_unused():
-    kept = Sessions()
+    kept = Interpreters()
     first, second, third = Kept(), Kept(), Kept()
     for name, interpreter in [("a", first), ("b", second)]:
         kept.put(name, 1, interpreter, limit=2)
@@ -420,4 +420,4 @@ def test_other_process_that_advances_a_parked_execution(service):
     service.complete_call(execution_id, 2, 100)
     work()
     assert service.get_result(execution_id) == 111
-    sessions.clear()
+    interpreters.clear()

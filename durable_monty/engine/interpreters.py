@@ -12,7 +12,7 @@ from durable_monty.sandbox import Interpreter
 _IDLE = 60.0
 
 
-class Sessions:
+class Interpreters:
     """The interpreters of executions that wait, the longest unused first.
 
     Each occupies a sandbox process. An execution that this process claims again goes on with its
@@ -80,4 +80,4 @@ class Sessions:
 
 
 # One for the process, as is the pool of sandbox processes.
-sessions = Sessions()
+interpreters = Interpreters()

@@ -25,7 +25,7 @@ _LONG = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TurnInput:
     """All that one turn needs. `journal` is read only where the snapshot does not serve."""
 
     execution: Execution
@@ -39,7 +39,7 @@ class Step:
 
     @property
     def may_lack_calls(self) -> bool:
-        """A worker that vanished may have held it, with young calls of its last turn."""
+        """A worker that vanished may have run it, with inline calls of its last turn."""
         return bool(self.execution.faults and self.execution.turn and self.journal)
 
     @property
@@ -52,17 +52,17 @@ class Step:
         """Whether to read and to replay its journal takes long."""
         return isinstance(self.journal, StoredTurns)
 
-    def read(self) -> Step:
+    def read(self) -> TurnInput:
         """Reads the journal now, in this thread, for a thread without a connection."""
         return replace(self, journal=tuple(self.journal)) if self.needs_care else self
 
 
-def steps_of(
+def turn_inputs(
     executions: Sequence[Execution],
     using: str,
     live: Mapping[uuid.UUID, Interpreter] | None = None,
     now: datetime | None = None,
-) -> list[Step]:
+) -> list[TurnInput]:
     """What the next turns need, read for all of them at once. `now`: the database's time, where it
     is known."""
     live = live or {}
@@ -95,7 +95,7 @@ def steps_of(
     }
     errors = errors_before(asking, using) if asking else {}
     return [
-        Step(
+        TurnInput(
             execution,
             answers.get(execution.pk, ()),
             snapshots.get(execution.pk),
@@ -109,13 +109,13 @@ def steps_of(
     ]
 
 
-def step_by_itself(execution: Execution, using: str) -> Step:
+def input_alone(execution: Execution, using: str) -> TurnInput:
     """The next turn of a claimed execution whose last run failed or was lost."""
-    (step,) = steps_of([execution], using)
+    (step,) = turn_inputs([execution], using)
     return from_journal(step, using) if step.is_second_try else step
 
 
-def from_journal(step: Step, using: str) -> Step:
+def from_journal(step: TurnInput, using: str) -> TurnInput:
     execution = step.execution
     journal = StoredTurns(execution.pk, range(1, execution.turn + 1), using)
     return replace(step, snapshot=None, journal=journal, errors=(), interpreter=None)
