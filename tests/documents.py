@@ -30,7 +30,13 @@ from django.core.management import get_commands, load_command_class
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "durable_monty").rglob("*.md"))]
+CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
+DOCUMENTS = [
+    README,
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / ".github").glob("*.md")),
+    *sorted((ROOT / "durable_monty").rglob("*.md")),
+]
 LANGUAGES = {"python", "pycon", "javascript", "shell", "diff", "text", "ini"}
 
 _FENCE = re.compile(
@@ -134,8 +140,10 @@ def check_command(line):
     words = itertools.dropwhile(_is_assignment, shlex.split(line, comments=True))
     program, *arguments = words
     if program == "uv" and arguments[0] == "run":
-        options = {"--group": 2, "--all-extras": 1}.get(arguments[1], 0)
-        program, *arguments = arguments[1 + options :]
+        del arguments[0]
+        while length := {"--group": 2, "--extra": 2, "--all-extras": 1}.get(arguments[0]):
+            del arguments[:length]
+        program, *arguments = arguments
     if program.startswith("python") and arguments[0] == "manage.py":
         _script, command, *options = arguments
         app = get_commands()[command]
@@ -145,15 +153,19 @@ def check_command(line):
         _option, module, *options = arguments
         found = importlib.util.find_spec(module)
         name = f"{module}.__main__" if found and found.submodule_search_locations else module
-        importlib.import_module(name).parser().parse_args(options)
+        module = importlib.import_module(name)
+        if options:
+            module.parser().parse_args(options)
         return
     if program == "rq" and importlib.util.find_spec("rq"):
         command, *options = arguments
         importlib.import_module("rq.cli").main.commands[command].make_context(command, options)
         return
-    assert program in ("rq", "uvicorn", "pip", "pytest"), f"{line!r} is not checked by anything"
-    for path in arguments if program == "pytest" else ():
-        assert path.startswith("-") or (ROOT / path).exists(), line
+    unchecked = ("rq", "uvicorn", "pip", "pytest", "uv", "uvx", "ruff", "mypy", ".ci/run")
+    assert program in unchecked, f"{line!r} is not checked by anything"
+    paths = [word for word in arguments if "/" in word] if program == "pytest" else []
+    for path in paths:
+        assert (ROOT / path).exists(), line
 
 
 def _is_assignment(word):

@@ -27,6 +27,7 @@ from durable_monty.exceptions import InvalidWorkflow
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Execution, ExecutionStatus
 from tests.documents import (
+    CONTRIBUTING,
     DOCUMENTS,
     LANGUAGES,
     README,
@@ -134,6 +135,19 @@ def test_blocks_have_a_language_and_shell_commands_exist(document):
         if block.language == "shell":
             for line in block.text.replace("\\\n", "").splitlines():
                 check_command(line)
+
+
+@pytest.mark.parametrize("row", tables(CONTRIBUTING)["Commands"], ids=lambda row: row[0])
+def test_commands_for_contributors_exist(row):
+    check_command(code(row[1])[0])
+
+
+def test_settings_of_the_project_host_are_yaml():
+    yaml = pytest.importorskip("yaml")
+    files = [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"]
+    assert len(files) == 5
+    for file in files:
+        assert yaml.safe_load(file.read_text()), file
 
 
 def test_the_settings_diff_is_all_that_a_new_project_needs(tmp_path):
