@@ -14,8 +14,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from durable_monty.admin.counting import CappedPaginator
 from durable_monty.admin.formats import link
+from durable_monty.admin.paginator import CappedPaginator
 from durable_monty.models.clock import database_now, now_of, with_now
 from durable_monty.reads.waiting import Fleet, OpenCalls
 

@@ -9,7 +9,7 @@ from django.template.context import Context
 from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
-from durable_monty.admin.dashboard import Dashboard, read, viewable_models
+from durable_monty.admin.dashboard.data import Dashboard, read, viewable_models
 from durable_monty.admin.formats import badge, moment
 from durable_monty.reads.times import span
 

@@ -2,8 +2,9 @@ import pytest
 from django.urls import reverse
 
 from durable_monty import Retry
-from durable_monty.admin import pages, refusals
-from durable_monty.admin.verbs import VERBS
+from durable_monty.admin import pages
+from durable_monty.admin.execution import refusals
+from durable_monty.admin.execution.verbs import VERBS
 from durable_monty.models import Call, Execution
 from tests.admin.conftest import VIEW
 from tests.admin.pages import history, list_url, messages_of, text_of, url_of

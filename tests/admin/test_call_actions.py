@@ -153,7 +153,7 @@ def test_fail_many(asked, clerk):
 
 def test_one_of_many_was_answered_meanwhile(asked, clerk, service, monkeypatch):
     calls = [asked(), asked()]
-    form_is_valid = "durable_monty.admin.forms.AnswerForm.is_valid"
+    form_is_valid = "durable_monty.admin.call.answer_form.AnswerForm.is_valid"
 
     def answered_first(self):
         service.complete_call(calls[0].execution_id, 0, False)

@@ -2,7 +2,7 @@ import pytest
 from django.urls import reverse
 
 from durable_monty import codec, operations
-from durable_monty.admin import fork as fork_page
+from durable_monty.admin.execution import fork as fork_page
 from durable_monty.exceptions import FunctionNotPermitted, HostFault
 from durable_monty.models import Call, Execution
 from tests.admin.conftest import VIEW

@@ -5,7 +5,7 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
-from durable_monty.admin.highlight import LineMap, Span, highlight
+from durable_monty.admin.source.highlight import LineMap, Span, highlight
 
 SOURCE = """import x
 async def é(a):  # ü

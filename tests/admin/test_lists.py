@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from durable_monty.admin import counting
+from durable_monty.admin import paginator
 from durable_monty.models import Call, Execution, Program, Snapshot, WorkerProcess
 from durable_monty.operations import claim_executions, register_worker, retire_worker
 from tests.admin.pages import list_url, text_of
@@ -209,7 +209,7 @@ def test_names_and_errors_are_offered(viewer, service):
 
 
 def test_counts_stop_at_a_limit(service, viewer, monkeypatch):
-    monkeypatch.setattr(counting, "COUNT_LIMIT", 3)
+    monkeypatch.setattr(paginator, "COUNT_LIMIT", 3)
     for number in range(4):
         service.start_execution("1", [], name="few" if number else "many")
 

@@ -3,7 +3,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from durable_monty.admin import source_form as source_module
+from durable_monty.admin.source import form as source_module
 from durable_monty.exceptions import HostFault
 from durable_monty.models import Execution
 from tests.admin.conftest import VIEW

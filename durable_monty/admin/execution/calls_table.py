@@ -11,10 +11,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from durable_monty.admin.base import Page
+from durable_monty.admin.execution.timeline import Timeline, legend
+from durable_monty.admin.execution.timeline_scale import scale_of
 from durable_monty.admin.formats import badge, link, short_arguments
-from durable_monty.admin.scale import scale_of
-from durable_monty.admin.source import status_counts
-from durable_monty.admin.timeline import Timeline, legend
+from durable_monty.admin.source.lines import status_counts
 from durable_monty.models import Call, CallStatus
 from durable_monty.reads.attempts import progress_of
 from durable_monty.reads.phases import Phase

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty.admin.execution_actions import ExecutionActions, Tool
+from durable_monty.admin.execution.actions import ExecutionActions, Tool
 from durable_monty.models import Call, Execution, Program
 from durable_monty.reads.export import export_json
 

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from durable_monty.admin.formats import badge
-from durable_monty.admin.highlight import LineMap, Span, highlight
+from durable_monty.admin.source.highlight import LineMap, Span, highlight
 from durable_monty.models import CallStatus, Execution
 from durable_monty.reads.timeline import Place
 

@@ -15,11 +15,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from durable_monty import operations
-from durable_monty.admin.asked import arguments, purpose
 from durable_monty.admin.base import page_of
-from durable_monty.admin.execution_actions import Tool
-from durable_monty.admin.forms import AnswerForm, answer_fields, form_for
+from durable_monty.admin.call.answer_form import AnswerForm, answer_fields, form_for
+from durable_monty.admin.execution.actions import Tool
 from durable_monty.admin.pages import PagesAdmin, admin_form
+from durable_monty.admin.values.call_signature import arguments, purpose
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call, CallKind, CallStatus, Execution

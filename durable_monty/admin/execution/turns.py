@@ -18,8 +18,8 @@ from django.views.decorators.http import require_safe
 
 from durable_monty.admin.base import Page, ReadOnlyAdmin, page_of
 from durable_monty.admin.formats import badge, cut, link, readable, short_arguments
-from durable_monty.admin.highlight import LineMap, Span
-from durable_monty.admin.source import Mark, Source, mark_of, source_of
+from durable_monty.admin.source.highlight import LineMap, Span
+from durable_monty.admin.source.lines import Mark, Source, mark_of, source_of
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads import turns
 from durable_monty.reads.turns import Stand, TurnCall, TurnCalls

@@ -11,7 +11,7 @@ from django.db import models, router
 from django.http import HttpRequest
 from django.urls import reverse
 
-from durable_monty.admin.chart import Chart, chart
+from durable_monty.admin.dashboard.chart import Chart, chart
 from durable_monty.doctor.attention import attention
 from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now

@@ -18,7 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from durable_monty.admin.scale import WIDTH, Scale
+from durable_monty.admin.execution.timeline_scale import WIDTH, Scale
 from durable_monty.models import AttemptOutcome
 from durable_monty.reads.phases import Phase, PhaseKind
 from durable_monty.reads.times import exact, span

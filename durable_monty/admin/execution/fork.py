@@ -15,8 +15,8 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import operations
 from durable_monty.admin.base import page_of
-from durable_monty.admin.execution_actions import ExecutionActions, Tool
-from durable_monty.admin.fork_form import ForkForm
+from durable_monty.admin.execution.actions import ExecutionActions, Tool
+from durable_monty.admin.execution.fork_form import ForkForm
 from durable_monty.admin.formats import moment, state_of
 from durable_monty.admin.pages import TOKEN, admin_form, key_of, new_token, with_reason
 from durable_monty.exceptions import (

@@ -10,7 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from durable_monty.admin.formats import block, cut, readable
-from durable_monty.admin.hints import type_name
+from durable_monty.admin.values.type_names import type_name
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 

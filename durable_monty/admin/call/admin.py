@@ -12,12 +12,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty.admin.answering import Answering
-from durable_monty.admin.asked import arguments, purpose, signature
-from durable_monty.admin.attempts import attempts_table, has_attempts
 from durable_monty.admin.base import Page, id_range, page_of
-from durable_monty.admin.call_actions import CallActions, answer, retry
-from durable_monty.admin.call_page import CallPageMixin
+from durable_monty.admin.call.actions import CallActions, answer, retry
+from durable_monty.admin.call.answer_form import answer_fields
+from durable_monty.admin.call.answering import Answering
+from durable_monty.admin.call.attempts import attempts_table, has_attempts
+from durable_monty.admin.call.filters import AgeFilter, WorkflowFilter
+from durable_monty.admin.call.page import CallPageMixin
 from durable_monty.admin.downloads import Downloads
 from durable_monty.admin.filters import (
     WAITING,
@@ -27,8 +28,7 @@ from durable_monty.admin.filters import (
     WaitingFilter,
 )
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
-from durable_monty.admin.forms import answer_fields
-from durable_monty.admin.inbox import AgeFilter, WorkflowFilter
+from durable_monty.admin.values.call_signature import arguments, purpose, signature
 from durable_monty.models import Call, CallStatus
 from durable_monty.reads.attempts import progress_of
 from durable_monty.reads.times import span

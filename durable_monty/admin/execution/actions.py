@@ -19,15 +19,15 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token, with_reason
-from durable_monty.admin.refusals import (
+from durable_monty.admin.execution.refusals import (
     Refusal,
     is_unfit,
     raised_by_itself,
     summary_of,
     was_retried,
 )
-from durable_monty.admin.verbs import VERBS, Order, Verb
+from durable_monty.admin.execution.verbs import VERBS, Order, Verb
+from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token, with_reason
 from durable_monty.exceptions import DurableMontyError, NothingToRetry
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.operations.transactions import write

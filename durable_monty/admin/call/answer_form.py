@@ -10,9 +10,9 @@ from django.db.models import TextChoices
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import codec, conf
-from durable_monty.admin.asked import returns
 from durable_monty.admin.pages import with_reason
-from durable_monty.admin.typed import field_of, parts_of
+from durable_monty.admin.values.call_signature import returns
+from durable_monty.admin.values.typed_fields import field_of, parts_of
 from durable_monty.exceptions import UnstorableValue
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call

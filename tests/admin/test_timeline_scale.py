@@ -3,7 +3,7 @@ from itertools import pairwise
 
 from hypothesis import given, strategies as st
 
-from durable_monty.admin.scale import WIDTH, scale_of
+from durable_monty.admin.execution.timeline_scale import WIDTH, scale_of
 from durable_monty.reads.phases import Phase, PhaseKind
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -10,10 +10,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import ReadOnlyAdmin, page_of
-from durable_monty.admin.calls_table import timeline_of
+from durable_monty.admin.execution.calls_table import timeline_of
 from durable_monty.admin.formats import link, moment
-from durable_monty.admin.highlight import LineMap, Span
-from durable_monty.admin.source import Mark, source_of
+from durable_monty.admin.source.highlight import LineMap, Span
+from durable_monty.admin.source.lines import Mark, source_of
 from durable_monty.models import Call, Execution, Program
 from durable_monty.reads.timeline import timed_call
 

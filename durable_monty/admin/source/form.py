@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import conf
-from durable_monty.admin.asked import purpose, signature
+from durable_monty.admin.values.call_signature import purpose, signature
 from durable_monty.exceptions import (
     DurableMontyError,
     FunctionError,

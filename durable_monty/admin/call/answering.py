@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 
 from durable_monty import operations
 from durable_monty.admin.base import ReadOnlyAdmin, page_of
-from durable_monty.admin.forms import AnswerForm, form_for
+from durable_monty.admin.call.answer_form import AnswerForm, form_for
 from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
 from durable_monty.models import Call, CallKind, CallStatus
 from durable_monty.reads.times import ago

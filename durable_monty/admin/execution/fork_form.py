@@ -15,15 +15,15 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import codec, conf
-from durable_monty.admin.asked import arguments, returns
 from durable_monty.admin.formats import cut, editable, readable
-from durable_monty.admin.source_form import (
+from durable_monty.admin.source.form import (
     FunctionsField,
     SourceField,
     SourceForm,
     unix_lines,
 )
-from durable_monty.admin.typed import JSONField
+from durable_monty.admin.values.call_signature import arguments, returns
+from durable_monty.admin.values.typed_fields import JSONField
 from durable_monty.exceptions import UnstorableValue
 from durable_monty.models import Call, Execution
 from durable_monty.operations import Answer, Edits

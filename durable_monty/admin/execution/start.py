@@ -16,8 +16,8 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import operations
 from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token
-from durable_monty.admin.source_form import FunctionsField, SourceField, SourceForm
-from durable_monty.admin.typed import JSONField
+from durable_monty.admin.source.form import FunctionsField, SourceField, SourceForm
+from durable_monty.admin.values.typed_fields import JSONField
 from durable_monty.exceptions import (
     DurableMontyError,
     FunctionError,

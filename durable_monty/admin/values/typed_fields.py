@@ -21,7 +21,7 @@ from django.utils.html import escape
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import codec
-from durable_monty.admin.hints import example, mismatch, type_name
+from durable_monty.admin.values.type_names import example, mismatch, type_name
 from durable_monty.exceptions import CorruptValue, UnstorableValue
 
 _NONE = type(None)

@@ -13,9 +13,11 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty.admin.base import Page, id_range, page_of
 from durable_monty.admin.downloads import Downloads
-from durable_monty.admin.execution_actions import ACTIONS
-from durable_monty.admin.execution_page import ExecutionPageMixin
-from durable_monty.admin.export import ExportPage, export
+from durable_monty.admin.execution.actions import ACTIONS
+from durable_monty.admin.execution.export import ExportPage, export
+from durable_monty.admin.execution.fork import ForkPage
+from durable_monty.admin.execution.page import ExecutionPageMixin
+from durable_monty.admin.execution.start import StartPage
 from durable_monty.admin.filters import (
     FAILED,
     AttentionFilter,
@@ -24,9 +26,7 @@ from durable_monty.admin.filters import (
     ErrorFilter,
     NameFilter,
 )
-from durable_monty.admin.fork import ForkPage
 from durable_monty.admin.formats import LONG, block, cut, json_block, moment, name_and_id, state_of
-from durable_monty.admin.start import StartPage
 from durable_monty.models import Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.lists import matching
 from durable_monty.reads.times import span

@@ -15,11 +15,11 @@ from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from durable_monty.admin.base import Page, ReadOnlyAdmin, page_of
-from durable_monty.admin.calls_table import CallsTable, Links, calls_table
+from durable_monty.admin.execution.calls_table import CallsTable, Links, calls_table
+from durable_monty.admin.execution.turns import TurnsMixin
 from durable_monty.admin.formats import block
-from durable_monty.admin.highlight import LineMap
-from durable_monty.admin.source import Source, calls_by_line, mark_of, source_of
-from durable_monty.admin.turns import TurnsMixin
+from durable_monty.admin.source.highlight import LineMap
+from durable_monty.admin.source.lines import Source, calls_by_line, mark_of, source_of
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads.history import acts_on
 from durable_monty.reads.timeline import Place, calls_page, failed_last, places

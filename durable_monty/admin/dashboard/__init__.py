@@ -1,0 +1,1 @@
+"""The dashboard, which is the app's index page in the admin."""

@@ -1,0 +1,1 @@
+"""Workflow source: shown with marks, and edited in forms."""

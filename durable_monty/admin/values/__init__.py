@@ -1,0 +1,1 @@
+"""Values of a function: its signature, and form fields for its result."""
