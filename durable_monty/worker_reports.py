@@ -15,8 +15,7 @@ from durable_monty.models.clock import database_now
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.log import facts_of, log_call
 from durable_monty.operations.running import RunningCall, abandoned, named
-from durable_monty.reads.unserved import unserved
-from durable_monty.reads.waiting import fleet
+from durable_monty.reads.fleet import find_unserved, read_fleet
 
 logger = logging.getLogger("durable_monty")
 
@@ -37,7 +36,7 @@ class WorkerReports:
         """Logs each function whose calls no running worker takes."""
         now = database_now(self._using)
         with override(None):  # a log is in English
-            found = unserved(fleet(now, self._using), now, self._using)
+            found = find_unserved(read_fleet(now, self._using), now, self._using)
         for group in found:
             if group.function not in self._unserved:
                 logger.warning(

@@ -17,7 +17,8 @@ from django.utils.safestring import SafeString
 from durable_monty.admin.formats import link
 from durable_monty.admin.paginator import CappedPaginator
 from durable_monty.models.clock import database_now, now_of, with_now
-from durable_monty.reads.waiting import Fleet, OpenCalls
+from durable_monty.reads.fleet import Fleet
+from durable_monty.reads.open_calls import OpenCalls
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise

@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 
 from durable_monty import codec
 from durable_monty.models import Execution
-from durable_monty.reads.times import ago, exact
+from durable_monty.wording.times import ago, exact
 
 # Characters of a value that a page shows; of a log or a source it shows more.
 LONGEST = 20_000

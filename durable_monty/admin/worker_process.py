@@ -16,7 +16,7 @@ from durable_monty.admin.formats import badge, moment
 from durable_monty.admin.pages import PagesAdmin
 from durable_monty.models import WorkerProcess
 from durable_monty.operations.transactions import write
-from durable_monty.reads.stuck import Stuck
+from durable_monty.reads.occupied import OccupiedThreads
 
 
 @admin.register(WorkerProcess)
@@ -87,7 +87,7 @@ class WorkerProcessAdmin(PagesAdmin):
 
     @admin.display(description=_("stuck calls"))
     def stuck(self, worker: WorkerProcess) -> str:
-        return ", ".join(map(str, Stuck.of(worker).calls)) or "-"
+        return ", ".join(map(str, OccupiedThreads.of(worker).calls)) or "-"
 
     @admin.display(description=_("last heartbeat"))
     def heartbeat(self, worker: WorkerProcess) -> SafeString | str:

@@ -13,11 +13,10 @@ from django.utils.translation import gettext as _, ngettext
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
 from durable_monty.reads.dashboard import Count, Worker, count
-from durable_monty.reads.lists import PATIENCE
+from durable_monty.reads.fleet import Fleet, find_unserved
+from durable_monty.reads.lists import LATE_AFTER
 from durable_monty.reads.queues import Queues
-from durable_monty.reads.times import ago, span
-from durable_monty.reads.unserved import unserved
-from durable_monty.reads.waiting import Fleet
+from durable_monty.wording.times import ago, span
 
 _NAMED = 4
 # Fewer failures are not a reason for alarm, whatever share they are.
@@ -71,7 +70,7 @@ def _without_workers(queues: Queues, fleet: Fleet, now: datetime, using: str) ->
 def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
     if not fleet.workers:
         return
-    late = count(Execution.objects.using(using).due(now - PATIENCE))
+    late = count(Execution.objects.using(using).due(now - LATE_AFTER))
     if late.number:
         text = ngettext(
             "%(count)s execution is overdue by 5 minutes or more: add workers, or look for stuck "
@@ -84,7 +83,7 @@ def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice
 
 
 def _unserved(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
-    for group in unserved(fleet, now, using):
+    for group in find_unserved(fleet, now, using):
         text = _("Calls of %(function)s became due %(ago)s, but %(obstacle)s.")
         facts = {"function": group.function, "obstacle": group.obstacle}
         facts["ago"] = ago(group.since, now)
@@ -96,7 +95,7 @@ def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]
     late = [
         (queue.since, queue.function)
         for queue in queues.functions
-        if queue.since is not None and queue.since < now - PATIENCE and not queue.obstacle
+        if queue.since is not None and queue.since < now - LATE_AFTER and not queue.obstacle
     ]
     if late and fleet.workers:
         text = _("Calls became due %(ago)s: add workers, or look for stuck ones (%(functions)s).")
@@ -148,7 +147,7 @@ def _stuck(workers: Sequence[Worker]) -> Iterator[Notice]:
         stuck = worker.stuck
         if not worker.alive or not stuck.calls:
             continue
-        if stuck.is_all:
+        if stuck.are_all_occupied:
             text = _(
                 "Worker %(worker)s runs nothing: calls that nobody waits for occupy all its "
                 "threads (%(functions)s). Restart it."
@@ -159,7 +158,7 @@ def _stuck(workers: Sequence[Worker]) -> Iterator[Notice]:
             )
         functions = ", ".join(dict.fromkeys(call.function for call in stuck.calls))
         facts = {"worker": worker.name, "functions": functions}
-        severity: Severity = "error" if stuck.is_all else "warning"
+        severity: Severity = "error" if stuck.are_all_occupied else "warning"
         yield Notice(severity, text % facts, WorkerProcess, "?state=alive")
 
 

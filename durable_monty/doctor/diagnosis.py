@@ -15,8 +15,9 @@ from durable_monty.doctor.lateness import LATENESS
 from durable_monty.exceptions import ExecutionNotFound
 from durable_monty.models import Attempt, Call, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
-from durable_monty.reads.times import PRECISE
-from durable_monty.reads.waiting import fleet, sentence
+from durable_monty.reads.fleet import read_fleet
+from durable_monty.wording.executions import status_text
+from durable_monty.wording.times import PRECISE
 
 CHECKS: tuple[Check, ...] = (*STATE, *JOURNAL, *LATENESS)
 
@@ -32,14 +33,14 @@ class Diagnosis:
     sentences: tuple[str, ...] = ()
 
 
-def diagnose(using: str, limit: int | None, patience: timedelta) -> Diagnosis:
-    """All that is wrong in a database; see `Scope` for `limit` and `patience`."""
-    scope = Scope(using, database_now(using), limit, patience=patience)
+def diagnose(using: str, limit: int | None, late_after: timedelta) -> Diagnosis:
+    """All that is wrong in a database; see `Scope` for `limit` and `late_after`."""
+    scope = Scope(using, database_now(using), limit, late_after=late_after)
     return Diagnosis(tuple(look(CHECKS, scope)))
 
 
 def diagnose_execution(
-    execution_id: uuid.UUID, using: str, limit: int | None, patience: timedelta
+    execution_id: uuid.UUID, using: str, limit: int | None, late_after: timedelta
 ) -> Diagnosis:
     """Raises `ExecutionNotFound`."""
     now = database_now(using)
@@ -47,14 +48,14 @@ def diagnose_execution(
     execution = executions.filter(pk=execution_id).first()
     if execution is None:
         raise ExecutionNotFound(execution_id)
-    scope = Scope(using, now, limit, execution_id, patience)
+    scope = Scope(using, now, limit, execution_id, late_after)
     return Diagnosis(tuple(look(CHECKS, scope)), tuple(_explain(execution, scope)))
 
 
 def _explain(execution: Execution, scope: Scope) -> Iterator[str]:
     using, now = scope.using, scope.now
-    workers = fleet(now, using)
-    yield sentence(execution, workers, now, using, PRECISE)
+    workers = read_fleet(now, using)
+    yield status_text(execution, workers, now, using, PRECISE)
     if execution.status == ExecutionStatus.PAUSED:
         yield (
             "Resume it in the admin, or with OrchestratorService().resume_execution("

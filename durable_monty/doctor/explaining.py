@@ -6,9 +6,9 @@ from datetime import datetime
 
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Attempt, Call, CallKind, CallStatus
-from durable_monty.reads.attempts import max_attempts
-from durable_monty.reads.times import stamp
-from durable_monty.reads.waiting import Fleet, engine_of
+from durable_monty.reads.fleet import Fleet
+from durable_monty.wording.calls import engine_of, max_attempts
+from durable_monty.wording.times import stamp
 
 
 def explain_call(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) -> str:

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.execution import ExecutionQuerySet
-from durable_monty.reads.times import stamp
+from durable_monty.wording.times import stamp
 
 Row = TypeVar("Row")
 
@@ -38,13 +38,13 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One execution, or all; `limit`: findings of a check, and executions whose journals are
-    read (None: all); `patience`: what has been due for less is not late."""
+    read (None: all); `late_after`: what has been due for less is not late."""
 
     using: str
     now: datetime
     limit: int | None = None
     execution_id: uuid.UUID | None = None
-    patience: timedelta = timedelta(minutes=5)
+    late_after: timedelta = timedelta(minutes=5)
 
     def executions(self) -> ExecutionQuerySet:
         executions = Execution.objects.using(self.using)

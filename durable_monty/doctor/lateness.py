@@ -16,9 +16,8 @@ from durable_monty.models.call import ENGINE
 from durable_monty.models.execution import UNFINISHED
 from durable_monty.models.worker_process import DEAD_AFTER
 from durable_monty.operations.changes import MAX_FAULTS
-from durable_monty.reads.stuck import Stuck
-from durable_monty.reads.unserved import unserved
-from durable_monty.reads.waiting import Fleet, fleet
+from durable_monty.reads.fleet import Fleet, find_unserved, read_fleet
+from durable_monty.reads.occupied import OccupiedThreads
 
 _START = "Start one: manage.py runworker."
 _BUSY = (
@@ -29,7 +28,7 @@ _BUSY = (
 
 def undone(scope: Scope) -> Iterator[Finding]:
     """What is due and nobody does: because there is no worker, or none that can, or too few."""
-    alive = fleet(scope.now, scope.using)
+    alive = read_fleet(scope.now, scope.using)
     if not alive.workers:
         yield from _without_workers(scope)
         return
@@ -117,12 +116,12 @@ def held_by_silent(scope: Scope) -> Iterator[Finding]:
 def stuck_workers(scope: Scope) -> Iterator[Finding]:
     alive = WorkerProcess.objects.using(scope.using).alive(scope.now)
     for worker in scope.cut(alive.exclude(stuck_json="{}").order_by("pk")):
-        stuck = Stuck.of(worker)
+        stuck = OccupiedThreads.of(worker)
         calls = [call for call in stuck.calls if scope.execution_id in {None, call.execution_id}]
         if calls:
             yield Finding(
                 "stuck-worker",
-                "error" if stuck.is_all else "warning",
+                "error" if stuck.are_all_occupied else "warning",
                 f"{number(len(stuck.calls), 'call occupies', 'calls occupy')} {stuck.share} of "
                 f"worker {worker}, although nobody waits for "
                 f"{'it' if len(stuck.calls) == 1 else 'them'} any more: "
@@ -155,7 +154,7 @@ def _without_workers(scope: Scope) -> Iterator[Finding]:
 
 
 def _late_executions(scope: Scope) -> Iterator[Finding]:
-    late = scope.executions().due(scope.now - scope.patience)
+    late = scope.executions().due(scope.now - scope.late_after)
     oldest = late.order_by("due_at").values_list("pk", "due_at").first()
     if oldest is not None:
         yield Finding(
@@ -169,7 +168,7 @@ def _late_executions(scope: Scope) -> Iterator[Finding]:
 
 
 def _late_timers(scope: Scope) -> Iterator[Finding]:
-    late = scope.calls().due(scope.now - scope.patience).filter(executor=ENGINE)
+    late = scope.calls().due(scope.now - scope.late_after).filter(executor=ENGINE)
     oldest = late.order_by("due_at").first()
     if oldest is not None:
         yield Finding(
@@ -184,11 +183,11 @@ def _late_timers(scope: Scope) -> Iterator[Finding]:
 
 
 def _late_calls(scope: Scope, alive: Fleet) -> Iterator[Finding]:
-    found = unserved(alive, scope.now, scope.using, scope.execution_id)
+    found = find_unserved(alive, scope.now, scope.using, scope.execution_id)
     for group in found:
         due = _due(scope, group.count, group.function, group.since)
         yield _unserved(scope, due, group.obstacle)
-    late = scope.calls().due(scope.now - scope.patience).functions()
+    late = scope.calls().due(scope.now - scope.late_after).functions()
     late = late.exclude(executor=MANUAL_EXECUTOR)
     groups = (
         late.order_by("executor", "function")
@@ -218,7 +217,7 @@ def _due(scope: Scope, count: int, function: str, since: datetime) -> str:
 
 
 def _late_deadlines(scope: Scope) -> Iterator[Finding]:
-    limit = scope.now - scope.patience
+    limit = scope.now - scope.late_after
     executions = scope.executions().filter(status__in=UNFINISHED)
     past = executions.filter(Q(deadline__lte=limit) | Q(grace_until__lte=limit)).count()
     calls = scope.calls().filter(deadline_at__lte=limit).count()
@@ -253,7 +252,7 @@ def _by_worker(held: QuerySet[Any]) -> dict[int, tuple[int, datetime]]:
 
 
 def _minutes(scope: Scope) -> str:
-    return number(round(scope.patience.total_seconds() / 60), "minute", "minutes")
+    return number(round(scope.late_after.total_seconds() / 60), "minute", "minutes")
 
 
 LATENESS: Sequence[Check] = (

@@ -16,9 +16,10 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
+from durable_monty.reads.fleet import Fleet
+from durable_monty.reads.occupied import OccupiedThreads
 from durable_monty.reads.queues import Queues
-from durable_monty.reads.stuck import Stuck
-from durable_monty.reads.waiting import Fleet, whom
+from durable_monty.wording.calls import waits_for
 
 COUNT_LIMIT = 10_000
 ROWS = 10
@@ -83,7 +84,7 @@ class Worker:
     heartbeat_at: datetime
     started_at: datetime
     load: int
-    stuck: Stuck
+    stuck: OccupiedThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[Worker,
             worker.heartbeat_at,
             worker.started_at,
             load.get(worker.pk, 0),
-            Stuck.of(worker),
+            OccupiedThreads.of(worker),
         )
         for worker in newest
     ]
@@ -205,5 +206,5 @@ def _row(call: Call, fleet: Fleet, now: datetime) -> PendingCall:
         call.execution_id,
         str(call.execution),
         call.created_at,
-        whom(call, fleet, now),
+        waits_for(call, fleet, now),
     )

@@ -14,7 +14,7 @@ from durable_monty.models.execution import ExecutionQuerySet
 from durable_monty.sandbox import SLEEP
 
 # What is due for longer than this, nobody does.
-PATIENCE = timedelta(minutes=5)
+LATE_AFTER = timedelta(minutes=5)
 
 # Calls by which executions are found, at most. They are read first: joined, the planner may walk
 # along all executions to find those that have waited longest, which are the last.
@@ -71,7 +71,7 @@ def failed_since(executions: ExecutionQuerySet, moment: datetime) -> ExecutionQu
 def stuck(executions: QuerySet[Execution], now: datetime) -> QuerySet[Execution]:
     """Executions and calls that are due and nobody takes, sleeps that are over and nobody ends,
     and executions that a replay mismatch paused."""
-    late, using = now - PATIENCE, executions.db
+    late, using = now - LATE_AFTER, executions.db
     mismatched = Q(status=ExecutionStatus.PAUSED, error_type__gt="")
     found = Execution.objects.using(using).filter(Q(due_at__lte=late) | mismatched)
     work = Q(executor__in=worker_executors(using), finished_at=None)

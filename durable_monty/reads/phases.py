@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _, gettext_lazy
 
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallKind, CallStatus
-from durable_monty.reads.times import span
+from durable_monty.wording.times import span
 
 
 class PhaseKind(models.TextChoices):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from durable_monty.models import Call, CallStatus
+from durable_monty.reads.fleet import Fleet
 from durable_monty.reads.lists import worker_executors
-from durable_monty.reads.waiting import Fleet
 
 _LOOKED_AT = 2_000
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 from django.db.models.functions import Length, Substr
 from django.utils.translation import gettext as _
 
@@ -51,7 +51,7 @@ class TurnCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class TurnView:
     """Where the source stood after a turn, and what it printed in it. `why_not` says why that is
     not known; `position` is None too if the workflow had come to its end."""
 
@@ -60,17 +60,17 @@ class Stand:
     why_not: str = ""
 
 
-def delivered_in(execution: Execution, turn: int, using: str) -> TurnCalls:
+def read_delivered(execution: Execution, turn: int, using: str) -> TurnCalls:
     """The answers that the turn was given; a clock reading is answered in the turn itself."""
     calls = Call.objects.using(using).filter(execution=execution, delivered_turn=turn)
     return _shown(calls.exclude(kind=CallKind.CLOCK))
 
 
-def asked_in(execution: Execution, turn: int, using: str) -> TurnCalls:
+def read_made(execution: Execution, turn: int, using: str) -> TurnCalls:
     return _shown(Call.objects.using(using).filter(execution=execution, turn=turn))
 
 
-def committed_at(execution: Execution, turn: int, using: str) -> datetime | None:
+def find_commit_time(execution: Execution, turn: int, using: str) -> datetime | None:
     """When the turn was committed; None if it left no trace of that."""
     if turn == 1 and execution.started_at is not None:
         return execution.started_at
@@ -79,14 +79,14 @@ def committed_at(execution: Execution, turn: int, using: str) -> datetime | None
     return execution.finished_at if made is None and turn == execution.turn else made
 
 
-def stand_after(execution: Execution, turn: int, using: str) -> Stand:
+def view_turn(execution: Execution, turn: int, using: str) -> TurnView:
     """Runs the journal again up to this turn. Whatever goes wrong in it is told, not raised."""
     if why_not := _too_much(execution, turn, using):
-        return Stand(why_not=why_not)
+        return TurnView(why_not=why_not)
     try:
         last = _run_again(execution, turn, using)
     except DurableMontyError as exc:
-        return Stand(why_not=str(exc))
+        return TurnView(why_not=str(exc))
     except Exception as exc:
         # The sandbox may be missing, or rows may hold what no version of ours has written.
         logger.exception(
@@ -96,13 +96,13 @@ def stand_after(execution: Execution, turn: int, using: str) -> Stand:
             execution.name or "unnamed",
             extra={"execution_id": str(execution.pk), "workflow": execution.name},
         )
-        return Stand(why_not=f"{type(exc).__name__}: {exc}")
+        return TurnView(why_not=f"{type(exc).__name__}: {exc}")
     if last is None:
-        return Stand(
+        return TurnView(
             why_not=_("its replay takes more than %(count)d seconds") % {"count": _MAX_SECONDS}
         )
     position = last.outcome.position if isinstance(last.outcome, Suspended) else None
-    return Stand(position, last.log)
+    return TurnView(position, last.log)
 
 
 def _too_much(execution: Execution, turn: int, using: str) -> str:
@@ -165,3 +165,17 @@ def _shown(calls: CallQuerySet) -> TurnCalls:
 def _turn_call(call: Call) -> TurnCall:
     args, kwargs, result, error = (vars(call)[f"beginning_of_{name}"] for name in _VALUES)
     return TurnCall(call, args, kwargs, result, f"{call.error_type}: {error}".strip(": "))
+
+
+def find_open_after(execution: Execution, turn: int, limit: int, using: str) -> list[Call]:
+    """The function calls that were open after `turn`, with what has become of them."""
+    return list(_open_at(execution, turn, using).order_by("call_id")[:limit])
+
+
+def count_open_after(execution: Execution, turn: int, using: str) -> int:
+    return _open_at(execution, turn, using).count()
+
+
+def _open_at(execution: Execution, turn: int, using: str) -> CallQuerySet:
+    made = Call.objects.using(using).filter(execution=execution, turn__lte=turn).functions()
+    return made.filter(Q(delivered_turn=None) | Q(delivered_turn__gt=turn))

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from durable_monty.admin.dashboard.data import Dashboard, read, viewable_models
 from durable_monty.admin.formats import badge, moment
-from durable_monty.reads.times import span
+from durable_monty.wording.times import span
 
 register = template.Library()
 

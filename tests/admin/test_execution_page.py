@@ -15,7 +15,7 @@ from durable_monty.operations import (
     settle_attempt,
     start_attempts,
 )
-from durable_monty.reads.times import time_of_day
+from durable_monty.wording.times import time_of_day
 from tests.admin.pages import text_of, url_of
 from tests.support import run
 

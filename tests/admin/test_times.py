@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone, translation
 
-from durable_monty.reads.times import ago, exact, span, time_of_day
+from durable_monty.wording.times import ago, exact, span, time_of_day
 
 NOW = datetime(2026, 1, 31, 14, 2, 3, 123_999, tzinfo=UTC)
 

@@ -30,9 +30,9 @@ from durable_monty.admin.filters import (
 from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
 from durable_monty.admin.values.call_signature import arguments, purpose, signature
 from durable_monty.models import Call, CallStatus
-from durable_monty.reads.attempts import progress_of
-from durable_monty.reads.times import span
-from durable_monty.reads.waiting import fleet, whom
+from durable_monty.reads.fleet import read_fleet
+from durable_monty.wording.calls import progress_text, waits_for
+from durable_monty.wording.times import span
 
 _DETAILS = (
     "kind",
@@ -119,7 +119,7 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
         return queryset, False
 
     def read_page(self, rows: Sequence[Call], using: str, now: datetime) -> Page:
-        return Page(using, now, fleet(now, using))
+        return Page(using, now, read_fleet(now, using))
 
     def get_fieldsets(self, request: HttpRequest, obj: Call | None = None) -> Any:
         if obj is None:
@@ -173,7 +173,7 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
         context["title"] = gettext("Answer a call") if context["answerable"] else gettext("Call")
         if call.is_open:
             # A sentence ends with it, and a time may end in "p.m.".
-            told = [self.waits_for(call), progress_of(call)]
+            told = [self.waits_for(call), progress_text(call)]
             context["waits_for"] = ", ".join(filter(None, told)).removesuffix(".")
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -187,7 +187,7 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
 
     @admin.display(description=_("waits for"))
     def waits_for(self, call: Call) -> str:
-        return whom(call, page_of(call).fleet, page_of(call).now) if call.is_open else "-"
+        return waits_for(call, page_of(call).fleet, page_of(call).now) if call.is_open else "-"
 
     @admin.display(description=_("execution"))
     def of_execution(self, call: Call) -> SafeString:

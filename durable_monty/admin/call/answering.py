@@ -16,7 +16,7 @@ from durable_monty.admin.base import ReadOnlyAdmin, page_of
 from durable_monty.admin.call.answer_form import AnswerForm, form_for
 from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
 from durable_monty.models import Call, CallKind, CallStatus
-from durable_monty.reads.times import ago
+from durable_monty.wording.times import ago
 
 
 class Answering(ReadOnlyAdmin):

@@ -17,9 +17,9 @@ from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
 from durable_monty.reads import dashboard
 from durable_monty.reads.finished import SPANS, Recent, Span, recent
+from durable_monty.reads.fleet import read_fleet
 from durable_monty.reads.queues import Queues, queues
 from durable_monty.reads.storage import Size, sizes
-from durable_monty.reads.waiting import fleet
 
 PERMISSION = "durable_monty.view_dashboard"
 
@@ -70,7 +70,7 @@ def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dash
     using = router.db_for_read(Execution)
     now = database_now(using)
     span = SPANS.get(request.GET.get("span", ""), SPANS["hour"])
-    alive = fleet(now, using)
+    alive = read_fleet(now, using)
     queued = queues(alive, now, using)
     workers = dashboard.workers(queued.load, now, using)
     return Dashboard(

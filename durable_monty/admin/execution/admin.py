@@ -28,9 +28,11 @@ from durable_monty.admin.filters import (
 )
 from durable_monty.admin.formats import LONG, block, cut, json_block, moment, name_and_id, state_of
 from durable_monty.models import Execution, ExecutionStatus, Program, Snapshot
+from durable_monty.reads.fleet import read_fleet
 from durable_monty.reads.lists import matching
-from durable_monty.reads.times import span
-from durable_monty.reads.waiting import column, fleet, open_calls_of
+from durable_monty.reads.open_calls import read_open_calls
+from durable_monty.wording.executions import awaited_text
+from durable_monty.wording.times import span
 
 # Characters of an error that the list shows.
 _MESSAGE = 120
@@ -112,7 +114,7 @@ class ExecutionAdmin(ExecutionPageMixin, ExportPage, ForkPage, StartPage, Downlo
 
     def read_page(self, rows: Sequence[Execution], using: str, now: datetime) -> Page:
         waiting = [row.pk for row in rows if row.status == ExecutionStatus.WAITING]
-        return Page(using, now, fleet(now, using), open_calls_of(waiting, using))
+        return Page(using, now, read_fleet(now, using), read_open_calls(waiting, using))
 
     def get_fieldsets(self, request: HttpRequest, obj: Execution | None = None) -> Any:
         if obj is None:
@@ -153,7 +155,7 @@ class ExecutionAdmin(ExecutionPageMixin, ExportPage, ForkPage, StartPage, Downlo
         if execution.status == ExecutionStatus.FAILED:
             return cut(f"{execution.error_type}: {execution.error_message}", _MESSAGE)
         calls = page.open_calls.get(execution.pk, ())
-        return column(execution, calls, page.fleet, page.now) or "-"
+        return awaited_text(execution, calls, page.fleet, page.now) or "-"
 
     @admin.display(description=_("created"))
     def created(self, execution: Execution) -> SafeString | str:

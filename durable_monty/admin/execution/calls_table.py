@@ -16,11 +16,10 @@ from durable_monty.admin.execution.timeline_scale import scale_of
 from durable_monty.admin.formats import badge, link, short_arguments
 from durable_monty.admin.source.lines import status_counts
 from durable_monty.models import Call, CallStatus
-from durable_monty.reads.attempts import progress_of
 from durable_monty.reads.phases import Phase
 from durable_monty.reads.timeline import CallsPage, Place, TimedCall
-from durable_monty.reads.times import exact, span
-from durable_monty.reads.waiting import whom
+from durable_monty.wording.calls import progress_text, waits_for
+from durable_monty.wording.times import exact, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +133,8 @@ def _detail(call: Call, page: Page) -> str:
     """Whom it waits for, and how far that is; or who answered it."""
     if not call.is_open:
         return gettext("by hand") if call.completed_by_name else ""
-    waits_for, progress = whom(call, page.fleet, page.now), progress_of(call)
-    return f"{waits_for}, {progress}" if progress else waits_for
+    texts = (waits_for(call, page.fleet, page.now), progress_text(call))
+    return ", ".join(filter(None, texts))
 
 
 def _took(call: Call, page: Page) -> SafeString:

@@ -26,7 +26,7 @@ from durable_monty.exceptions import (
     TurnNotForkable,
 )
 from durable_monty.models import Call, Execution, Program
-from durable_monty.reads.turns_to_fork import count_open_at, open_at
+from durable_monty.reads.turns import count_open_after, find_open_after
 
 # Calls whose answers the form offers to edit; the others keep theirs.
 OFFERED = 20
@@ -94,7 +94,7 @@ class ForkPage(ExecutionActions):
         form = ForkForm(
             request.POST if request.method == "POST" else None,
             execution,
-            open_at(execution, turn, OFFERED, using),
+            find_open_after(execution, turn, OFFERED, using),
             functions=operations.offered_to(request.user) if may_edit else None,
             again=request.GET.get("again", ""),
         )
@@ -108,7 +108,7 @@ class ForkPage(ExecutionActions):
             turn=turn,
             last_turn=last_turn(execution),
             adminform=admin_form(form, form.fieldsets()),
-            calls_left_out=max(0, count_open_at(execution, turn, using) - OFFERED),
+            calls_left_out=max(0, count_open_after(execution, turn, using) - OFFERED),
             token_name=TOKEN,
             token=request.POST.get(TOKEN) or new_token(),
         )

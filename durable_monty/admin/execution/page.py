@@ -23,7 +23,7 @@ from durable_monty.admin.source.lines import Source, calls_by_line, mark_of, sou
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads.history import acts_on
 from durable_monty.reads.timeline import Place, calls_page, failed_last, places
-from durable_monty.reads.waiting import sentence
+from durable_monty.wording.executions import status_text
 
 _LIVE = "admin/durable_monty/execution/live.html"
 
@@ -67,7 +67,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
         execution: Execution = context["original"]
         page = page_of(execution)
         context["title"] = gettext("Execution")
-        context["sentence"] = sentence(execution, page.fleet, page.now, page.using)
+        context["sentence"] = status_text(execution, page.fleet, page.now, page.using)
         context["now"] = page.now
         context["fields_before_calls"] = 2 if self.error_fields(request, execution) else 1
         context["is_live"] = not execution.is_finished

@@ -21,7 +21,7 @@ from django.utils.translation import gettext
 from durable_monty.admin.execution.timeline_scale import WIDTH, Scale
 from durable_monty.models import AttemptOutcome
 from durable_monty.reads.phases import Phase, PhaseKind
-from durable_monty.reads.times import exact, span
+from durable_monty.wording.times import exact, span
 
 _HEIGHT = 24
 # Kind -> top and height of its bar.

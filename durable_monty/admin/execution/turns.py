@@ -22,7 +22,7 @@ from durable_monty.admin.source.highlight import LineMap, Span
 from durable_monty.admin.source.lines import Mark, Source, mark_of, source_of
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads import turns
-from durable_monty.reads.turns import Stand, TurnCall, TurnCalls
+from durable_monty.reads.turns import TurnCall, TurnCalls, TurnView
 
 _PARAMETER = "turn"
 
@@ -86,7 +86,7 @@ class TurnsMixin(ReadOnlyAdmin):
         if not 1 <= turn <= execution.turn:
             raise Http404
         page = page_of(execution)
-        stand = turns.stand_after(execution, turn, page.using)
+        view = turns.view_turn(execution, turn, page.using)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -98,14 +98,14 @@ class TurnsMixin(ReadOnlyAdmin):
             "turns_url": self.url_of(execution, "turns"),
             "step": self._step(execution, turn),
             "state": self._turn_state(execution, turn),
-            "at": turns.committed_at(execution, turn, page.using),
+            "at": turns.find_commit_time(execution, turn, page.using),
             "now": page.now,
-            "stand": stand,
-            "printed": cut(stand.printed),
+            "view": view,
+            "printed": cut(view.printed),
             **self._turn_calls(request, execution, turn, page),
         }
         if self.may_view(Program, request):
-            context["source"] = self._turn_source(execution, turn, stand, context)
+            context["source"] = self._turn_source(execution, turn, view, context)
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/durable_monty/execution/turn.html", context)
 
@@ -140,8 +140,8 @@ class TurnsMixin(ReadOnlyAdmin):
         if not self.may_view(Call, request):
             return {}
         lines = LineMap(execution.program.source)
-        delivered = turns.delivered_in(execution, turn, page.using)
-        asked = turns.asked_in(execution, turn, page.using)
+        delivered = turns.read_delivered(execution, turn, page.using)
+        asked = turns.read_made(execution, turn, page.using)
         return {
             "delivered": [self._delivered(call, execution, lines) for call in delivered.calls],
             "delivered_left": _left(delivered),
@@ -175,7 +175,7 @@ class TurnsMixin(ReadOnlyAdmin):
         )
 
     def _turn_source(
-        self, execution: Execution, turn: int, stand: Stand, context: dict[str, Any]
+        self, execution: Execution, turn: int, view: TurnView, context: dict[str, Any]
     ) -> Source:
         lines = LineMap(execution.program.source)
         asked: dict[int, list[SafeString]] = {}
@@ -185,12 +185,12 @@ class TurnsMixin(ReadOnlyAdmin):
             number: links[0] if len(links) == 1 else link("#dm-asked", _counted(len(links)))
             for number, links in asked.items()
         }
-        return source_of(execution.program.source, lines, _mark(execution, turn, stand), beside)
+        return source_of(execution.program.source, lines, _mark(execution, turn, view), beside)
 
 
-def _mark(execution: Execution, turn: int, stand: Stand) -> Mark | None:
-    if stand.position is not None:
-        return Mark(gettext("paused here"), Span(stand.position.start, stand.position.end))
+def _mark(execution: Execution, turn: int, view: TurnView) -> Mark | None:
+    if view.position is not None:
+        return Mark(gettext("paused here"), Span(view.position.start, view.position.end))
     # Of the last turn the row itself knows, where a replay cannot tell.
     return mark_of(execution) if turn == execution.turn else None
 

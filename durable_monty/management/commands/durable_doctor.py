@@ -103,10 +103,10 @@ Exit codes:
 
     def _diagnose(self, options: dict[str, Any]) -> Diagnosis:
         using, limit = options["database"], options["limit"] or None
-        patience = timedelta(minutes=options["minutes"])
+        late_after = timedelta(minutes=options["minutes"])
         if options["execution"] is None:
-            return diagnose(using, limit, patience)
-        return diagnose_execution(options["execution"], using, limit, patience)
+            return diagnose(using, limit, late_after)
+        return diagnose_execution(options["execution"], using, limit, late_after)
 
     def _print_json(self, diagnosis: Diagnosis, *, ok: bool) -> None:
         found: dict[str, Any] = {

@@ -1,147 +1,32 @@
-"""Why an execution or a call does not move, in plain words and the language that is active."""
+"""What pages and the doctor say about an execution, in the language that is active."""
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
-from django.db.models import Count
 from django.utils.translation import gettext as _, ngettext
 
-from durable_monty.functions import DEFAULT_EXECUTOR, MANUAL_EXECUTOR
 from durable_monty.models import (
     Call,
-    CallKind,
-    CallStatus,
     Execution,
     ExecutionStatus,
-    WorkerProcess,
 )
 from durable_monty.models.execution import ACTIVE
-from durable_monty.reads.attempts import next_attempt, progress_of
-from durable_monty.reads.times import SHORT, Telling, span
+from durable_monty.reads.fleet import Fleet
+from durable_monty.reads.open_calls import OpenCalls
+from durable_monty.wording.calls import group_text, progress_text, waits_for
+from durable_monty.wording.times import SHORT, Telling, span
 
 # More open calls than these are counted, not named; so many of an execution are looked at.
 _NAMED = 4
 _READ = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What one worker takes."""
-
-    executors: frozenset[str]
-    functions: frozenset[str]
-
-    def takes(self, function: str, executor: str) -> bool:
-        has_it = executor == DEFAULT_EXECUTOR or executor in self.executors
-        return has_it and function in self.functions
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """The workers that are alive."""
-
-    workers: tuple[Serving, ...]
-
-    def served(self) -> dict[str, set[str]]:
-        """Returns the functions that they take, by the executor of the call."""
-        served: dict[str, set[str]] = {}
-        for worker in self.workers:
-            for executor in (DEFAULT_EXECUTOR, *worker.executors):
-                served.setdefault(executor, set()).update(worker.functions)
-        return served
-
-    def obstacle(self, function: str, executor: str) -> str:
-        """Why no worker takes such a call; empty, if one does."""
-        if any(worker.takes(function, executor) for worker in self.workers):
-            return ""
-        if not self.workers:
-            return _("no worker is running")
-        if any(function in worker.functions for worker in self.workers):
-            return _("no running worker has the executor '%(name)s'") % {"name": executor}
-        return _("no running worker has the function '%(name)s'") % {"name": function}
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCalls:
-    """The open calls of one execution that wait for the same."""
-
-    function: str
-    kind: str
-    executor: str
-    count: int
-
-    def describe(self, fleet: Fleet) -> str:
-        """`approve (a person)`, `3 encode_video (a worker)`"""
-        called = self.function if self.count == 1 else f"{self.count} {self.function}"
-        return f"{called} ({_waited_for(self.function, self.kind, self.executor, fleet)})"
-
-
-def fleet(now: datetime, using: str) -> Fleet:
-    workers = WorkerProcess.objects.using(using).alive(now)
-    return Fleet(
-        tuple(
-            Serving(frozenset(executor.split(",")), frozenset(json.loads(functions)))
-            for executor, functions in workers.values_list("executor", "functions_json")
-        )
-    )
-
-
-def open_calls_of(
-    execution_ids: Collection[uuid.UUID], using: str
-) -> dict[uuid.UUID, list[OpenCalls]]:
-    """What each of a page of executions waits for, by function, in one query."""
-    if not execution_ids:
-        return {}
-    groups = (
-        Call.objects.using(using)
-        .filter(execution_id__in=execution_ids)
-        .open()
-        .order_by("function")
-        .values_list("execution_id", "function", "kind", "executor")
-        .annotate(count=Count("pk"))
-    )
-    found: dict[uuid.UUID, list[OpenCalls]] = {}
-    for execution_id, *facts in groups:
-        found.setdefault(execution_id, []).append(OpenCalls(*facts))
-    return found
-
-
-def whom(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> str:
-    """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`,
-    `attempt 3 of 5, retries at 2:31 p.m.`"""
-    if call.kind == CallKind.TIMER and call.due_at is not None:
-        return _("a sleep until %(time)s") % {"time": telling.at(call.due_at, now)}
-    if call.status == CallStatus.PENDING and call.due_at is not None and call.due_at > now:
-        return next_attempt(call, telling.at(call.due_at, now))
-    if call.is_accepted:
-        return _("attempt %(number)d on %(worker)s") % {
-            "worker": "webhook",
-            "number": call.attempt,
-        }
-    held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
-    if not held or call.worker is None:
-        return _waited_for(call.function, call.kind, call.executor, fleet)
-    if call.started_at is None:
-        queue = call.worker if call.executor == DEFAULT_EXECUTOR else call.executor
-        return _("the queue of %(worker)s") % {"worker": queue}
-    facts = {"worker": engine_of(call) if call.job_id else call.worker, "number": call.attempt}
-    return _("attempt %(number)d on %(worker)s") % facts
-
-
-def engine_of(call: Call) -> str:
-    """The name of the executor whose engine runs the job of a call."""
-    if call.executor == DEFAULT_EXECUTOR and call.worker is not None:
-        return call.worker.executor.partition(",")[0]
-    return call.executor
-
-
-def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: datetime) -> str:
+def awaited_text(
+    execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: datetime
+) -> str:
     """What a row of a list says an execution waits for; empty, if for nothing.
 
     `approve (a person), 3 encode_video (a worker) and 2 more`
@@ -157,13 +42,13 @@ def column(execution: Execution, calls: Sequence[OpenCalls], fleet: Fleet, now: 
         return _("turn %(turn)d on %(worker)s") % facts
     if execution.due_at is not None:
         return _any_worker(fleet)
-    texts = [group.describe(fleet) for group in calls]
+    texts = [group_text(group, fleet) for group in calls]
     if len(texts) > _NAMED:
         texts[_NAMED:] = [_("and %(count)d more") % {"count": len(texts) - _NAMED}]
     return ", ".join(texts)
 
 
-def sentence(
+def status_text(
     execution: Execution, fleet: Fleet, now: datetime, using: str, telling: Telling = SHORT
 ) -> str:
     """What an execution is doing, and why it does not move."""
@@ -281,8 +166,8 @@ def _waiting_sentence(
 
 
 def _doing(call: Call, fleet: Fleet, now: datetime, telling: Telling) -> str:
-    text = whom(call, fleet, now, telling)
-    progress = progress_of(call)
+    text = waits_for(call, fleet, now, telling)
+    progress = progress_text(call)
     return f"{text}, {progress}" if progress else text
 
 
@@ -299,16 +184,6 @@ def _is_running(execution: Execution, now: datetime) -> bool:
 
 def _any_worker(fleet: Fleet) -> str:
     return _("a worker") if fleet.workers else _("a worker, but no worker is running")
-
-
-def _waited_for(function: str, kind: str, executor: str, fleet: Fleet) -> str:
-    if executor == MANUAL_EXECUTOR:
-        return _("a person")
-    if kind == CallKind.TIMER:
-        return _("a sleep")
-    if obstacle := fleet.obstacle(function, executor):
-        return _("a worker, but %(obstacle)s") % {"obstacle": obstacle}
-    return _("a worker")
 
 
 def _error(execution: Execution) -> str:

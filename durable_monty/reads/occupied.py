@@ -11,7 +11,7 @@ from durable_monty.models import WorkerProcess
 
 
 @dataclass(frozen=True, slots=True)
-class StuckCall:
+class OccupyingCall:
     function: str
     execution_id: uuid.UUID
     call_id: int
@@ -21,28 +21,28 @@ class StuckCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Stuck:
+class OccupiedThreads:
     """What a worker wrote with its last heartbeat. `threads`: how many it has; 0: not known."""
 
     threads: int
-    calls: tuple[StuckCall, ...]
+    calls: tuple[OccupyingCall, ...]
 
     @classmethod
     def of(cls, worker: WorkerProcess) -> Self:
         found = json.loads(worker.stuck_json)
         calls = (
-            StuckCall(call["function"], uuid.UUID(call["execution_id"]), call["call_id"])
+            OccupyingCall(call["function"], uuid.UUID(call["execution_id"]), call["call_id"])
             for call in found.get("calls", ())
         )
         return cls(found.get("threads", 0), tuple(calls))
 
     @property
-    def is_all(self) -> bool:
+    def are_all_occupied(self) -> bool:
         """Whether the worker cannot run anything."""
         return 0 < self.threads <= len(self.calls)
 
     @property
     def share(self) -> str:
-        if self.is_all:
+        if self.are_all_occupied:
             return "every thread"
         return f"{len(self.calls)} of {self.threads} threads"
