@@ -69,7 +69,7 @@ def test_the_wheel_holds_what_is_not_python(wheel):
     for needed in (
         "durable_monty/py.typed",
         "durable_monty/ARCHITECTURE.md",
-        "durable_monty/executors/EXECUTORS.md",
+        "durable_monty/docs/how-to/choose-an-executor.md",
         "durable_monty/migrations/0001_initial.py",
         "durable_monty/management/commands/runworker.py",
         "durable_monty/locale/de/LC_MESSAGES/django.mo",

@@ -1,4 +1,4 @@
-"""Answers that come over HTTP: `durable_monty/docs/webhooks.md`.
+"""Answers that come over HTTP: `durable_monty/docs/how-to/webhooks.md`.
 
 Off until `durable_monty.urls` is included in a project's URLs, or `create_app` is served.
 """

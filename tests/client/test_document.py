@@ -17,7 +17,7 @@ pytest.importorskip("httpx")
 pytest.importorskip("ninja")
 pytest.importorskip("uvicorn")
 
-PAGE = ROOT / "durable_monty" / "docs" / "client.md"
+PAGE = ROOT / "durable_monty" / "docs" / "how-to" / "client.md"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -65,7 +65,7 @@ RUN_HERE = [each for each in DOCUMENTS if each.name != "client.md"]
 @pytest.mark.parametrize("document", RUN_HERE, ids=NAMES.get)
 @pytest.mark.django_db(transaction=True)
 def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
-    if document.name == "http_api.md":
+    if document.name == "http-api.md":
         pytest.importorskip("ninja")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(FUNCTION_REGISTRY, "_functions", dict(FUNCTION_REGISTRY._functions))
@@ -83,7 +83,7 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
         Runner(document, tmp_path, namespace, check_settings, work).run()
         if document == README:
             retries_follow_the_policy(move_clock)
-        if document.name == "EXECUTORS.md":
+        if document.name == "choose-an-executor.md":
             own_executor_works()
     finally:
         forget_modules(tmp_path)

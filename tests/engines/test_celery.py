@@ -273,7 +273,7 @@ def test_a_broker_that_cannot_be_asked_says_nothing(presence, monkeypatch):
 def test_the_apps_of_the_document(tmp_path, monkeypatch, durable_settings, settings):
     """They are written as the document has them, and imported: the executor finds the first, and
     their tasks have the names that it sends."""
-    document = ROOT / "durable_monty" / "docs" / "celery.md"
+    document = ROOT / "durable_monty" / "docs" / "how-to" / "celery.md"
     apps = [block.text for block in of_language(document, "text") if "Celery(" in block.text]
     settings.CELERY_BROKER_URL = "memory://"
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")

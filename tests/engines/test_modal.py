@@ -25,7 +25,7 @@ modal = pytest.importorskip("modal")
 
 from durable_monty.executors.modal import client as modal_client  # noqa: E402
 
-DOCUMENT = ROOT / "durable_monty" / "docs" / "modal.md"
+DOCUMENT = ROOT / "durable_monty" / "docs" / "how-to" / "modal.md"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,12 +9,12 @@ import durable_monty
 from durable_monty.executors.loading import executor_class
 from tests.documents import tables
 
-DOCS = Path(durable_monty.__file__).parent / "docs"
+DOCS = Path(durable_monty.__file__).parent / "docs" / "how-to"
 
 
 @pytest.mark.parametrize(
     ("name", "page", "extra"),
-    [("http", "http_functions.md", "httpcore"), ("aws_lambda", "aws_lambda.md", "boto3")],
+    [("http", "http-functions.md", "httpcore"), ("aws_lambda", "aws-lambda.md", "boto3")],
 )
 def test_table_of_options(name, page, extra):
     pytest.importorskip(extra)

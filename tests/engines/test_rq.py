@@ -30,7 +30,7 @@ redis = pytest.importorskip("redis")
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DOCUMENT = Path(durable_monty.__file__).parent / "docs" / "rq.md"
+DOCUMENT = Path(durable_monty.__file__).parent / "docs" / "how-to" / "rq.md"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.support import seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-GUIDE = Path(durable_monty.__file__).parent / "executors" / "EXECUTORS.md"
+GUIDE = Path(durable_monty.__file__).parent / "docs/how-to/choose-an-executor.md"
 
 
 @pytest.fixture

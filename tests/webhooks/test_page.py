@@ -8,7 +8,7 @@ from durable_monty.exceptions import CallSettled
 from durable_monty.webhooks.refusals import STATUS, code_of
 from tests.documents import tables
 
-PAGE = Path(durable_monty.__file__).parent / "docs" / "webhooks.md"
+PAGE = Path(durable_monty.__file__).parent / "docs" / "how-to" / "webhooks.md"
 # Those that are no exception of ours, or depend on more than its class.
 OTHERS = {
     ("405", "method_not_allowed"),

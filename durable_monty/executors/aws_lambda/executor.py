@@ -1,4 +1,4 @@
-"""Calls that AWS Lambda runs: `durable_monty/docs/aws_lambda.md`."""
+"""Calls that AWS Lambda runs: `durable_monty/docs/how-to/aws-lambda.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that are POSTed to a URL: `durable_monty/docs/http_functions.md`."""
+"""Calls that are POSTed to a URL: `durable_monty/docs/how-to/http-functions.md`."""
 
 from __future__ import annotations
 

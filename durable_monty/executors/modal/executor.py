@@ -1,4 +1,4 @@
-"""Calls that run as functions of a deployed Modal app. `docs/modal.md` describes it."""
+"""Calls that run as functions of a deployed Modal app. `docs/how-to/modal.md` describes it."""
 
 from __future__ import annotations
 
