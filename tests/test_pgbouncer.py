@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from durable_monty import OrchestratorService
-from durable_monty.operations import prepared
+from durable_monty.operations.postgresql import prepared
 from tests.pgbouncer import is_installed, pgbouncer
 from tests.processes import completed, runworker
 from tests.support import SEVEN_CALLS, seven_calls_output

@@ -15,7 +15,7 @@ from durable_monty.models import CallStatus, ExecutionStatus, WorkerProcess
 from durable_monty.models.call import ENGINE
 from durable_monty.models.execution import UNFINISHED
 from durable_monty.models.worker_process import DEAD_AFTER
-from durable_monty.operations.changes import MAX_FAULTS
+from durable_monty.operations.transitions import MAX_FAULTS
 from durable_monty.reads.fleet import Fleet, find_unserved, read_fleet
 from durable_monty.reads.occupied import OccupiedThreads
 

@@ -31,10 +31,10 @@ from durable_monty.executors.base import Executor
 from durable_monty.models import Execution
 from durable_monty.operations.advance import report
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.changes import Changes
 from durable_monty.operations.commit import commit
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.outcomes import Faulted, Outcome, Parked, TurnResult
+from durable_monty.operations.transitions import Changes
 from durable_monty.operations.turn_input import turn_inputs
 from durable_monty.sandbox import Interpreter, trim
 

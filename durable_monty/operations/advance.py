@@ -14,13 +14,13 @@ from typing import Any
 
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
 from durable_monty.models import Execution, Snapshot
-from durable_monty.operations.changes import MAX_FAULTS
 from durable_monty.operations.commit import commit
 from durable_monty.operations.journal import settled
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Faulted, Mismatched, Outcome, Parked, TurnResult
+from durable_monty.operations.transitions import MAX_FAULTS
 from durable_monty.operations.turn_clock import TurnClock
 from durable_monty.operations.turn_input import TurnInput, from_journal, turn_inputs
 from durable_monty.sandbox import (

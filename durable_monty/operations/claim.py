@@ -20,7 +20,7 @@ from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.hold import lease, note_lost, ours
-from durable_monty.operations.plain_calls import claim_plain_calls
+from durable_monty.operations.postgresql.calls import claim_plain_calls
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
 

@@ -14,18 +14,19 @@ from django.db import connections, transaction
 from django.db.models import F, Q
 
 from durable_monty.models import Call, Execution, Program, Snapshot
-from durable_monty.operations import bulk
-from durable_monty.operations.bulk import as_uuid
-from durable_monty.operations.changes import Changes, Locked, changes_of, holding
+from durable_monty.operations import sql
+from durable_monty.operations.call_rows import CallRows
 from durable_monty.operations.culprits import own_type
 from durable_monty.operations.hold import lease
 from durable_monty.operations.left_calls import judged
 from durable_monty.operations.log import log_execution, log_retry
-from durable_monty.operations.new_calls import Journal, NewCall
+from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Faulted, Outcome, TurnResult
-from durable_monty.operations.plain_commit import commit_plain, is_plain
+from durable_monty.operations.postgresql.commit import commit_plain, is_plain
 from durable_monty.operations.reports import report_written
+from durable_monty.operations.sql import as_uuid
 from durable_monty.operations.transactions import may_pass, write
+from durable_monty.operations.transitions import Changes, Locked, keep_claim, transition
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED, Failed
 from durable_monty.wakeups import announce
@@ -107,32 +108,32 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         _deliver(advanced, using)
         refusals = _refusals(advanced, locked, using)
         term = lease()
-        journal = Journal(now, now + term, using)
+        rows = CallRows(now, now + term, using)
         changes: Changes = {}
         for outcome in kept:
             execution, row = outcome.execution, locked[outcome.execution.id]
             if not isinstance(outcome, TurnResult):
-                changes[execution.pk] = changes_of(outcome, row, now) | {"claim": None}
+                changes[execution.pk] = transition(outcome, row, now) | {"claim": None}
                 continue
             if outcome.holds and _asks_nothing(row, execution):
                 calls = outcome.written
-                changed = _new(holding(outcome, now, term), execution)
-                journal.add(calls, execution.worker_id)
+                changed = _new(keep_claim(outcome, now, term), execution)
+                rows.add(calls, execution.worker_id)
             else:
                 calls, refusal = list(outcome.calls), refusals.get(execution.pk)
-                journal.add(calls, execution.worker_id, refusal, is_last=outcome.is_last)
+                rows.add(calls, execution.worker_id, refusal, is_last=outcome.is_last)
                 answered = any(_is_undelivered(call, refused=bool(refusal)) for call in calls)
-                changed = changes_of(outcome, row, now, answered=answered) | {"claim": None}
+                changed = transition(outcome, row, now, answered=answered) | {"claim": None}
                 if isinstance(outcome.ending, Failed) and changed["error_type"] != "Cancelled":
                     changed["error_type"] = own_type(execution.pk, outcome.ending, using)
             changed["call_count"] = execution.call_count + len(calls)
             changes[execution.pk] = changed
         finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
         _clear(finished, advanced, now, using)
-        journal.write()
+        rows.write()
         _save_snapshots([outcome for outcome in advanced if not outcome.holds], now, using)
         _save(changes, using)
-        if journal.is_due:
+        if rows.is_due:
             announce(using, to_others=True)  # they may run them
         report_written(kept, changes, using)
     return changes
@@ -141,11 +142,11 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
 def _lock(
     outcomes: Sequence[Outcome], using: str
 ) -> tuple[datetime | None, dict[uuid.UUID, Locked]]:
-    now, rows = bulk.lock(
+    now, rows = sql.lock(
         Execution,
         ("claim", "turn", "wakeups", "status", "pause_requested", "grace_until IS NOT NULL"),
         [outcome.execution.id for outcome in outcomes],
-        bulk.ACTIVE,
+        sql.ACTIVE,
         using=using,
     )
     locked = {}
@@ -213,7 +214,7 @@ def _deliver(advanced: Iterable[TurnResult], using: str) -> None:
             Call.objects.using(using).filter(
                 execution_id=outcome.execution.id, delivered_turn=outcome.loaded_turn
             ).update(after_load=True)
-    bulk.update(Call, ("delivered_turn", "after_load"), sorted(delivered), using=using)
+    sql.update(Call, ("delivered_turn", "after_load"), sorted(delivered), using=using)
 
 
 def _clear(
@@ -231,7 +232,7 @@ def _save(changes: Changes, using: str) -> None:
     for pk, changed in sorted(changes.items()):
         alike[tuple(changed)].append((pk, *changed.values()))
     for columns, rows in alike.items():
-        bulk.update(Execution, columns, rows, using=using)
+        sql.update(Execution, columns, rows, using=using)
 
 
 def _refusals(

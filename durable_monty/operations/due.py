@@ -12,7 +12,7 @@ from durable_monty.models import Call, Execution, clock
 from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.moment import as_stored
-from durable_monty.operations import bulk
+from durable_monty.operations import sql
 from durable_monty.sandbox import SLEEP
 
 
@@ -32,7 +32,7 @@ def what_is_due(
 ) -> Due:
     """`ahead`: how many seconds are near."""
     connection = connections[using]
-    call, execution = (bulk.table_of(model, connection) for model in (Call, Execution))
+    call, execution = (sql.table_of(model, connection) for model in (Call, Execution))
     # Not EXISTS: without statistics PostgreSQL reads the table for it, as if half of it were due.
     asked = [
         f"SELECT MIN(due_at) FROM {call} "  # noqa: S608
@@ -46,8 +46,8 @@ def what_is_due(
     values = [ENGINE, SLEEP, *[until] * 4]
     if functions and executors:
         asked.append(
-            f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({bulk.marks_of(executors)}) "  # noqa: S608
-            f"AND function IN ({bulk.marks_of(functions)}) AND due_at <= %s"
+            f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({sql.placeholders(executors)}) "  # noqa: S608
+            f"AND function IN ({sql.placeholders(functions)}) AND due_at <= %s"
         )
         values += [*executors, *functions, until]
     with connection.cursor() as cursor:

@@ -14,10 +14,10 @@ from durable_monty import conf
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
-from durable_monty.operations import bulk
+from durable_monty.operations import sql
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import after, timeouts_of
-from durable_monty.operations.plain_calls import start_plain_attempts
+from durable_monty.operations.postgresql.calls import start_plain_attempts
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
@@ -46,7 +46,7 @@ def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
         for call in started:
             _start(call, now)
         rows = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
-        bulk.update(Call, _STARTED, rows, using=using)
+        sql.update(Call, _STARTED, rows, using=using)
     return started
 
 

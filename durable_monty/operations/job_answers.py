@@ -14,7 +14,7 @@ from durable_monty.exceptions import DurableMontyError, JobNotFound
 from durable_monty.functions import FUNCTION_REGISTRY, default_retry
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.plain_calls import settle_plain_results
+from durable_monty.operations.postgresql.calls import settle_plain_results
 from durable_monty.operations.record import record_answers
 from durable_monty.operations.settle import settle_attempt
 from durable_monty.policy import Retry

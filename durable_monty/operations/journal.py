@@ -15,8 +15,8 @@ from django.db.models import Q
 
 from durable_monty.models import Call, CallKind, CallStatus
 from durable_monty.models.call import ANSWERED, CallQuerySet
-from durable_monty.operations import bulk
-from durable_monty.operations.prepared import Statement, rows_of
+from durable_monty.operations import sql
+from durable_monty.operations.postgresql.prepared import Statement, rows_of
 from durable_monty.sandbox import CallRequest, Kind, Position, RecordedTurn, Settled
 
 # How much of a journal is read at a time: turns at first, bytes from then on (as far as turns are
@@ -59,14 +59,14 @@ def answers_of(
 @lru_cache(maxsize=8)
 def _undelivered(using: str) -> Statement:
     connection = connections[using]
-    columns = ", ".join(bulk.names_of(Call, Undelivered._fields, connection))
-    sql = f"""
-SELECT {columns} FROM {bulk.table_of(Call, connection)}
-WHERE execution_id = ANY({bulk.array_of("uuid")}) AND status IN ({bulk.texts_of(ANSWERED)})
+    columns = ", ".join(sql.names_of(Call, Undelivered._fields, connection))
+    text = f"""
+SELECT {columns} FROM {sql.table_of(Call, connection)}
+WHERE execution_id = ANY({sql.array_of("uuid")}) AND status IN ({sql.texts_of(ANSWERED)})
 AND delivered_turn IS NULL AND finished_at IS NOT NULL
 ORDER BY execution_id, call_id
 """  # noqa: S608
-    return sql, ("uuid[]",)
+    return text, ("uuid[]",)
 
 
 def errors_before(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID, list[Errors]]:

@@ -24,9 +24,9 @@ from durable_monty.signals import (
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer
-    from durable_monty.operations.changes import Changes
     from durable_monty.operations.new_calls import NewCall
     from durable_monty.operations.outcomes import Outcome
+    from durable_monty.operations.transitions import Changes
 
 logger = logging.getLogger("durable_monty")
 

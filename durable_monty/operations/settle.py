@@ -22,12 +22,12 @@ from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
 from durable_monty.models.moment import MomentField
-from durable_monty.operations import bulk
+from durable_monty.operations import sql
 from durable_monty.operations.answer import Answer, ClaimedCall, by_hand
 from durable_monty.operations.attempts import end_attempt, schedule_retry
-from durable_monty.operations.bulk import as_uuid
-from durable_monty.operations.plain_calls import settle_plain_results
+from durable_monty.operations.postgresql.calls import settle_plain_results
 from durable_monty.operations.reports import report_failed_call
+from durable_monty.operations.sql import as_uuid
 from durable_monty.operations.transactions import write
 from durable_monty.sandbox import SLEEP
 from durable_monty.wakeups import announce
@@ -114,14 +114,14 @@ def _settle_results(
         (claimed.pk, CallStatus.COMPLETED, results[claimed], now, None, None) for claimed in held
     ]
     columns = ("status", "result", "finished_at", "due_at", "deadline_at")
-    bulk.update(Call, columns, rows, using=using)
+    sql.update(Call, columns, rows, using=using)
     return set(held)
 
 
 def _lock_held(claims: Collection[ClaimedCall], using: str) -> list[ClaimedCall]:
     if not claims:
         return []
-    _now, rows = bulk.lock(
+    _now, rows = sql.lock(
         Call,
         ("claim",),
         [claimed.pk for claimed in claims],

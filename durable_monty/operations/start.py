@@ -21,7 +21,7 @@ from durable_monty.operations.keys import (
     known_or_conflict,
 )
 from durable_monty.operations.permits import check_permitted
-from durable_monty.operations.plain import start_plain
+from durable_monty.operations.postgresql.executions import start_plain
 from durable_monty.program_check import refuse_wrong
 from durable_monty.wakeups import announce
 

@@ -14,9 +14,9 @@ from durable_monty.exceptions import ExecutionFinished, ExecutionNotFound, Inval
 from durable_monty.models import Execution, ExecutionStatus, Snapshot
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
-from durable_monty.operations.changes import finished
 from durable_monty.operations.reports import report_execution
 from durable_monty.operations.transactions import write
+from durable_monty.operations.transitions import finished
 from durable_monty.operations.withdraw import DEADLINE_PASSED, answer_calls, withdraw_calls
 from durable_monty.sandbox import CANCELLED
 from durable_monty.wakeups import announce

@@ -15,8 +15,8 @@ from durable_monty.engine.interpreters import Interpreters, interpreters
 from durable_monty.models import Attempt, Call, Execution, Snapshot
 from durable_monty.operations import commit as commit_module
 from durable_monty.operations.outcomes import TurnResult
-from durable_monty.operations.plain import claim_plain
-from durable_monty.operations.plain_commit import commit_plain
+from durable_monty.operations.postgresql.commit import commit_plain
+from durable_monty.operations.postgresql.executions import claim_plain
 from durable_monty.sandbox import Completed, Turn
 from tests.processes import until
 from tests.support import SEVEN_CALLS, claim, seven_calls_output, work

@@ -9,7 +9,7 @@ from django.db.models import F
 
 from durable_monty.models import Execution, WorkerProcess
 from durable_monty.models.clock import database_now
-from durable_monty.operations.plain import claim_plain
+from durable_monty.operations.postgresql.executions import claim_plain
 
 pytestmark = [
     pytest.mark.django_db,

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from durable_monty import operations
 from durable_monty.models import Call, Execution, Snapshot
-from durable_monty.operations import bulk, commit as module
+from durable_monty.operations import commit as module, sql
 from durable_monty.sandbox import Interpreter
 from tests.support import SEVEN_CALLS, advance, claim, seven_calls_output, work
 
@@ -31,7 +31,7 @@ def advance_all():
 def refusing(monkeypatch):
     """Makes the database refuse every batch that holds a call with these arguments."""
     refused = {"args": None}
-    insert = bulk.insert
+    insert = sql.insert
 
     def refusing_insert(model, columns, rows, **options):
         if any(row[columns.index("args")] == refused["args"] for row in rows):
@@ -44,7 +44,7 @@ def refusing(monkeypatch):
         return commit_plain(outcomes, **options)
 
     commit_plain = module.commit_plain
-    monkeypatch.setattr(bulk, "insert", refusing_insert)
+    monkeypatch.setattr(sql, "insert", refusing_insert)
     monkeypatch.setattr(module, "commit_plain", refusing_commit)
     return refused
 

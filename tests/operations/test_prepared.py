@@ -9,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from durable_monty import OrchestratorService
 from durable_monty.models import Call, Execution, clock
 from durable_monty.models.clock import database_now
-from durable_monty.operations import bulk, journal, plain, plain_calls, plain_commit, prepared
-from durable_monty.operations.prepared import rows_of
+from durable_monty.operations import journal, sql
+from durable_monty.operations.postgresql import calls, commit, executions, prepared
+from durable_monty.operations.postgresql.prepared import rows_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,9 +96,7 @@ def many(service):
     for model, owner in ((Execution, "id"), (Call, "execution_id")):
         names = [field.attname for field in model._meta.concrete_fields]
         constants = {name: getattr(work_of[model], name) for name in {*names} - {"id", owner}}
-        bulk.insert(
-            model, (owner,), [(key,) for key in keys], constants=constants, using="default"
-        )
+        sql.insert(model, (owner,), [(key,) for key in keys], constants=constants, using="default")
 
 
 @pytest.mark.skipif(
@@ -110,7 +109,7 @@ def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
     assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
     OrchestratorService().start_execution("1", [])
     with CaptureQueriesContext(connection) as captured:
-        assert plain.claim_plain(64, using="default", worker_id=None)
+        assert executions.claim_plain(64, using="default", worker_id=None)
     queries = [query["sql"] for query in captured]
     look, take, change = [sql for sql in queries if sql.startswith(("SELECT", "UPDATE"))]
     with connection.cursor() as cursor:
@@ -135,8 +134,8 @@ def plan_of(cursor, sql, values):
 @pytest.mark.parametrize(
     ("statement", "values", "index"),
     [
-        (plain._claim, [0, 64, TOKEN, 60, None], "dm_execution_due"),
-        (plain_calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None], "dm_call_due"),
+        (executions._claim, [0, 64, TOKEN, 60, None], "dm_execution_due"),
+        (calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None], "dm_call_due"),
     ],
 )
 @pytest.mark.parametrize("is_analysed", [False, True])
@@ -160,12 +159,12 @@ def test_plans_are_kept_and_read_no_table(many, is_analysed):
     call, execution = [{"id": 7, "number": 0}], [{"id": key.hex, "number": 0}]
     written = [0, None, json.dumps(execution), "[]", 30, 60]
     statements = [
-        (plain._claim, [0, 64, TOKEN, 60, None]),
-        (plain_calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None]),
-        (plain_calls._start, [0, [7], [TOKEN], ["add"], 60]),
-        (plain_calls._settle, [0, json.dumps(call)]),
-        (partial(plain_commit._commit, is_young=True), written),
-        (partial(plain_commit._commit, is_young=False), [*written, json.dumps(call)]),
+        (executions._claim, [0, 64, TOKEN, 60, None]),
+        (calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None]),
+        (calls._start, [0, [7], [TOKEN], ["add"], 60]),
+        (calls._settle, [0, json.dumps(call)]),
+        (partial(commit._commit, is_young=True), written),
+        (partial(commit._commit, is_young=False), [*written, json.dumps(call)]),
         (lambda using, _now: journal._undelivered(using), [[key]]),
     ]
     connection.close()
@@ -178,9 +177,9 @@ def test_plans_are_kept_and_read_no_table(many, is_analysed):
         cursor.execute("SELECT generic_plans FROM pg_prepared_statements")
         assert cursor.fetchall() == [(3,)] * len(statements)
         for statement, values in statements:
-            sql, types = statement("default", clock.sql_now())
-            name = prepared._of[connection.connection].prepared[sql][0]
-            plan = plan_of(cursor, f"EXECUTE {name}({bulk.marks_of(types)})", values)
+            text, types = statement("default", clock.sql_now())
+            name = prepared._of[connection.connection].prepared[text][0]
+            plan = plan_of(cursor, f"EXECUTE {name}({sql.placeholders(types)})", values)
             assert "Seq Scan on durable_monty_call" not in plan, plan
             assert "Seq Scan on durable_monty_execution" not in plan, plan
 

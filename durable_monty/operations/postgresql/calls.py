@@ -16,11 +16,11 @@ from durable_monty import conf
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus, Execution, clock
 from durable_monty.models.call import OPEN
-from durable_monty.operations import bulk
+from durable_monty.operations import sql
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.prepared import Statement, rows_of
+from durable_monty.operations.postgresql.prepared import Statement, rows_of
 
-_OPEN = bulk.texts_of(OPEN)
+_OPEN = sql.texts_of(OPEN)
 
 
 def claim_plain_calls(
@@ -60,7 +60,7 @@ def start_plain_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[C
         conf.current().LEASE,
     ]
     rows = rows_of(*_start(using, clock.sql_now()), values, using=using)
-    return bulk.loaded(Call, rows, using)
+    return sql.instances(Call, rows, using)
 
 
 def settle_plain_results(results: Sequence[tuple[ClaimedCall, str]], *, using: str) -> set[int]:
@@ -69,7 +69,7 @@ def settle_plain_results(results: Sequence[tuple[ClaimedCall, str]], *, using: s
         {"id": claimed.pk, "token": claimed.token.hex, "result": result}
         for claimed, result in results
     ]
-    values = [clock.offset.total_seconds(), bulk.as_json(given)]
+    values = [clock.offset.total_seconds(), sql.as_json(given)]
     return {pk for (pk,) in rows_of(*_settle(using, clock.sql_now()), values, using=using)}
 
 
@@ -79,9 +79,9 @@ def _ordinary() -> list[str]:
 
 @lru_cache(maxsize=8)
 def _claim(using: str, now: str) -> Statement:
-    call, names = bulk.table_of(Call, connections[using]), bulk.array_of("text")
-    sql = f"""
-WITH {bulk.leisurely(now)},
+    call, names = sql.table_of(Call, connections[using]), sql.array_of("text")
+    text = f"""
+WITH {sql.now_without_fsync(now)},
 few AS (SELECT %s::bigint AS few),
 due AS MATERIALIZED (
     SELECT c.id, c.was_tried
@@ -104,20 +104,20 @@ FROM due, t WHERE c.id = due.id AND c.id = ANY(ARRAY(SELECT id FROM due))
 RETURNING c.id, c.function, due.was_tried
 """  # noqa: S608
     interval = "double precision"
-    return sql, (interval, "bigint", "text[]", "text[]", "uuid", interval, "bigint")
+    return text, (interval, "bigint", "text[]", "text[]", "uuid", interval, "bigint")
 
 
 @lru_cache(maxsize=8)
 def _start(using: str, now: str) -> Statement:
     connection = connections[using]
-    call = bulk.table_of(Call, connection)
-    columns = bulk.all_names_of(Call, "c", connection)
-    sql = f"""
-WITH {bulk.leisurely(now)},
+    call = sql.table_of(Call, connection)
+    columns = sql.all_names_of(Call, "c", connection)
+    text = f"""
+WITH {sql.now_without_fsync(now)},
 held AS MATERIALIZED (
     SELECT id FROM {call}
-    WHERE id = ANY({bulk.array_of("bigint")}) AND claim = ANY({bulk.array_of("uuid")})
-    AND function = ANY({bulk.array_of("text")})
+    WHERE id = ANY({sql.array_of("bigint")}) AND claim = ANY({sql.array_of("uuid")})
+    AND function = ANY({sql.array_of("text")})
     AND status IN ({_OPEN}) AND started_at IS NULL
     ORDER BY id FOR UPDATE
 )
@@ -132,15 +132,15 @@ UPDATE {call} c SET
 FROM held, t WHERE c.id = held.id
 RETURNING {columns}
 """  # noqa: S608
-    return sql, ("double precision", "bigint[]", "uuid[]", "text[]", "double precision")
+    return text, ("double precision", "bigint[]", "uuid[]", "text[]", "double precision")
 
 
 @lru_cache(maxsize=8)
 def _settle(using: str, now: str) -> Statement:
     connection = connections[using]
-    call, execution = (bulk.table_of(model, connection) for model in (Call, Execution))
+    call, execution = (sql.table_of(model, connection) for model in (Call, Execution))
     # Executions are locked before calls, each in id order, as in every write.
-    sql = f"""
+    text = f"""
 WITH t AS (SELECT {now} + make_interval(secs => %s) AS now),
 given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS g(id bigint, token uuid, result text)
@@ -163,7 +163,7 @@ held AS MATERIALIZED (
 woken AS (
     UPDATE {execution} e SET
         wakeups = e.wakeups + 1,
-        due_at = CASE WHEN e.claim IS NULL AND ({bulk.ACTIVE}) THEN t.now ELSE e.due_at END
+        due_at = CASE WHEN e.claim IS NULL AND ({sql.ACTIVE}) THEN t.now ELSE e.due_at END
     FROM t WHERE e.id IN (SELECT execution_id FROM held)
 )
 UPDATE {call} c SET
@@ -175,4 +175,4 @@ UPDATE {call} c SET
 FROM held, t WHERE c.id = held.id
 RETURNING c.id
 """  # noqa: S608
-    return sql, ("double precision", "json")
+    return text, ("double precision", "json")

@@ -38,7 +38,7 @@ class Locked(NamedTuple):
     reason: str = ""
 
 
-def changes_of(
+def transition(
     outcome: Outcome, row: Locked, now: datetime, *, answered: bool = False
 ) -> dict[str, Any]:
     """The columns to write; `row` is the locked execution, `answered` whether some of the calls
@@ -54,8 +54,8 @@ def changes_of(
             return _fault_changes(outcome, now)
 
 
-def holding(outcome: TurnResult, now: datetime, lease: timedelta) -> dict[str, Any]:
-    """As `changes_of`, of an execution that its worker goes on holding. Its lease is renewed when
+def keep_claim(outcome: TurnResult, now: datetime, lease: timedelta) -> dict[str, Any]:
+    """As `transition`, of an execution that its worker goes on holding. Its lease is renewed when
     half of it is over: to move `due_at` is to write an index."""
     changes = _progress(outcome, now) | {"status": ExecutionStatus.WAITING}
     due_at = outcome.execution.due_at

@@ -62,7 +62,7 @@ def insert(
                 [*_adapted(values, connection), _json_of(rows, connection)],
             )
         else:
-            marks = marks_of((*columns, *fixed))
+            marks = placeholders((*columns, *fixed))
             cursor.executemany(
                 f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
                 [_adapted((*row, *values), connection) for row in rows],
@@ -117,7 +117,7 @@ def lock(
     if connection.vendor == "postgresql":
         marks, given = "= ANY(%s)", [list(keys)]
     else:
-        marks, given = f"IN ({marks_of(keys)})", _adapted(keys, connection)
+        marks, given = f"IN ({placeholders(keys)})", _adapted(keys, connection)
     locking = " FOR UPDATE" if connection.features.has_select_for_update else ""
     now = clock.NOW[connection.vendor].replace("%", "%%")
     wanted = [now, key, *columns]
@@ -146,7 +146,7 @@ def table_of(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
-def marks_of(values: Sequence[Any]) -> str:
+def placeholders(values: Sequence[Any]) -> str:
     """A place for each of them in a statement."""
     return ", ".join(["%s"] * len(values))
 
@@ -157,7 +157,7 @@ def array_of(kind: str) -> str:
     return f"ARRAY(SELECT unnest(%s::{kind}[]))"
 
 
-def leisurely(now: str) -> str:
+def now_without_fsync(now: str) -> str:
     """The time, as `t`, in a PostgreSQL statement that does not wait for the disk: a claim or a
     start that is lost with the server's power is made again."""
     return f"""t AS MATERIALIZED (
@@ -172,12 +172,12 @@ def texts_of(constants: Sequence[str]) -> str:
 
 
 def all_names_of(model: type[models.Model], alias: str, connection: BaseDatabaseWrapper) -> str:
-    """What a statement gives for `loaded`."""
+    """What a statement gives for `instances`."""
     names = names_of(model, _attnames(model), connection)
     return ", ".join(f"{alias}.{name}" for name in names)
 
 
-def loaded(model: type[M], rows: Sequence[Row], using: str) -> list[M]:
+def instances(model: type[M], rows: Sequence[Row], using: str) -> list[M]:
     """Instances of rows with `all_names_of` the model, in the order of their keys."""
     names = _attnames(model)
     if converters := _converters(model, using):

@@ -17,13 +17,20 @@ from durable_monty import conf
 from durable_monty.functions import NO_TIMEOUTS
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, Snapshot, clock
 from durable_monty.models.call import OPEN
-from durable_monty.operations import bulk
+from durable_monty.operations import sql
 from durable_monty.operations.attempts import timeouts_of
-from durable_monty.operations.changes import Changes
-from durable_monty.operations.new_calls import SAME_OF_ANSWERED, NewCall
+from durable_monty.operations.call_rows import SAME_OF_ANSWERED
+from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Outcome, TurnResult
-from durable_monty.operations.plain_rows import CALLS, GIVEN, call_row, columns_of, execution_row
-from durable_monty.operations.prepared import Statement, rows_of
+from durable_monty.operations.postgresql.prepared import Statement, rows_of
+from durable_monty.operations.postgresql.rows import (
+    CALLS,
+    GIVEN,
+    call_row,
+    columns_of,
+    execution_row,
+)
+from durable_monty.operations.transitions import Changes
 from durable_monty.sandbox import Completed, Suspended
 
 
@@ -64,13 +71,13 @@ def commit_plain(outcomes: Sequence[TurnResult], *, using: str) -> Changes:
     values = [
         clock.offset.total_seconds(),
         outcomes[0].execution.worker_id,  # all are held by this worker
-        bulk.as_json(rows),
-        bulk.as_json(calls),
+        sql.as_json(rows),
+        sql.as_json(calls),
         lease / 2,
         lease,
     ]
     if not (is_young := all(map(_is_young, outcomes))):
-        values.append(bulk.as_json(_delivered(outcomes)))
+        values.append(sql.as_json(_delivered(outcomes)))
     statement = _commit(using, clock.sql_now(), is_young=is_young)
     [(at, numbers, due)] = rows_of(*statement, values, using=using)
     now = clock.as_utc(at)
@@ -127,7 +134,7 @@ def _changes(
 @lru_cache(maxsize=8)
 def _commit(using: str, now: str, *, is_young: bool) -> Statement:
     connection = connections[using]
-    execution, call = (bulk.table_of(model, connection) for model in (Execution, Call))
+    execution, call = (sql.table_of(model, connection) for model in (Execution, Call))
     taken = {name: f"c.{name}" for name in CALLS if name not in ("number", "due_in")} | {
         "execution_id": "g.id",
         "created_at": "COALESCE(c.started_at, t.now)",
@@ -141,9 +148,9 @@ def _commit(using: str, now: str, *, is_young: bool) -> Statement:
         "finished_at": "CASE WHEN c.result IS NOT NULL THEN COALESCE(c.finished_at, t.now) END",
         "due_at": "t.now + make_interval(secs => c.due_in)",
     }
-    columns = ", ".join(bulk.names_of(Call, list(taken), connection))
+    columns = ", ".join(sql.names_of(Call, list(taken), connection))
     before = "" if is_young else _before(using)
-    sql = f"""
+    text = f"""
 WITH t AS (SELECT {now} + make_interval(secs => %s) AS now, %s::bigint AS worker),
 given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS g({columns_of(GIVEN)})
@@ -152,7 +159,7 @@ locked AS MATERIALIZED (
     SELECT g.* FROM {execution} e JOIN given g ON e.id = g.id
     WHERE e.id = ANY(ARRAY(SELECT id FROM given)) AND e.claim = g.claim AND e.turn = g.turn_before
     AND (e.wakeups = g.wakeups OR g.is_parked)
-    AND ({bulk.ACTIVE}) AND NOT e.pause_requested AND e.grace_until IS NULL
+    AND ({sql.ACTIVE}) AND NOT e.pause_requested AND e.grace_until IS NULL
     ORDER BY e.id FOR UPDATE OF e
 ),
 made AS (
@@ -200,13 +207,13 @@ SELECT
 FROM t
 """  # noqa: S608
     types = ("double precision", "bigint", "json", "json", *["double precision"] * 2)
-    return sql, types if is_young else (*types, "json")
+    return text, types if is_young else (*types, "json")
 
 
 def _before(using: str) -> str:
     """What is done to rows that were written before."""
     connection = connections[using]
-    call, snapshot = (bulk.table_of(model, connection) for model in (Call, Snapshot))
+    call, snapshot = (sql.table_of(model, connection) for model in (Call, Snapshot))
     return f""",
 answers AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS a(id bigint, number integer)
@@ -219,7 +226,7 @@ delivered AS (
 ended AS MATERIALIZED (SELECT id FROM locked WHERE has_rows),
 left_open AS MATERIALIZED (
     SELECT c.id FROM {call} c
-    WHERE c.execution_id = ANY(ARRAY(SELECT id FROM ended)) AND c.status IN ({bulk.texts_of(OPEN)})
+    WHERE c.execution_id = ANY(ARRAY(SELECT id FROM ended)) AND c.status IN ({sql.texts_of(OPEN)})
     ORDER BY c.id FOR UPDATE
 ),
 withdrawn AS (

@@ -17,9 +17,9 @@ from durable_monty import conf
 from durable_monty.models import Execution, Program, clock
 from durable_monty.models.execution import uuid7
 from durable_monty.models.program import identity_of
-from durable_monty.operations import bulk
+from durable_monty.operations import sql
 from durable_monty.operations.hold import lease
-from durable_monty.operations.prepared import Statement, rows_of
+from durable_monty.operations.postgresql.prepared import Statement, rows_of
 from durable_monty.operations.transactions import write
 
 _BY_THE_SERVER = ("program_id", "created_at", "due_at")
@@ -54,37 +54,37 @@ def claim_plain(limit: int, *, using: str, worker_id: int | None) -> list[Execut
     offset = clock.offset.total_seconds()
     values = [offset, limit, uuid.uuid4(), conf.current().LEASE, worker_id]
     rows = rows_of(*_claim(using, clock.sql_now()), values, using=using)
-    return bulk.loaded(Execution, rows, using)
+    return sql.instances(Execution, rows, using)
 
 
 @lru_cache(maxsize=8)
 def _start(using: str, now: str) -> Statement:
     connection = connections[using]
-    execution, program = (bulk.table_of(model, connection) for model in (Execution, Program))
+    execution, program = (sql.table_of(model, connection) for model in (Execution, Program))
     names = [field.attname for field in Execution._meta.concrete_fields]
     given = [name for name in names if name not in _BY_THE_SERVER]
-    columns = ", ".join(bulk.names_of(Execution, (*given, *_BY_THE_SERVER), connection))
-    types = bulk.types_of(Execution, given, connection)
-    sql = f"""
+    columns = ", ".join(sql.names_of(Execution, (*given, *_BY_THE_SERVER), connection))
+    types = sql.types_of(Execution, given, connection)
+    text = f"""
 INSERT INTO {execution} ({columns})
-SELECT {bulk.marks_of(given)}, p.id, t.now, t.now
+SELECT {sql.placeholders(given)}, p.id, t.now, t.now
 FROM {program} p, (SELECT {now} + make_interval(secs => %s) AS now) t
 WHERE p.sha256 = %s
 RETURNING program_id, created_at
 """  # noqa: S608
-    return sql, (*types, "double precision", "text")
+    return text, (*types, "double precision", "text")
 
 
 @lru_cache(maxsize=8)
 def _claim(using: str, now: str) -> Statement:
     # CASE and ARRAY, for a plan by the index of what is due and the key whatever the planner
     # knows: it takes a null for rare, and a table that nobody has analysed for small. The limit is
-    # selected for the reason of `bulk.array_of`.
+    # selected for the reason of `sql.array_of`.
     connection = connections[using]
-    table = bulk.table_of(Execution, connection)
-    columns = bulk.all_names_of(Execution, "e", connection)
-    sql = f"""
-WITH {bulk.leisurely(now)},
+    table = sql.table_of(Execution, connection)
+    columns = sql.all_names_of(Execution, "e", connection)
+    text = f"""
+WITH {sql.now_without_fsync(now)},
 due AS MATERIALIZED (
     SELECT id FROM {table}
     WHERE due_at <= (SELECT now FROM t)
@@ -95,7 +95,7 @@ UPDATE {table} e SET claim = %s, due_at = t.now + make_interval(secs => %s), wor
 FROM t WHERE e.id = ANY(ARRAY(SELECT id FROM due))
 RETURNING {columns}
 """  # noqa: S608
-    return sql, ("double precision", "bigint", "uuid", "double precision", "bigint")
+    return text, ("double precision", "bigint", "uuid", "double precision", "bigint")
 
 
 def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Execution]:
@@ -110,10 +110,10 @@ def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Exec
         with write(using):
             cursor.execute(take, [shift, limit])
             now, rows = cursor.fetchone()
-            claimed = bulk.loaded(Execution, json.loads(rows), using)
+            claimed = sql.instances(Execution, json.loads(rows), using)
             token, lease_ends = uuid.uuid4(), clock.read(now) + lease()
             changes = [(execution.pk, token, lease_ends, worker_id) for execution in claimed]
-            bulk.update(Execution, ("claim", "due_at", "worker_id"), changes, using=using)
+            sql.update(Execution, ("claim", "due_at", "worker_id"), changes, using=using)
     for execution in claimed:
         execution.claim, execution.due_at, execution.worker_id = token, lease_ends, worker_id
     return claimed
@@ -122,8 +122,8 @@ def _claim_on_sqlite(limit: int, using: str, worker_id: int | None) -> list[Exec
 @lru_cache(maxsize=8)
 def _claim_statements(using: str, now: str) -> tuple[str, str]:
     connection = connections[using]
-    table = bulk.table_of(Execution, connection)
-    columns = bulk.all_names_of(Execution, "e", connection)
+    table = sql.table_of(Execution, connection)
+    columns = sql.all_names_of(Execution, "e", connection)
     now = now.replace("%", "%%")
     # In microseconds, as Django writes them: texts are compared.
     shifted = f"strftime('%%Y-%%m-%%d %%H:%%M:%%f000', {now}, %s)"

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, connections
 
-from durable_monty.operations import bulk
+from durable_monty.operations import sql
 
 logger = logging.getLogger("durable_monty")
 
@@ -53,15 +53,15 @@ _of: WeakKeyDictionary[Any, _Statements] = WeakKeyDictionary()
 _refused: set[str] = set()  # aliases that cannot have any
 
 
-def rows_of(sql: str, types: Sequence[str], values: Sequence[Any], *, using: str) -> list[Any]:
+def rows_of(text: str, types: Sequence[str], values: Sequence[Any], *, using: str) -> list[Any]:
     """What a statement gives. It has a `%s` for each value, of these types in turn."""
     connection = connections[using]
     connection.ensure_connection()
     with connection.cursor() as cursor:
         if not connection.in_atomic_block and using not in _refused:
             try:
-                if name := _name(using, cursor, sql, types):
-                    cursor.execute(f"EXECUTE {name}({bulk.marks_of(types)})", values)
+                if name := _name(using, cursor, text, types):
+                    cursor.execute(f"EXECUTE {name}({sql.placeholders(types)})", values)
                     return list(cursor.fetchall())
             except DatabaseError as exc:
                 if getattr(exc.__cause__, "sqlstate", None) not in _UNUSABLE:
@@ -70,18 +70,18 @@ def rows_of(sql: str, types: Sequence[str], values: Sequence[Any], *, using: str
                 logger.warning(
                     "no prepared statements from here on: %s", exc, extra={"reason": str(exc)}
                 )
-        cursor.execute(sql, values)
+        cursor.execute(text, values)
         return list(cursor.fetchall())
 
 
-def _name(using: str, cursor: Any, sql: str, types: Sequence[str]) -> str | None:
+def _name(using: str, cursor: Any, text: str, types: Sequence[str]) -> str | None:
     """The statement's, once it has been used often."""
     driver = connections[using].connection
     statements = _of.setdefault(driver, _Statements())
-    name, until = statements.prepared.get(sql, ("", 0.0))
+    name, until = statements.prepared.get(text, ("", 0.0))
     if name and time.monotonic() < until:
         return name
-    uses = statements.uses[sql] = statements.uses.get(sql, 0) + 1
+    uses = statements.uses[text] = statements.uses.get(text, 0) + 1
     if uses <= _OFTEN:
         return None
     if not statements.made and _is_pooled(driver, cursor):
@@ -89,14 +89,14 @@ def _name(using: str, cursor: Any, sql: str, types: Sequence[str]) -> str | None
         logger.info("no prepared statements: the database is behind a pooler")
         return None
     if name:
-        del statements.prepared[sql]
+        del statements.prepared[text]
         cursor.execute(f"DEALLOCATE {name}")
     statements.made += 1
     name = f"{statements.name}_{statements.made}"
     numbers = iter(range(1, len(types) + 1))
-    numbered = re.sub("%s", lambda _mark: f"${next(numbers)}", sql)
+    numbered = re.sub("%s", lambda _mark: f"${next(numbers)}", text)
     cursor.execute(f"PREPARE {name} ({', '.join(types)}) AS {numbered}", None)
-    statements.prepared[sql] = (name, time.monotonic() + _FRESH)
+    statements.prepared[text] = (name, time.monotonic() + _FRESH)
     return name
 
 
