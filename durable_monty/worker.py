@@ -61,12 +61,12 @@ class Worker:
         self.executor = self.executors.first
         self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
         self._names = self.executors.serves()
-        self._engine = Engine(self.executors.of_inline_calls, self.using)
+        self._work_came = threading.Event()
+        self._engine = Engine(self.executors.inline_runner, self._work_came.set, self.using)
         self._all_jobs = [Jobs(each, self.using) for each in self.executors]
         # Those of executors that may block have threads; in a single round nothing has.
         self._jobs, self._job_threads = self._all_jobs, list[JobThread]()
         self._stopping = False
-        self._work_came = threading.Event()
         self._reports = WorkerReports(self.executors, self.using)
         self._answers: list[tuple[ClaimedCall, Answer]] = []
         self._worker_id: int | None = None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import Error
@@ -27,7 +27,7 @@ from durable_monty.engine.interpreters import interpreters
 from durable_monty.engine.lane import SlowLane
 from durable_monty.engine.run import Run
 from durable_monty.engine.turns import GATHER, Turns
-from durable_monty.executors.base import Executor
+from durable_monty.executors.inline_runner import InlineRunner
 from durable_monty.models import Execution
 from durable_monty.operations.advance import report
 from durable_monty.operations.answer import Answer, ClaimedCall
@@ -46,14 +46,15 @@ _CLAIM_PAUSE = 0.1
 
 
 class Engine:
-    """`executor` runs the inline calls, if it can. Its public methods are for one thread."""
+    """Its public methods are for one thread, the worker's; it calls `wake` from others when there
+    is something to do. Without a `runner` all calls get their rows before they run."""
 
-    def __init__(self, executor: Executor, using: str) -> None:
+    def __init__(self, runner: InlineRunner | None, wake: Callable[[], None], using: str) -> None:
         self.using = using
         self.worker_id: int | None = None
-        self._turns = Turns(executor, using)
+        self._turns = Turns(runner, wake, using)
         self._claims = Claims(using)
-        self._lane = SlowLane(executor, using)
+        self._lane = SlowLane(wake, using)
         self._held: dict[uuid.UUID, Run] = {}
         self._claim_at, self._renew_at = 0.0, 0.0
         self.calls_came = False  # set when calls were written that an executor is to claim

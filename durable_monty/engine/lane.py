@@ -7,10 +7,10 @@ import os
 import threading
 import uuid
 from collections import deque
+from collections.abc import Callable
 
 from django.db import Error, connections, transaction
 
-from durable_monty.executors.base import Executor
 from durable_monty.models import Execution
 from durable_monty.operations.advance import advance_alone
 from durable_monty.operations.log import log_execution
@@ -25,10 +25,10 @@ def _lanes() -> int:
 
 class SlowLane:
     """Runs turns in threads of its own, which read the journal too: both may take long. Its public
-    methods are for the worker's thread; `executor` wakes that when a turn has ended."""
+    methods are for the worker's thread; it calls `wake` when a turn has ended."""
 
-    def __init__(self, executor: Executor, using: str) -> None:
-        self._executor, self._using = executor, using
+    def __init__(self, wake: Callable[[], None], using: str) -> None:
+        self._wake, self._using = wake, using
         self._lock = threading.Lock()
         self._threads = 0
         self._waiting: deque[tuple[Execution, TurnInput | None]] = deque()
@@ -73,7 +73,7 @@ class SlowLane:
     def _work(self) -> None:
         while (waiting := self._next()) is not None:
             self._ended.append((waiting[0], self._run(*waiting)))
-            self._executor.wake()
+            self._wake()
 
     def _next(self) -> tuple[Execution, TurnInput | None] | None:
         with self._lock:

@@ -14,7 +14,7 @@ from functools import partial
 from durable_monty.engine.run import Run
 from durable_monty.engine.slow import SLOW, SlowTurns
 from durable_monty.exceptions import DurableMontyError
-from durable_monty.executors.base import Executor
+from durable_monty.executors.inline_runner import InlineRunner
 from durable_monty.executors.lease import leases
 from durable_monty.operations.advance import first_fault, host_is_to_blame, report
 from durable_monty.operations.answer import Answer, ClaimedCall
@@ -38,11 +38,11 @@ class Turns:
     """Its public methods are for the worker's thread. Turns are run in `threads` of that, or in
     the executor's where an answer comes in: it runs the inline calls."""
 
-    def __init__(self, executor: Executor, using: str) -> None:
-        self.executor, self.using = executor, using
+    def __init__(self, runner: InlineRunner | None, wake: Callable[[], None], using: str) -> None:
+        self._runner, self._wake_worker, self.using = runner, wake, using
         self.threads: ThreadPoolExecutor | None = None
         self.is_draining = False
-        self._inline_executors: Collection[str] = executor.serves() if executor.runs_inline else ()
+        self._inline_executors: Collection[str] = runner.serves() if runner else ()
         self._lock = threading.Lock()
         self._ready: deque[Run] = deque()
         self._finished: deque[tuple[Run, TurnResult | Faulted]] = deque()
@@ -96,9 +96,10 @@ class Turns:
             self.threads.submit(self._run)
 
     def start_calls(self, run: Run) -> None:
+        assert self._runner is not None  # noqa: S101
         with self._lock:
             calls = run.start_calls()
-        self.executor.run_inline(calls, partial(self._start_call, run), partial(self._answer, run))
+        self._runner.run_inline(calls, partial(self._start_call, run), partial(self._answer, run))
 
     def let_age(self, run: Iterable[Run]) -> int:
         """Delivers answers that have waited for others long enough, and parks executions whose
@@ -133,8 +134,8 @@ class Turns:
         if not since or now - since < SLOW:
             return False
         run.note_slow()
-        if lent is not None:
-            self.executor.replace_thread(lent)
+        if lent is not None and self._runner is not None:
+            self._runner.replace_thread(lent)
         return True
 
     def _make_way(self, slow: Sequence[Run]) -> None:
@@ -250,7 +251,7 @@ class Turns:
     def _wake(self) -> None:
         if not self._came.is_set():  # else the round that clears it sees this one too
             self._came.set()
-            self.executor.wake()
+            self._wake_worker()
 
     # Young calls, in the executor's threads
 
@@ -271,7 +272,7 @@ class Turns:
             if call.claimed is not None:
                 leases.release(call.claimed)
                 self._answers.append((call.claimed, answer))
-                self.executor.wake()
+                self._wake_worker()
                 return
             if run.is_parking or answer.result is None:
                 # An error may be retried: that needs the row.

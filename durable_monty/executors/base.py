@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from threading import Thread
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 
 from durable_monty.functions import DEFAULT_EXECUTOR
@@ -10,7 +9,6 @@ from durable_monty.functions import DEFAULT_EXECUTOR
 if TYPE_CHECKING:
     from durable_monty.models import Call
     from durable_monty.operations.answer import Answer, ClaimedCall
-    from durable_monty.operations.new_calls import NewCall
     from durable_monty.operations.running import RunningCall
 
 
@@ -42,8 +40,6 @@ class Executor(ABC):
 
     name: ClassVar[str]
     records_answers: bool = False
-    runs_inline: ClassVar[bool] = False
-    """Whether `run_inline` takes calls that have no row yet."""
     is_inline: ClassVar[bool] = False
     """Whether functions run in the worker's own thread. Then no other one uses the database."""
     may_block: ClassVar[bool] = False
@@ -119,20 +115,6 @@ class Executor(ABC):
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """The answers that came since the last time, for the worker to record."""
         return []
-
-    def run_inline(
-        self,
-        calls: Sequence[NewCall],
-        begin: Callable[[NewCall], bool],
-        answer: Callable[[NewCall, Answer], None],
-    ) -> None:
-        """Runs calls of an execution that the worker holds, each in a thread: calls `begin` when
-        it gets to one, runs it if that says so, and calls `answer`."""
-        raise NotImplementedError
-
-    def replace_thread(self, busy: Thread) -> None:
-        """Called when `answer`, which `run_inline` was given, keeps one of its threads busy for
-        long: another one may take its place."""
 
     def start(self, using: str, worker_id: int | None) -> None:
         """Called once, before the worker opens its connections and threads."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from durable_monty.executors.base import Executor
+from durable_monty.executors.inline_runner import InlineRunner
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer, ClaimedCall
@@ -38,9 +39,9 @@ class ExecutorGroup:
         return self._executors[0]
 
     @property
-    def of_inline_calls(self) -> Executor:
-        """The one that runs calls which have no row yet, or the first, if none does."""
-        return next((each for each in self._executors if each.runs_inline), self.first)
+    def inline_runner(self) -> InlineRunner | None:
+        """The first executor that runs calls which have no row yet."""
+        return next((each for each in self._executors if isinstance(each, InlineRunner)), None)
 
     @property
     def name(self) -> str:

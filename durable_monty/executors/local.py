@@ -75,7 +75,6 @@ class LocalExecutor(TableExecutor):
     """
 
     name = "local"
-    runs_inline = True
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
@@ -115,11 +114,11 @@ class LocalExecutor(TableExecutor):
     def run_inline(
         self,
         calls: Sequence[NewCall],
-        begin: Callable[[NewCall], bool],
+        start: Callable[[NewCall], bool],
         answer: Callable[[NewCall, Answer], None],
     ) -> None:
         for call in calls:
-            self._put(partial(self._run_inline, call, begin, answer))
+            self._put(partial(self._run_inline, call, start, answer))
 
     def replace_thread(self, busy: threading.Thread) -> None:
         with self._lock:
@@ -235,10 +234,10 @@ class LocalExecutor(TableExecutor):
     def _run_inline(
         self,
         call: NewCall,
-        begin: Callable[[NewCall], bool],
+        start: Callable[[NewCall], bool],
         answer: Callable[[NewCall, Answer], None],
     ) -> None:
-        if begin(call):
+        if start(call):
             self._current[threading.get_ident()] = RunningCall(call)
             answer(call, run_function(call, self.using))
 

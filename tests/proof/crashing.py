@@ -28,7 +28,7 @@ def main(directory, points, seed):
 
     def attempt(point, runs_inline):
         """The exit code of a run that is killed there, how far it came, and what was wrong."""
-        name = f"{'young' if runs_inline else 'rows'}-{'none' if point is None else point}"
+        name = f"{'inline' if runs_inline else 'rows'}-{'none' if point is None else point}"
         place = Path(directory) / name
         place.mkdir()
         run, recover = (
@@ -41,7 +41,7 @@ def main(directory, points, seed):
         written = place / "writes"
         return {
             "point": point,
-            "young": runs_inline,
+            "inline": runs_inline,
             "code": code,
             "writes": int(written.read_text()) if written.exists() else None,
             "wrong": json.loads((place / "wrong").read_text()),

@@ -67,22 +67,13 @@ def stumble(path):
 
 
 class Executor(TableExecutor):
-    """As the local executor, in the worker's own thread: every run writes in the same order.
-
-    `runs_inline`: calls are run before they have rows, where they can be.
-    """
+    """As the local executor, in the worker's own thread: every run writes in the same order."""
 
     name = "local"
 
-    def __init__(self, *, runs_inline):
+    def __init__(self):
         super().__init__()
-        self.runs_inline = runs_inline
         self._answers = []
-
-    def run_inline(self, calls, begin, answer):
-        for call in calls:
-            if begin(call):
-                answer(call, run_function(call, self.using))
 
     def submit_call(self, call):
         # Both ways in which executors record answers: by themselves, and through the worker.
@@ -100,11 +91,24 @@ class Executor(TableExecutor):
         return {}
 
 
+class InlineCallsExecutor(Executor):
+    """Calls are run before they have rows, where they can be."""
+
+    def run_inline(self, calls, start, answer):
+        for call in calls:
+            if start(call):
+                answer(call, run_function(call, self.using))
+
+    def replace_thread(self, busy):
+        pass
+
+
 def run(place, *, runs_inline):
     """What is killed."""
 
     def work():
-        worker = Worker(OrchestratorService(), Executor(runs_inline=runs_inline))
+        executor = InlineCallsExecutor() if runs_inline else Executor()
+        worker = Worker(OrchestratorService(), executor)
         worker._engine._turns.wait_for = partial(wait_for_all, worker._engine._turns)
         with ThreadPoolExecutor(1) as threads:
             while worker._round(threads) or not worker._engine.is_idle:

@@ -41,8 +41,8 @@ def test_killed_at_every_write(proof, tmp_path, template):
     )
     assert run.returncode == 0, run.stderr
     reports = [json.loads(line) for line in run.stdout.splitlines()]
-    for young in (False, True):
-        whole, *killed = [report for report in reports if report["young"] is young]
+    for inline in (False, True):
+        whole, *killed = [report for report in reports if report["inline"] is inline]
         assert (whole["code"], whole["wrong"]) == (0, {})
         assert whole["writes"] > 50
         assert len(killed) == (2 * whole["writes"] if points == "all" else int(points))
