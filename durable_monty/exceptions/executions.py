@@ -1,0 +1,95 @@
+"""Errors about an execution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from durable_monty.exceptions.base import DurableMontyError
+
+
+class ExecutionNotFound(DurableMontyError, LookupError):
+    def __init__(self, execution_id: object) -> None:
+        self.execution_id = execution_id
+        super().__init__(f"There is no execution {execution_id}.")
+
+
+class KeyConflict(DurableMontyError):
+    def __init__(self, key: str, execution_id: object, differing: Iterable[str]) -> None:
+        self.key, self.execution_id, self.differing = key, execution_id, tuple(differing)
+        super().__init__(
+            f"The key {key!r} already belongs to execution {execution_id}, which differs in "
+            f"{' and '.join(self.differing)}. Use another key, or start it with the same "
+            f"{' and '.join(self.differing)}."
+        )
+
+
+class ExecutionNotCompleted(DurableMontyError):
+    def __init__(self, execution_id: object, status: str, error: str = "") -> None:
+        self.execution_id, self.status, self.error = execution_id, status, error
+        super().__init__(
+            f"Execution {execution_id} has no result: its status is {status}"
+            + (f" ({error})." if error else ".")
+        )
+
+
+class WaitTimeout(DurableMontyError, TimeoutError):
+    def __init__(self, execution_id: object, status: str, seconds: float) -> None:
+        self.execution_id, self.status, self.seconds = execution_id, status, seconds
+        super().__init__(
+            f"Execution {execution_id} was still {status} after {seconds:g} seconds. "
+            "Is a worker running (manage.py runworker)?"
+        )
+
+
+class IllegalTransition(DurableMontyError):
+    """A row was not in a state that allows the change; nothing was changed.
+
+    `function`: that of the call, where it is known.
+    """
+
+    function = ""
+
+
+class ExecutionFinished(IllegalTransition):
+    def __init__(self, execution_id: object, status: str, wanted: str) -> None:
+        self.execution_id, self.status, self.wanted = execution_id, status, wanted
+        super().__init__(
+            f"Execution {execution_id} is already {status}; it cannot become {wanted}."
+        )
+
+
+class ExecutionNotPaused(IllegalTransition):
+    def __init__(self, execution_id: object, status: str) -> None:
+        self.execution_id, self.status = execution_id, status
+        super().__init__(f"Execution {execution_id} is {status}, not paused: nothing to resume.")
+
+
+class ExecutionNotFailed(IllegalTransition):
+    def __init__(self, execution_id: object, status: str) -> None:
+        self.execution_id, self.status = execution_id, status
+        super().__init__(
+            f"Execution {execution_id} is {status}, not failed: there is nothing to resolve."
+        )
+
+
+class ExecutionNotResolved(IllegalTransition):
+    def __init__(self, execution_id: object) -> None:
+        self.execution_id = execution_id
+        super().__init__(
+            f"Execution {execution_id} was not resolved by hand: there is nothing to take back."
+        )
+
+
+class TurnNotForkable(IllegalTransition):
+    def __init__(self, execution_id: object, turn: int, why: str) -> None:
+        self.execution_id, self.turn, self.why = execution_id, turn, why
+        super().__init__(
+            f"Execution {execution_id} cannot be forked after turn {turn}: {why}. "
+            "Nothing was changed."
+        )
+
+
+class NothingToRetry(IllegalTransition):
+    def __init__(self, execution_id: object, status: str, why: str) -> None:
+        self.execution_id, self.status, self.why = execution_id, status, why
+        super().__init__(f"Execution {execution_id} is {status}, and there is {why}.")

@@ -1,0 +1,94 @@
+"""Errors of functions: how they are registered, and what they raise themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from durable_monty.exceptions.base import DurableMontyError
+
+
+class FunctionError(DurableMontyError):
+    """A function was registered or named wrongly."""
+
+
+class DuplicateFunction(FunctionError):
+    def __init__(self, name: str, first: str, second: str) -> None:
+        self.name, self.first, self.second = name, first, second
+        super().__init__(
+            f"The function name {name!r} is registered twice: in {first} and in {second}. "
+            "Give one of them another name: @register_function('...')."
+        )
+
+
+class UnknownFunction(FunctionError):
+    def __init__(self, name: str, why: str) -> None:
+        self.name = name
+        super().__init__(f"The function {name!r} is not available: {why}")
+
+
+class FunctionNotPermitted(FunctionError):
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(sorted(names))
+        super().__init__(
+            f"Source that staff wrote may not call {', '.join(self.names)}. Register it with "
+            "admin=True, or give the user the permission durable_monty.call_any_function."
+        )
+
+
+class NonRetryable(DurableMontyError, RuntimeError):
+    """Raised by a function: it failed for good, whatever its retry policy says.
+
+    The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
+    """
+
+
+class RetryAfter(DurableMontyError, RuntimeError):
+    """Raised by a function: try again in `seconds`, at most 30 days, if attempts are left.
+
+    The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
+    """
+
+    def __init__(self, seconds: float | str, message: str = "") -> None:
+        self.seconds = max(0.0, float(seconds))
+        super().__init__(message or f"The function asked to be tried again in {self.seconds:g} s.")
+
+
+class TransactionLost(DurableMontyError, RuntimeError):
+    """A function returned, and what it wrote had to be rolled back. `deeds`: what it did to its
+    transaction."""
+
+    def __init__(self, function: str, deeds: Iterable[str]) -> None:
+        self.function, self.deeds = function, tuple(deeds)
+        super().__init__(
+            f"{function}() {' and '.join(self.deeds)}. What it wrote there was rolled back. Use "
+            "transaction.atomic(), and catch errors of the database outside of it."
+        )
+
+
+class WrongUrlFunction(FunctionError):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name}() has a url, so the executor 'http' runs it, outside of any transaction: "
+            "leave out executor and transactional."
+        )
+
+
+class RunsElsewhere(FunctionError):
+    def __init__(self, name: str, url: str) -> None:
+        self.name, self.url = name, url
+        super().__init__(
+            f"{name}() runs at {url} and has no body here: only workflows call it. In a test, put "
+            "another function in its place, for example with unittest.mock.patch."
+        )
+
+
+class NoCurrentCall(DurableMontyError):
+    def __init__(self) -> None:
+        super().__init__(
+            "current_call() works inside a registered function while a workflow's call runs it."
+        )
+
+
+class CallCancelled(DurableMontyError):
+    """Raised by `CallContext.check_cancelled`: nobody waits for this call any more."""
