@@ -8,7 +8,7 @@ import pytest
 
 from durable_monty.program_check import check_program
 from durable_monty.sandbox import Checker, Complaint
-from durable_monty.sandbox.checking import Verdict
+from durable_monty.sandbox.type_check import Verdict
 from durable_monty.stubs import stubs_of
 
 HEAD = """from datetime import date, datetime, time, timedelta

@@ -1,14 +1,15 @@
 """Drives Monty. Pure: no ORM, no settings, no clock; the only room that imports it."""
 
-from durable_monty.sandbox.checking import SYNTAX, Checker, Complaint, Program
 from durable_monty.sandbox.complaints import complaints_of
 from durable_monty.sandbox.dictionary import dictionary_of
-from durable_monty.sandbox.error_types import ERROR_TYPE
-from durable_monty.sandbox.errors import RAISABLE, nearest
+from durable_monty.sandbox.error_types import ERROR_TYPE, RAISABLE, nearest
 from durable_monty.sandbox.failures import never_awaited
-from durable_monty.sandbox.forgotten import Forgotten, mistake_in
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
-from durable_monty.sandbox.journal import (
+from durable_monty.sandbox.pool import trim
+from durable_monty.sandbox.replay import Rehearsal, rehearse, replay, retrace
+from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
+from durable_monty.sandbox.type_check import SYNTAX, Checker, Complaint, Program
+from durable_monty.sandbox.types import (
     CANCELLED,
     CallRequest,
     Completed,
@@ -23,10 +24,7 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.pool import trim
-from durable_monty.sandbox.rehearsal import Rehearsal, rehearse
-from durable_monty.sandbox.replay import replay, retrace
-from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
+from durable_monty.sandbox.unawaited import UnawaitedCall, mistake_in
 
 __all__ = [
     "CANCELLED",
@@ -39,7 +37,6 @@ __all__ = [
     "Complaint",
     "Completed",
     "Failed",
-    "Forgotten",
     "Interpreter",
     "Kind",
     "Limits",
@@ -52,6 +49,7 @@ __all__ = [
     "Settled",
     "Suspended",
     "Turn",
+    "UnawaitedCall",
     "Workflow",
     "complaints_of",
     "dictionary_of",

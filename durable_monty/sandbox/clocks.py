@@ -13,7 +13,7 @@ CLOCKS = ("datetime.now", "date.today", "time.time")
 Clock = Callable[[], datetime]
 
 
-def reading(snapshot: FunctionSnapshot, now: datetime) -> Any:
+def answer_clock(snapshot: FunctionSnapshot, now: datetime) -> Any:
     """The answer to a call of one of them."""
     match snapshot.function_name:
         case "date.today":

@@ -10,7 +10,8 @@ from itertools import islice
 
 from durable_monty import codec
 from durable_monty.sandbox import remedies
-from durable_monty.sandbox.checking import (
+from durable_monty.sandbox.source_index import Called, Import, Place, SourceIndex, index_source
+from durable_monty.sandbox.type_check import (
     SYNTAX,
     UNSUPPORTED,
     Checker,
@@ -18,9 +19,8 @@ from durable_monty.sandbox.checking import (
     Program,
     Verdict,
 )
-from durable_monty.sandbox.forgotten import Forgotten, mistake_in
-from durable_monty.sandbox.journal import Workflow
-from durable_monty.sandbox.reading import Called, Import, Place, Reading, read
+from durable_monty.sandbox.types import Workflow
+from durable_monty.sandbox.unawaited import UnawaitedCall, mistake_in
 
 NAME = "unknown-name"
 IMPORT = "unknown-import"
@@ -62,12 +62,12 @@ def complaints_of(program: Program, checker: Checker) -> list[Complaint]:
     verdict = checker.judge(program.source, program.stubs)
     if verdict.refusal is not None and verdict.refusal.rule == SYNTAX:
         return _syntax(program.source, verdict.refusal, verdict.types)
-    reading = read(program.source)
-    if reading is None:
+    index = index_source(program.source)
+    if index is None:
         # The sandbox takes what this Python cannot parse. Nothing of it is certain.
         found = [each for each in verdict.types if each.rule != SYNTAX]
         return sorted([*found, *filter(None, [verdict.refusal])], key=_place)
-    found = [*islice(_Complaints(program, verdict, reading, checker).all(), _MOST)]
+    found = [*islice(_Complaints(program, verdict, index, checker).all(), _MOST)]
     first: dict[Place, Complaint] = {}
     for complaint in [*found, *_never_awaited(program, found)]:
         first.setdefault(_place(complaint), complaint)
@@ -98,16 +98,16 @@ def _syntax(source: str, refusal: Complaint, types: Iterable[Complaint]) -> list
 
 class _Complaints:
     def __init__(
-        self, program: Program, verdict: Verdict, reading: Reading, checker: Checker
+        self, program: Program, verdict: Verdict, index: SourceIndex, checker: Checker
     ) -> None:
-        self.program, self.verdict, self.reading = program, verdict, reading
+        self.program, self.verdict, self.index = program, verdict, index
         self.lines = program.source.split("\n")
         self.is_annotation: dict[str, bool] = {}
-        given = {*reading.bound, *reading.imported, *program.functions, *program.inputs}
-        self.unlisted = (reading.reads.keys() & remedies.NOT_IN_THE_SANDBOX) - given
-        statements = [each.statement for each in reading.imports]
-        statements += [f"import {each.module}" for each in reading.imports if each.member]
-        for _place, name in reading.dotted:
+        given = {*index.bound, *index.imported, *program.functions, *program.inputs}
+        self.unlisted = (index.reads.keys() & remedies.NOT_IN_THE_SANDBOX) - given
+        statements = [each.statement for each in index.imports]
+        statements += [f"import {each.module}" for each in index.imports if each.member]
+        for _place, name in index.dotted:
             statements += [statement for statement, *_ in self._members(name)]
         undefined = set(filter(None, map(_undefined, verdict.types)))
         for name in sorted(undefined | self.unlisted):
@@ -122,22 +122,22 @@ class _Complaints:
         for complaint in self.verdict.types:
             yield from self._typed(complaint)
         for name in sorted(self.unlisted):
-            for place in self.reading.reads[name]:
+            for place in self.index.reads[name]:
                 yield from self._name(place, name)
-        yield from _lost_output(self.reading)
+        yield from _lost_output(self.index)
 
     def _unsupported(self) -> Iterator[Complaint]:
         refusal = self.verdict.refusal
         if refusal is None:
             return  # a sandbox that is newer than our list
-        found = self.reading.constructs
+        found = self.index.constructs
         for place, construct in found:
             yield Complaint(*place, UNSUPPORTED, remedies.unsupported(construct))
         if all(line != refusal.line for (line, _column), _construct in found):
             yield replace(refusal, message=remedies.refused(refusal.message))
 
     def _imports(self) -> Iterator[Complaint]:
-        for each in self.reading.imports:
+        for each in self.index.imports:
             if each.statement in self.missing and not self._is_caught(each.place, _IMPORT_ERRORS):
                 is_module = not each.member or f"import {each.module}" in self.missing
                 text = (
@@ -148,12 +148,12 @@ class _Complaints:
                 yield Complaint(*each.place, IMPORT, text)
 
     def _dotted(self) -> Iterator[Complaint]:
-        for place, name in self.reading.dotted:
+        for place, name in self.index.dotted:
             if self._is_caught(place, _ATTRIBUTE_ERRORS):
                 continue
             for statement, owner, member in self._members(name):
                 if statement in self.missing and statement.split("\n")[0] not in self.missing:
-                    rule = EXCEPT if place in self.reading.handlers else IMPORT
+                    rule = EXCEPT if place in self.index.handlers else IMPORT
                     yield Complaint(*place, rule, remedies.missing_member(owner, member))
                     break
 
@@ -170,17 +170,17 @@ class _Complaints:
                 yield f"{known.statement}\n{'.'.join(parts[: end + 1])}", owner, member
 
     def _calls(self) -> Iterator[Complaint]:
-        reading = self.reading
-        ours = {name for name in self.program.functions if not reading.bound[name]}
-        ours |= {name for name in reading.coroutines if reading.bound[name] == 1}
-        for place, called in reading.calls.items():
+        index = self.index
+        ours = {name for name in self.program.functions if not index.bound[name]}
+        ours |= {name for name in index.coroutines if index.bound[name] == 1}
+        for place, called in index.calls.items():
             name = self._full_name(called.name)
-            if place in reading.unused and (name in ours or name in _AWAITABLE):
-                yield Complaint(*place, NOT_AWAITED, _forgotten(called))
+            if place in index.unused and (name in ours or name in _AWAITABLE):
+                yield Complaint(*place, NOT_AWAITED, _unawaited_text(called))
             elif name == "asyncio.gather":
                 yield from _gather(place, called.node)
             elif name in remedies.ALWAYS_FAILING and not (
-                reading.bound[name] or self._is_caught(place, _RUNTIME_ERRORS)
+                index.bound[name] or self._is_caught(place, _RUNTIME_ERRORS)
             ):
                 yield Complaint(*place, UNAVAILABLE, remedies.ALWAYS_FAILING[name])
 
@@ -203,7 +203,7 @@ class _Complaints:
     def _name(self, place: Place, name: str) -> Iterator[Complaint]:
         if name not in self.missing or self._is_caught(place, _NAME_ERRORS):
             return
-        if place in self.reading.handlers:
+        if place in self.index.handlers:
             text = remedies.unmatched_except(name, self.program.raised.get(name))
             yield Complaint(*place, EXCEPT, text)
         elif self._is_needed(place, name):
@@ -211,36 +211,36 @@ class _Complaints:
 
     def _is_needed(self, place: Place, name: str) -> bool:
         """Whether the name must be defined for the source to run."""
-        reading = self.reading
-        if name in reading.unsure or "*" in reading.unsure:
+        index = self.index
+        if name in index.unsure or "*" in index.unsure:
             return False
         # Python 3.11 does not know where in a long f-string a name stands.
-        if place in reading.caught:
-            return place not in reading.annotations
+        if place in index.caught:
+            return place not in index.annotations
         if name not in self.is_annotation:
-            places = reading.reads.get(name, [])
-            self.is_annotation[name] = not places or not reading.annotations.isdisjoint(places)
+            places = index.reads.get(name, [])
+            self.is_annotation[name] = not places or not index.annotations.isdisjoint(places)
         return not self.is_annotation[name]
 
     def _undefined_text(self, place: Place, name: str) -> str:
         if f"import {name}" not in self.missing:
             return f"name {name!r} is not defined. Write: import {name}."
-        if place in self.reading.raised or name in self.program.raised:
+        if place in self.index.raised or name in self.program.raised:
             return remedies.unknown_exception(name, self.program.raised.get(name))
-        called = self.reading.calls.get(place)
+        called = self.index.calls.get(place)
         if called is not None and called.name == name:
             text = remedies.unknown_function(name, self.program.functions)
             return text.rstrip(".") + "."
         return remedies.unknown_name(name, {*self.program.functions, *self.program.inputs})
 
     def _not_awaited(self, complaint: Complaint, place: Place) -> Complaint:
-        called = self.reading.calls.get(place)
+        called = self.index.calls.get(place)
         if called is None:
             match = _WORD.match(self.lines[complaint.line - 1], complaint.column - 1)
-            called = self.reading.assigned.get(match[0]) if match else None
+            called = self.index.assigned.get(match[0]) if match else None
         text = remedies.NOT_AWAITED
         if called is not None and called.name:
-            text = _forgotten(called)
+            text = _unawaited_text(called)
         is_certain = bool(_COROUTINE.search(complaint.message))
         if complaint.rule == "invalid-argument-type":
             is_certain = _function_in(complaint.message) in self.program.functions
@@ -249,7 +249,7 @@ class _Complaints:
 
     def _import_of(self, name: str) -> Import | None:
         root = name.partition(".")[0]
-        return None if root in self.reading.bound else self.reading.imported.get(root)
+        return None if root in self.index.bound else self.index.imported.get(root)
 
     def _full_name(self, name: str) -> str:
         """With the module that the first part was imported from."""
@@ -261,7 +261,7 @@ class _Complaints:
         return f"{owner}{dot}{rest}"
 
     def _is_caught(self, place: Place, errors: Collection[str]) -> bool:
-        return not self.reading.caught.get(place, frozenset()).isdisjoint(errors)
+        return not self.index.caught.get(place, frozenset()).isdisjoint(errors)
 
 
 def _undefined(complaint: Complaint) -> str | None:
@@ -281,14 +281,14 @@ def _gather(place: Place, call: ast.Call) -> Iterator[Complaint]:
         yield Complaint(*place, ARGUMENTS, remedies.GATHER_LIST)
 
 
-def _forgotten(called: Called) -> str:
-    return f"{Forgotten(called.name, called.node.lineno, 0)}."
+def _unawaited_text(called: Called) -> str:
+    return f"{UnawaitedCall(called.name, called.node.lineno, 0)}."
 
 
-def _lost_output(reading: Reading) -> Iterator[Complaint]:
-    match reading.tree.body[-1:]:
+def _lost_output(index: SourceIndex) -> Iterator[Complaint]:
+    match index.tree.body[-1:]:
         case [ast.Assign(targets=[ast.Name(id=name)], value=ast.Await()) as last]:
-            if not reading.returns:
+            if not index.returns:
                 text = remedies.lost_output(name)
                 yield Complaint(last.lineno, last.col_offset + 1, LOST_OUTPUT, text)
 

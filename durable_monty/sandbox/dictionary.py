@@ -12,7 +12,7 @@ from typing import Any
 from durable_monty import codec
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.sandbox.interpreter import Interpreter
-from durable_monty.sandbox.journal import Limits, Suspended, Workflow
+from durable_monty.sandbox.types import Limits, Suspended, Workflow
 
 # The window of deflate: what lies further back is not looked at.
 _MOST = 32 * 1024

@@ -1,13 +1,32 @@
-"""`error_type(error)`: what a workflow calls to learn the own type of a function's exception."""
+"""Types of functions' exceptions: those that the sandbox can raise, and `error_type(error)`,
+which a workflow calls to learn the own type of an exception."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import builtins
+import json
+from collections.abc import Iterable, Mapping
 
 from pydantic_monty import ExternalSettledResult, FunctionSnapshot
 
-from durable_monty.sandbox.journal import Settled
+from durable_monty.sandbox.types import Settled
 
+# The names are Python's, the values are what the sandbox calls them. This is our own list, so that
+# a replay on another version of the sandbox raises the same. StopIteration is missing, because a
+# coroutine may not raise it, and so is what `except Exception` would not catch.
+_NAMES = (
+    "ArithmeticError AssertionError AttributeError Exception FileExistsError FileNotFoundError "
+    "ImportError IndexError IsADirectoryError KeyError LookupError MemoryError "
+    "ModuleNotFoundError NameError NotADirectoryError NotImplementedError OSError OverflowError "
+    "PermissionError RecursionError RuntimeError SyntaxError TimeoutError TypeError "
+    "UnboundLocalError UnicodeDecodeError UnicodeEncodeError ValueError ZeroDivisionError"
+).split()
+RAISABLE: Mapping[str, str] = {name: name for name in _NAMES} | {
+    "JSONDecodeError": "json.JSONDecodeError"
+}
+_TYPES = {getattr(builtins, name): name for name in _NAMES} | {
+    json.JSONDecodeError: "JSONDecodeError"
+}
 ERROR_TYPE = "error_type"
 
 # The exceptions that the sandbox gives to the host as another type.
@@ -49,3 +68,12 @@ class ErrorTypes:
             why = f"error_type() cannot tell {' from '.join(types)}: they came together, with one"
             return {"exc_type": "RuntimeError", "message": f"{why} message"}
         return {"return_value": types[0]}
+
+
+def nearest(kind: type[BaseException]) -> str:
+    """Returns the name of the first class among `kind` and its bases that a workflow can catch.
+
+    SystemExit and the like, which have no such base, become RuntimeError: `except Exception` must
+    catch whatever a function raises.
+    """
+    return next((_TYPES[base] for base in kind.__mro__ if base in _TYPES), "RuntimeError")

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from pydantic_monty import MontyRuntimeError, MontySyntaxError
 
-from durable_monty.sandbox.forgotten import Forgotten, not_given_up
-from durable_monty.sandbox.journal import CallRequest, Failed, Workflow
 from durable_monty.sandbox.remedies import with_remedy
+from durable_monty.sandbox.types import CallRequest, Failed, Workflow
+from durable_monty.sandbox.unawaited import UnawaitedCall, not_given_up
 from durable_monty.sandbox.values import NotAwaited
 
 PRINTED_TOO_MUCH = Failed(
@@ -40,7 +40,7 @@ def failure_of(exc: MontyRuntimeError | MontySyntaxError, log_bytes: int) -> Fai
     return Failed(type(error).__name__, with_remedy(message), _traceback(exc), limit=limit)
 
 
-def failed_by(mistake: Forgotten) -> Failed:
+def failed_by(mistake: UnawaitedCall) -> Failed:
     line = mistake.used_on or mistake.line
     return Failed("RuntimeError", str(mistake), f'  File "workflow", line {line}')
 
@@ -70,7 +70,7 @@ def coroutine_name(exc: NotAwaited, workflow: Workflow) -> str:
 
 def _not_awaited(call: CallRequest, workflow: Workflow) -> Failed:
     before = workflow.source.encode()[: call.position.start]
-    return failed_by(Forgotten(_name_of(call, workflow), before.count(b"\n") + 1, 0))
+    return failed_by(UnawaitedCall(_name_of(call, workflow), before.count(b"\n") + 1, 0))
 
 
 def _name_of(call: CallRequest, workflow: Workflow) -> str:

@@ -26,10 +26,12 @@ from durable_monty import codec
 from durable_monty.durations import LONGEST
 from durable_monty.exceptions import HostFault, SnapshotUnusable, UnstorableValue
 from durable_monty.sandbox import failures
-from durable_monty.sandbox.clocks import CLOCKS, Clock, reading
+from durable_monty.sandbox.clocks import CLOCKS, Clock, answer_clock
 from durable_monty.sandbox.error_types import ERROR_TYPE, ErrorTypes
-from durable_monty.sandbox.forgotten import mistake_in
-from durable_monty.sandbox.journal import (
+from durable_monty.sandbox.open_calls import OpenCalls
+from durable_monty.sandbox.pool import checkout
+from durable_monty.sandbox.remedies import refusal_of, unknown_function
+from durable_monty.sandbox.types import (
     CallRequest,
     Completed,
     Failed,
@@ -40,9 +42,7 @@ from durable_monty.sandbox.journal import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.open_calls import OpenCalls
-from durable_monty.sandbox.pool import checkout
-from durable_monty.sandbox.remedies import refusal_of, unknown_function
+from durable_monty.sandbox.unawaited import mistake_in
 from durable_monty.sandbox.values import NotAwaited, to_sandbox
 
 SLEEP = "asyncio.sleep"
@@ -154,7 +154,7 @@ class Interpreter:
 
     def read_clock(self, snapshot: FunctionSnapshot) -> str:
         """The answer to a clock call, as JSON text."""
-        return codec.encode(reading(snapshot, self.clock()))
+        return codec.encode(answer_clock(snapshot, self.clock()))
 
     def value_limit(self, call_id: int) -> int | None:
         """The size limit of the arguments of this call."""

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic_monty import FutureSnapshot
 
 from durable_monty.exceptions import UnstorableValue
-from durable_monty.sandbox.forgotten import Leaving, leaving, may_forget
-from durable_monty.sandbox.journal import CallRequest, Workflow
+from durable_monty.sandbox.types import CallRequest, Workflow
+from durable_monty.sandbox.unawaited import Leaving, leaving, may_forget
 from durable_monty.sandbox.values import NotAwaited, objects_in, to_text
 
 # Characters of arguments that are not kept until the call has its answer.

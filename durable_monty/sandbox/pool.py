@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic_monty import Monty, MontySession
 
 from durable_monty.exceptions import HostFault
-from durable_monty.sandbox.journal import Limits
+from durable_monty.sandbox.types import Limits
 
 # Beside its calls, a turn may look up names and be refused; the rest is a runaway loop.
 _SPARE_SUSPENSIONS = 10_000

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable
-from dataclasses import replace
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from pydantic_monty import FunctionSnapshot
 
@@ -12,11 +13,12 @@ from durable_monty import codec
 from durable_monty.exceptions import HostFault, ReplayMismatch
 from durable_monty.sandbox.clocks import Clock
 from durable_monty.sandbox.interpreter import Interpreter
-from durable_monty.sandbox.journal import (
+from durable_monty.sandbox.types import (
     CallRequest,
     Completed,
     Failed,
     Limits,
+    Position,
     RecordedTurn,
     RecordedTurns,
     Settled,
@@ -26,6 +28,15 @@ from durable_monty.sandbox.journal import (
 )
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Where a source stands after a journal, the place of each call, and what it printed."""
+
+    position: Position
+    calls: Mapping[int, Position]
+    log: str
 
 
 def replay(
@@ -89,6 +100,26 @@ def retrace(
             yield interpreter.replay_turn(recorded, may_end=may_end and is_last)
     finally:
         interpreter.close()
+
+
+def rehearse(workflow: Workflow, journal: RecordedTurns, limits: Limits) -> Rehearsal:
+    """Runs a journal of one turn or more with a source that may be another one.
+
+    `limits` are those of the whole run. Raises as `replay` does.
+    """
+    positions: dict[int, Position] = {}
+    printed: list[str] = []
+    turn: Turn | None = None
+    for turn in retrace(workflow, journal, limits, _no_clock, may_end=False):
+        positions |= {call.call_id: call.position for call in turn.calls}
+        printed.append(turn.log)
+    assert turn is not None  # noqa: S101
+    assert isinstance(turn.outcome, Suspended)  # noqa: S101  (else it had raised)
+    return Rehearsal(turn.outcome.position, positions, "".join(printed))
+
+
+def _no_clock() -> NoReturn:
+    raise AssertionError("the journal has every reading of the clock")
 
 
 def _generous(limits: Limits) -> Limits:

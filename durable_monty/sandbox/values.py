@@ -11,8 +11,8 @@ from pydantic_monty import ExternalSettledResult, MontyClassProxy
 
 from durable_monty import codec
 from durable_monty.exceptions import UnstorableValue
-from durable_monty.sandbox.errors import RAISABLE
-from durable_monty.sandbox.journal import CANCELLED, CallRequest, Settled
+from durable_monty.sandbox.error_types import RAISABLE
+from durable_monty.sandbox.types import CANCELLED, CallRequest, Settled
 
 # What the sandbox gives for objects that cannot leave it: whole strings of a JSON text. Users'
 # strings may be the same.

@@ -97,7 +97,7 @@ def test_a_source_that_this_python_cannot_parse(monkeypatch):
     def parse(source):
         raise SyntaxError
 
-    monkeypatch.setattr("durable_monty.sandbox.reading.ast.parse", parse)
+    monkeypatch.setattr("durable_monty.sandbox.source_index.ast.parse", parse)
     (complaint,) = check_program("print(nope_312)", FUNCTIONS, [])
     assert complaint.rule == "unresolved-reference"
     assert complaint.rule not in REFUSED

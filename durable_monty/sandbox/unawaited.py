@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from durable_monty import codec
 from durable_monty.sandbox.flow import End, Flow
-from durable_monty.sandbox.journal import Position, Workflow
+from durable_monty.sandbox.types import Position, Workflow
 
 _AWAITING = (End.AWAITED, End.AWAITED_BESIDE, End.UNKNOWN)
 _LEAVING = (End.ASKED, End.OUTPUT, End.UNKNOWN)
@@ -21,7 +21,7 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _CATCHING = (ast.Try, ast.With)
 
 
-class Forgotten(NamedTuple):
+class UnawaitedCall(NamedTuple):
     """A call whose `await` is missing. `used_on`: the line on which its coroutine is tested,
     compared or written into a text, if it may be awaited after that; `variable`: its name then."""
 
@@ -56,7 +56,7 @@ class Leaving:
         return name in (self.coroutines if kind == "coroutine" else self.functions)
 
 
-def mistake_in(workflow: Workflow) -> Forgotten | None:
+def mistake_in(workflow: Workflow) -> UnawaitedCall | None:
     """The first call that nothing can await. Finds none in a source that this Python does not
     parse, or that uses `eval` and its like."""
     mistakes = _mistakes(workflow.source, frozenset(workflow.functions))
@@ -65,7 +65,7 @@ def mistake_in(workflow: Workflow) -> Forgotten | None:
 
 
 @lru_cache(maxsize=128)
-def _mistakes(source: str, functions: frozenset[str]) -> tuple[Forgotten, ...]:
+def _mistakes(source: str, functions: frozenset[str]) -> tuple[UnawaitedCall, ...]:
     flow = _flow_of(source, functions)
     return () if flow is None else (*_never_awaited(flow), *_used(flow))
 
@@ -149,17 +149,17 @@ def _may_be_outside(flow: Flow, call: ast.Call) -> bool:
     return bool(_coroutine_name(flow, call)) or is_variable
 
 
-def _never_awaited(flow: Flow) -> list[Forgotten]:
+def _never_awaited(flow: Flow) -> list[UnawaitedCall]:
     """The first one of them: a workflow of thousands need not keep them all."""
     lost = [
         call
         for call in flow.scopes.calls
         if _coroutine_name(flow, call) and not flow.goes(call, *_AWAITING, End.ASKED)
     ]
-    return [_forgotten(flow, call) for call in sorted(lost, key=_place)[:1]]
+    return [_unawaited(flow, call) for call in sorted(lost, key=_place)[:1]]
 
 
-def _used(flow: Flow) -> list[Forgotten]:
+def _used(flow: Flow) -> list[UnawaitedCall]:
     """Of variables that never hold anything but a coroutine, the first use of each."""
     made: dict[str, list[ast.Call]] = defaultdict(list)
     uses: dict[str, list[ast.Name]] = defaultdict(list)
@@ -176,7 +176,7 @@ def _used(flow: Flow) -> list[Forgotten]:
         if calls and all(_coroutine_name(flow, call) for call in calls):
             line = min(names, key=_place).lineno
             found.append(
-                _forgotten(flow, min(calls, key=_place))._replace(used_on=line, variable=name)
+                _unawaited(flow, min(calls, key=_place))._replace(used_on=line, variable=name)
             )
     return sorted(found, key=lambda each: (each.line, each.column))[:_MOST]
 
@@ -229,8 +229,8 @@ def _leaving_functions(flow: Flow, calls: Mapping[ast.expr, ast.Call]) -> Iterat
             yield own.name
 
 
-def _forgotten(flow: Flow, call: ast.Call) -> Forgotten:
-    return Forgotten(_coroutine_name(flow, call), call.lineno, call.col_offset + 1)
+def _unawaited(flow: Flow, call: ast.Call) -> UnawaitedCall:
+    return UnawaitedCall(_coroutine_name(flow, call), call.lineno, call.col_offset + 1)
 
 
 def _place(node: ast.expr) -> tuple[int, int]:

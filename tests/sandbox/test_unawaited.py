@@ -14,9 +14,9 @@ from durable_monty.sandbox import (
     Settled,
     Suspended,
     Workflow,
-    forgotten,
     mistake_in,
     retrace,
+    unawaited,
 )
 from tests.sandbox.test_interpreter import LIMITS, NOON, answer, interpreter, outcome
 
@@ -280,7 +280,7 @@ def test_source_that_this_python_does_not_parse(monkeypatch):
     def refuse(tree, functions):
         raise SyntaxError
 
-    monkeypatch.setattr(forgotten, "Flow", refuse)
+    monkeypatch.setattr(unawaited, "Flow", refuse)
     with interpreter("f(1)\nawait g(2)  # not parsed") as run:
         run.start()
         assert run.resume({1: answer(0)}).outcome.message == lost("f", 1)
@@ -447,12 +447,12 @@ def work_of(source):
         counted += event in ("call", "c_call")
 
     workflow = Workflow(source, {"add": "add"}, "{}", "")
-    places = [forgotten.Position(at, at + 5) for at in range(len(source))]
+    places = [unawaited.Position(at, at + 5) for at in range(len(source))]
     sys.setprofile(count)
     try:
         mistake_in(workflow)
-        forgotten.leaving(source, frozenset({"add"}))
-        forgotten.not_given_up(source + "\ntry: pass\nfinally: gather", ["add"], places)
+        unawaited.leaving(source, frozenset({"add"}))
+        unawaited.not_given_up(source + "\ntry: pass\nfinally: gather", ["add"], places)
     finally:
         sys.setprofile(None)
     return counted

@@ -30,7 +30,7 @@ class Called(NamedTuple):
 
 
 @dataclass(slots=True)
-class Reading:
+class SourceIndex:
     """What stands where in a source."""
 
     tree: ast.Module
@@ -59,15 +59,15 @@ class Reading:
     returns: bool = False
 
 
-def read(source: str) -> Reading | None:
+def index_source(source: str) -> SourceIndex | None:
     """None if this Python cannot parse it; the sandbox may know a newer one."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SyntaxWarning):
         return None
-    reader = _Reader(source, tree)
-    reader.walk()
-    return reader.reading
+    indexer = _Indexer(source, tree)
+    indexer.walk()
+    return indexer.index
 
 
 class _Around(NamedTuple):
@@ -78,15 +78,15 @@ class _Around(NamedTuple):
     caught: frozenset[str] = frozenset()
 
 
-class _Reader:
+class _Indexer:
     def __init__(self, source: str, tree: ast.Module) -> None:
-        self.reading = Reading(tree)
+        self.index = SourceIndex(tree)
         self._lines = [*source.encode().splitlines(), b""]
         self._columns: dict[int, array[int]] = {}
 
     def walk(self) -> None:
         # Without recursion: `1 + 1 + ...` is deeper than Python's stack.
-        stack: list[tuple[ast.AST, _Around]] = [(self.reading.tree, _Around())]
+        stack: list[tuple[ast.AST, _Around]] = [(self.index.tree, _Around())]
         while stack:
             node, around = stack.pop()
             self._note(node, around)
@@ -129,13 +129,13 @@ class _Reader:
             case _:
                 self._note_statement(node)
         if isinstance(name := _name_given_by(node), str):
-            self.reading.bound[name] += 1
+            self.index.bound[name] += 1
         if construct := _construct(node):
             where = node.target if isinstance(node, ast.comprehension) else node
-            self.reading.constructs.append((self._place(where), construct))
+            self.index.constructs.append((self._place(where), construct))
 
     def _note_expression(self, node: ast.expr, around: _Around) -> None:
-        found = self.reading
+        found = self.index
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 self._note_name(node, around)
@@ -151,7 +151,7 @@ class _Reader:
                 found.unused.add(self._place(call))
 
     def _note_statement(self, node: ast.AST) -> None:
-        found = self.reading
+        found = self.index
         match node:
             case ast.AsyncFunctionDef(name=name):
                 found.coroutines.add(name)
@@ -169,18 +169,18 @@ class _Reader:
     def _note_imports(self, node: ast.Import | ast.ImportFrom, around: _Around) -> None:
         for alias in node.names:
             if alias.name == "*":
-                self.reading.constructs.append((self._place(node), "wildcard imports"))
+                self.index.constructs.append((self._place(node), "wildcard imports"))
             else:
                 self._note_import(node, alias, around)
 
     def _note_name(self, node: ast.Name, around: _Around) -> None:
         place = self._place(node)
-        self.reading.reads.setdefault(node.id, []).append(place)
-        self.reading.caught[place] = around.caught
+        self.index.reads.setdefault(node.id, []).append(place)
+        self.index.caught[place] = around.caught
         if around.annotation:
-            self.reading.annotations.add(place)
+            self.index.annotations.add(place)
         if around.handler:
-            self.reading.handlers.add(place)
+            self.index.handlers.add(place)
 
     def _note_import(
         self, node: ast.Import | ast.ImportFrom, alias: ast.alias, around: _Around
@@ -194,11 +194,11 @@ class _Reader:
             module = "." * node.level + (node.module or "")
             found = Import(place, f"from {module} import {name}{renamed}", module, name)
             known_as = alias.asname or name
-        self.reading.caught[place] = around.caught
-        self.reading.imports.append(found)
-        other = self.reading.imported.setdefault(known_as, found)
+        self.index.caught[place] = around.caught
+        self.index.imports.append(found)
+        other = self.index.imported.setdefault(known_as, found)
         if other.statement != found.statement:
-            self.reading.bound[known_as] += 1
+            self.index.bound[known_as] += 1
 
     def _place(self, node: ast.AST) -> Place:
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
