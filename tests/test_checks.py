@@ -14,7 +14,8 @@ from django.db import DatabaseError, connections
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.db.utils import ConnectionHandler
 
-from durable_monty import checks, conf
+from durable_monty import conf
+from durable_monty.checks import databases
 
 ROOT = Path(__file__).resolve().parent.parent
 VENDORS = {"sqlite3": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "oracle": "oracle"}
@@ -39,7 +40,7 @@ def messages(databases=None):
 def database(monkeypatch):
     """What the checks say about a database with these settings, without connecting to it."""
 
-    monkeypatch.setattr(checks, "can_listen", lambda alias: True)
+    monkeypatch.setattr(databases, "can_listen", lambda alias: True)
 
     def check(engine, **options):
         handler = ConnectionHandler(
@@ -48,7 +49,7 @@ def database(monkeypatch):
         connection = SimpleNamespace(
             vendor=VENDORS[engine], settings_dict=handler.settings["default"]
         )
-        monkeypatch.setattr(checks, "connections", {"default": connection})
+        monkeypatch.setattr(databases, "connections", {"default": connection})
         return messages(databases=["default"])
 
     return check
@@ -533,7 +534,7 @@ def test_notifications_that_do_not_arrive(database, monkeypatch, hears):
             raise hears
         return hears
 
-    monkeypatch.setattr(checks, "can_listen", can_listen)
+    monkeypatch.setattr(databases, "can_listen", can_listen)
     warning = Warning(
         "Wake-ups do not arrive through the database 'default': LISTEN does not work there, so "
         "workers poll every 0.01 seconds.",

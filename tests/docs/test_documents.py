@@ -249,8 +249,9 @@ def test_table_of_settings():
 
 
 def test_table_of_checks():
-    files = ("checks.py", "executors/checks.py")
-    source = "".join((ROOT / "durable_monty" / name).read_text() for name in files)
+    package = ROOT / "durable_monty"
+    files = [*(package / "checks").glob("*.py"), package / "executors/checks.py"]
+    source = "".join(path.read_text() for path in files)
     known = re.findall(r'id="(durable_monty\.\w+)"', source)
     assert [code(row[0])[0] for row in tables(README)["Checks"]] == sorted(set(known))
 

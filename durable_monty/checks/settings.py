@@ -1,7 +1,4 @@
-"""System checks: what is wrong with the settings in `msg`, what to do about it in `hint`.
-
-None of them looks at the data or at migrations: an error here would stop `migrate` itself.
-"""
+"""System checks of the settings DURABLE_MONTY, USE_TZ and Q_CLUSTER."""
 
 from __future__ import annotations
 
@@ -12,17 +9,14 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import get_commands
-from django.db import DatabaseError, InterfaceError, connections
 
 from durable_monty import conf, discovery
 from durable_monty.durations import LONGEST, LONGEST_TEXT
 from durable_monty.exceptions import FunctionError
 from durable_monty.executors.loading import SHORT_NAMES, executor_class
 from durable_monty.policy import Retry
-from durable_monty.wakeups import can_listen
 
 
 @register("durable_monty")
@@ -35,42 +29,6 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *_executors(),
         *_time_zone(),
     ]
-
-
-@register("durable_monty")
-def check_commands(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    owner = get_commands().get("runworker")
-    owner_name = owner if isinstance(owner, str) else getattr(owner, "name", "?")
-    if owner_name == "durable_monty":
-        return []
-    return [
-        Warning(
-            f"`manage.py runworker` belongs to {owner_name!r}, not to durable_monty.",
-            hint="List 'durable_monty' before it in INSTALLED_APPS, or use durable_worker.",
-            id="durable_monty.W001",
-        )
-    ]
-
-
-@register("durable_monty")
-def check_workflow_modules(
-    app_configs: Sequence[AppConfig] | None, **_: Any
-) -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
-    for module in discovery.modules_outside_apps():
-        package = module.rpartition(".")[0]
-        messages.append(
-            Warning(
-                f"Workers do not find the functions of {module!r}: it is in no installed app.",
-                hint=f"Add {package!r} to INSTALLED_APPS, or {module!r} to "
-                "DURABLE_MONTY['FUNCTION_MODULES']."
-                if package
-                else f"Move it into an installed app, or add {module!r} to "
-                "DURABLE_MONTY['FUNCTION_MODULES'].",
-                id="durable_monty.W002",
-            )
-        )
-    return messages
 
 
 @register("durable_monty")
@@ -87,31 +45,6 @@ def check_queue(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
             )
         ]
     return list(_queue_settings(getattr(settings, "Q_CLUSTER", {})))
-
-
-@register("durable_monty", Tags.database)
-def check_databases(
-    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
-) -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
-    for alias in databases or ():
-        vendor = connections[alias].vendor
-        options = connections[alias].settings_dict
-        if vendor == "sqlite":
-            messages += _sqlite(alias, options)
-        elif vendor == "postgresql":
-            messages += _postgresql(alias, options)
-        elif vendor == "mysql":
-            messages += _mysql(alias, options)
-        else:
-            messages.append(
-                Error(
-                    f"The database {alias!r} is {vendor}, which durable_monty does not support.",
-                    hint="Use PostgreSQL, SQLite, MariaDB or MySQL.",
-                    id="durable_monty.E005",
-                )
-            )
-    return messages
 
 
 def _not_a_dict() -> Iterator[CheckMessage]:
@@ -253,84 +186,3 @@ def _queue_settings(queue: dict[str, Any]) -> Iterator[CheckMessage]:
                 hint=f"Set it to {wanted!r}.",
                 id="durable_monty.W011",
             )
-
-
-def _sqlite(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
-    if options["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
-        yield Warning(
-            f"The SQLite database {alias!r} uses deferred transactions: two writers get "
-            '"database is locked" at once, whatever the timeout.',
-            hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE'.",
-            id="durable_monty.W020",
-        )
-    if "wal" not in options["OPTIONS"].get("init_command", "").lower():
-        yield Warning(
-            f"The SQLite database {alias!r} is not set to WAL: a reader blocks every writer.",
-            hint="Set OPTIONS['init_command'] = "
-            "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'.",
-            id="durable_monty.W021",
-        )
-
-
-def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
-    yield from _connection_age(alias, options)
-    if options["OPTIONS"].get("pool"):
-        yield Warning(
-            f"The database {alias!r} has a connection pool, which does not survive the fork "
-            "of django-q2's workers.",
-            hint="Remove OPTIONS['pool'] from the settings of worker processes.",
-            id="durable_monty.W024",
-        )
-    if not _hears(alias):
-        yield Warning(
-            f"Wake-ups do not arrive through the database {alias!r}: LISTEN does not work there, "
-            f"so workers poll every {conf.current().POLL_INTERVAL} seconds.",
-            hint="A pooler in transaction mode loses them: let workers connect to the server "
-            "itself, or in session mode. Behind such a pooler, set DISABLE_SERVER_SIDE_CURSORS to "
-            "True. The driver must be psycopg 3.",
-            id="durable_monty.W025",
-        )
-    # Django's default is the server's own, READ COMMITTED unless somebody changed it.
-    level = options["OPTIONS"].get("isolation_level")
-    if level is not None and getattr(level, "name", level) not in ("READ_COMMITTED", 2):
-        yield _isolation(alias)
-
-
-def _hears(alias: str) -> bool:
-    try:
-        return can_listen(alias)
-    except (DatabaseError, InterfaceError):
-        return True  # out of reach: others say so
-
-
-def _mysql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
-    yield from _connection_age(alias, options)
-    level = options["OPTIONS"].get("isolation_level", "read committed")  # Django's default
-    if level is None or level.lower() != "read committed":
-        yield _isolation(alias)
-
-
-def _connection_age(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
-    if options["CONN_MAX_AGE"] == 0:
-        yield Warning(
-            f"CONN_MAX_AGE of the database {alias!r} is 0: a connection for each call makes "
-            "workers about ten times slower.",
-            hint="Set it to 600, for example.",
-            id="durable_monty.W022",
-        )
-    elif not options["CONN_HEALTH_CHECKS"]:
-        yield Warning(
-            f"CONN_HEALTH_CHECKS of the database {alias!r} is off: after a restart of the "
-            "database each worker fails once.",
-            hint="Set it to True.",
-            id="durable_monty.W023",
-        )
-
-
-def _isolation(alias: str) -> CheckMessage:
-    return Error(
-        f"The isolation level of the database {alias!r} is not READ COMMITTED: a worker could "
-        "see that an answer came and not the answer.",
-        hint="Remove OPTIONS['isolation_level'], or set it to read committed.",
-        id="durable_monty.E006",
-    )

@@ -1,0 +1,8 @@
+"""System checks: what is wrong with the settings in `msg`, what to do about it in `hint`.
+
+None of them looks at the data or at migrations: an error here would stop `migrate` itself.
+"""
+
+from durable_monty.checks import apps, databases, settings  # checks register themselves
+
+__all__ = ["apps", "databases", "settings"]
