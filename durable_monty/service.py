@@ -101,13 +101,15 @@ class OrchestratorService:
         if execution_id is None:
             return reads.poll_unfinished(self.using)
         execution = self._find(execution_id)
-        return reads.poll(execution, reads.open_calls(execution.pk, self.using))
+        return reads.poll(execution, reads.find_open_calls(execution.pk, self.using))
 
     def get_pending_calls(self, execution_id: str | uuid.UUID) -> list[dict[str, Any]]:
         """The function calls without an answer:
         `[{"call_id", "function_name", "args", "kwargs"}]`. Raises `ExecutionNotFound`."""
         execution = self._find(execution_id)
-        return [reads.pending_call(call) for call in reads.open_calls(execution.pk, self.using)]
+        return [
+            reads.pending_call(call) for call in reads.find_open_calls(execution.pk, self.using)
+        ]
 
     def complete_call(
         self,
@@ -301,7 +303,7 @@ class OrchestratorService:
     aretry_call = twin(retry_call)
 
     def _find(self, execution_id: str | uuid.UUID) -> Execution:
-        return reads.find(_parsed(execution_id), self.using)
+        return reads.get_execution(_parsed(execution_id), self.using)
 
     _afind = twin(_find)
 

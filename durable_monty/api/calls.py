@@ -31,7 +31,7 @@ from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.operations import Answer
 from durable_monty.operations.transactions import write
 from durable_monty.reads import executions as reads
-from durable_monty.reads.pages import calls_page
+from durable_monty.reads.pages import read_calls_page
 from durable_monty.sandbox import nearest
 
 router = Router(tags=["calls"])
@@ -52,13 +52,13 @@ def list_calls(
     """The calls of an execution, in their order. A page ends early where its values are large."""
     require(request, "read", "view_execution", "view_call")
     shape, using = Values(request, values), databases.db_for_read(Call)
-    execution = reads.find(execution_id, using)
+    execution = reads.get_execution(execution_id, using)
     calls = Call.objects.using(using).filter(execution=execution)
     if status is not None:
         calls = calls.filter(status=status)
     filters = {"execution": execution_id, "status": status}
     after = None if cursor is None else read_cursor(cursor, "calls", filters)
-    rows, more = calls_page(calls, after, limit)
+    rows, more = read_calls_page(calls, after, limit)
     last = make_cursor(rows[-1].call_id, "calls", filters) if more else None
     return {"items": [call_facts(row, shape) for row in rows], "next_cursor": last}
 

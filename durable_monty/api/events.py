@@ -24,7 +24,7 @@ from durable_monty.api.streams import events, events_now
 from durable_monty.exceptions import ExecutionNotFound
 from durable_monty.models import ApiKey, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
-from durable_monty.reads.pages import Wanted
+from durable_monty.reads.pages import ExecutionQuery
 
 router = Router(tags=["events"])
 
@@ -60,7 +60,9 @@ def list_events(
     """The newest 100 executions of a list, and then whatever changes among them, as
     text/event-stream."""
     caller = require(request, _SCOPE, _PERMISSION)
-    return _stream(request, caller, NewestExecutions(Wanted(status, name, key, since, until)))
+    return _stream(
+        request, caller, NewestExecutions(ExecutionQuery(status, name, key, since, until))
+    )
 
 
 @router.get("/executions/{execution_id}/events", response=ERRORS, openapi_extra=_TOLD)

@@ -40,7 +40,7 @@ from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.transactions import write
 from durable_monty.reads import executions as reads
 from durable_monty.reads.export import export_json
-from durable_monty.reads.pages import Wanted, executions_page, first_open_calls
+from durable_monty.reads.pages import ExecutionQuery, read_executions_page, read_open_calls_page
 
 router = Router(tags=["executions"])
 
@@ -84,10 +84,10 @@ def list_executions(
     """The newest executions first. `since` is included, `until` is not."""
     require(request, "read", "view_execution")
     using = databases.db_for_read(Execution)
-    wanted = Wanted(status, name, key, since, until)
+    wanted = ExecutionQuery(status, name, key, since, until)
     filters = asdict(wanted)
     after = None if cursor is None else uuid.UUID(read_cursor(cursor, "executions", filters))
-    rows, more = executions_page(wanted, after, limit, using)
+    rows, more = read_executions_page(wanted, after, limit, using)
     last = make_cursor(str(rows[-1].pk), "executions", filters) if more else None
     return {"items": [execution_row(row) for row in rows], "next_cursor": last}
 
@@ -99,9 +99,9 @@ def get_execution(
     """An execution, and its first calls without an answer."""
     caller = require(request, "read", "view_execution")
     shape, using = Values(request, values), databases.db_for_read(Execution)
-    execution = reads.find(execution_id, using)
+    execution = reads.get_execution(execution_id, using)
     sees_calls = caller.may("read", "view_call")
-    calls, more = first_open_calls(execution.pk, using) if sees_calls else (None, False)
+    calls, more = read_open_calls_page(execution.pk, using) if sees_calls else (None, False)
     return execution_facts(execution, calls, shape) | {"more_pending_calls": more}
 
 
@@ -110,7 +110,7 @@ def export_execution(request: HttpRequest, execution_id: uuid.UUID) -> HttpRespo
     """An execution with its whole journal, as the admin exports it."""
     require(request, "read", "view_execution", "view_call", "view_program", "export_execution")
     using = databases.db_for_read(Execution)
-    pieces = export_json([reads.find(execution_id, using).pk], using)
+    pieces = export_json([reads.get_execution(execution_id, using).pk], using)
     return StreamingHttpResponse(
         _later(pieces) if isinstance(request, ASGIRequest) else pieces,
         content_type="application/json",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.core.serializers.json import DjangoJSONEncoder
 
 from durable_monty.api.states import State, Version, newest_states, states_of, versions_of
-from durable_monty.reads.pages import Wanted
+from durable_monty.reads.pages import ExecutionQuery
 
 # Executions of a list that are followed.
 WINDOW = 100
@@ -28,7 +28,7 @@ class OneExecution:
 class NewestExecutions:
     """Follows the newest executions of a list."""
 
-    wanted: Wanted
+    wanted: ExecutionQuery
 
 
 Topic = OneExecution | NewestExecutions

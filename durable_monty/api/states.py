@@ -13,7 +13,7 @@ from durable_monty.api.shapes import execution_row
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import OPEN
 from durable_monty.models.execution import FINISHED
-from durable_monty.reads.pages import Wanted, executions_page
+from durable_monty.reads.pages import ExecutionQuery, read_executions_page
 
 # Characters of the log's end.
 TAIL = 2_000
@@ -55,9 +55,9 @@ def states_of(ids: Iterable[uuid.UUID], using: str) -> dict[uuid.UUID, State]:
     return found
 
 
-def newest_states(wanted: Wanted, limit: int, using: str) -> dict[uuid.UUID, State]:
+def newest_states(wanted: ExecutionQuery, limit: int, using: str) -> dict[uuid.UUID, State]:
     """The newest executions of a list, each as its row there, with `is_finished`."""
-    rows, _more = executions_page(wanted, None, limit, using)
+    rows, _more = read_executions_page(wanted, None, limit, using)
     return {execution.pk: _state(execution) for execution in rows}
 
 

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.utils.translation import gettext as _, ngettext
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
-from durable_monty.reads.dashboard import Count, Worker, count
+from durable_monty.reads.dashboard import Count, WorkerRow, count
 from durable_monty.reads.fleet import Fleet, find_unserved
 from durable_monty.reads.lists import LATE_AFTER
 from durable_monty.reads.queues import Queues
@@ -36,8 +36,8 @@ class Notice:
     query: str = ""
 
 
-def attention(
-    queues: Queues, workers: Sequence[Worker], fleet: Fleet, now: datetime, using: str
+def find_notices(
+    queues: Queues, workers: Sequence[WorkerRow], fleet: Fleet, now: datetime, using: str
 ) -> tuple[Notice, ...]:
     return (
         *_without_workers(queues, fleet, now, using),
@@ -142,7 +142,7 @@ def _failing(now: datetime, using: str) -> Iterator[Notice]:
         )
 
 
-def _stuck(workers: Sequence[Worker]) -> Iterator[Notice]:
+def _stuck(workers: Sequence[WorkerRow]) -> Iterator[Notice]:
     for worker in workers:
         stuck = worker.stuck
         if not worker.alive or not stuck.calls:
@@ -162,7 +162,7 @@ def _stuck(workers: Sequence[Worker]) -> Iterator[Notice]:
         yield Notice(severity, text % facts, WorkerProcess, "?state=alive")
 
 
-def _silent(workers: Sequence[Worker], now: datetime) -> Iterator[Notice]:
+def _silent(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Notice]:
     for worker in workers:
         if not worker.alive:
             text = _("Worker %(worker)s has not reported for %(span)s.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from durable_monty.doctor.explaining import explain_call
-from durable_monty.doctor.findings import Check, Finding, Scope, look
+from durable_monty.doctor.findings import Check, Finding, Scope, run_checks
 from durable_monty.doctor.invariants import STATE
 from durable_monty.doctor.journal_invariants import JOURNAL
 from durable_monty.doctor.lateness import LATENESS
@@ -36,7 +36,7 @@ class Diagnosis:
 def diagnose(using: str, limit: int | None, late_after: timedelta) -> Diagnosis:
     """All that is wrong in a database; see `Scope` for `limit` and `late_after`."""
     scope = Scope(using, database_now(using), limit, late_after=late_after)
-    return Diagnosis(tuple(look(CHECKS, scope)))
+    return Diagnosis(tuple(run_checks(CHECKS, scope)))
 
 
 def diagnose_execution(
@@ -49,7 +49,7 @@ def diagnose_execution(
     if execution is None:
         raise ExecutionNotFound(execution_id)
     scope = Scope(using, now, limit, execution_id, late_after)
-    return Diagnosis(tuple(look(CHECKS, scope)), tuple(_explain(execution, scope)))
+    return Diagnosis(tuple(run_checks(CHECKS, scope)), tuple(_explain(execution, scope)))
 
 
 def _explain(execution: Execution, scope: Scope) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Scope:
         return unfinished if oldest is None else unfinished.filter(pk__gte=oldest)
 
     def cut(self, rows: QuerySet[Any, Row]) -> QuerySet[Any, Row]:
-        """One more than the limit, so that `look` sees that there are more."""
+        """One more than the limit, so that `run_checks` sees that there are more."""
         return rows if self.limit is None else rows[: self.limit + 1]
 
     def when(self, moment: datetime | None) -> str:
@@ -77,7 +77,7 @@ class Scope:
 Check = Callable[[Scope], Iterable[Finding]]
 
 
-def look(checks: Sequence[Check], scope: Scope) -> Iterator[Finding]:
+def run_checks(checks: Sequence[Check], scope: Scope) -> Iterator[Finding]:
     """What the checks find, each its own query or two, `scope.limit` of each."""
     for check in checks:
         found = list(check(scope))

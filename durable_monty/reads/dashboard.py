@@ -73,7 +73,7 @@ class PendingCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerRow:
     """A worker that did not say that it stopped. `load`: calls that it runs or holds."""
 
     pk: int
@@ -88,7 +88,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Oldest:
+class LongestWait:
     """The execution that has been due, or waits, for longest."""
 
     pk: uuid.UUID
@@ -96,7 +96,7 @@ class Oldest:
     since: datetime
 
 
-def status_counts(using: str) -> tuple[StatusCount, ...]:
+def count_statuses(using: str) -> tuple[StatusCount, ...]:
     """Executions by status, those with none left out; of the failed ones, those to handle."""
     counts = [
         _failures(using)
@@ -117,26 +117,26 @@ def _failures(using: str) -> StatusCount:
     return StatusCount("failed", _("Failed, not handled"), failures, "?attention=failed")
 
 
-def pending_for_people(fleet: Fleet, now: datetime, using: str) -> PendingCalls:
+def read_calls_for_people(fleet: Fleet, now: datetime, using: str) -> PendingCalls:
     calls = Call.objects.using(using).waiting_for_people()
     oldest = calls.order_by("created_at", "pk")[:ROWS]
     return PendingCalls(_rows(oldest, fleet, now), count(calls))
 
 
-def pending_for_workers(found: Queues, fleet: Fleet, now: datetime, using: str) -> PendingCalls:
+def read_calls_for_workers(found: Queues, fleet: Fleet, now: datetime, using: str) -> PendingCalls:
     calls = Call.objects.using(using).filter(pk__in=found.oldest[:ROWS])
     rows = _rows(calls.order_by("created_at", "pk"), fleet, now)
     return PendingCalls(rows, Count(len(found.oldest), found.capped))
 
 
-def workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[Worker, ...]:
+def read_workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[WorkerRow, ...]:
     """Those alive, and those whose heartbeat ended within the hour, these first."""
     running = WorkerProcess.objects.using(using).filter(
         stopped_at=None, heartbeat_at__gt=now - _MISSED
     )
     newest = running.order_by("-heartbeat_at").defer("functions_json")[:_WORKERS]
     found = [
-        Worker(
+        WorkerRow(
             worker.pk,
             str(worker),
             worker.is_alive(now),
@@ -152,12 +152,12 @@ def workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[Worker,
     return tuple(sorted(found, key=lambda worker: (worker.alive, worker.name)))
 
 
-def oldest_due(now: datetime, using: str) -> Oldest | None:
+def find_longest_due(now: datetime, using: str) -> LongestWait | None:
     due = Execution.objects.using(using).due(now).order_by("due_at")
     return _oldest(due.values_list("pk", "name", "due_at"))
 
 
-def oldest_waiting(using: str) -> Oldest | None:
+def find_longest_waiting(using: str) -> LongestWait | None:
     waiting = Execution.objects.using(using).filter(status=ExecutionStatus.WAITING)
     return _oldest(waiting.order_by("pk").values_list("pk", "name", "created_at"))
 
@@ -171,9 +171,9 @@ def _with_status(status: ExecutionStatus, using: str) -> QuerySet[Execution]:
     return Execution.objects.using(using).filter(status=status)
 
 
-def _oldest(rows: QuerySet[Execution, Any]) -> Oldest | None:
+def _oldest(rows: QuerySet[Execution, Any]) -> LongestWait | None:
     found = rows.first()
-    return None if found is None else Oldest(*found)
+    return None if found is None else LongestWait(*found)
 
 
 def _rows(calls: QuerySet[Call], fleet: Fleet, now: datetime) -> tuple[PendingCall, ...]:

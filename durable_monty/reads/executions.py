@@ -14,7 +14,7 @@ from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
 
 
-def find(execution_id: uuid.UUID, using: str) -> Execution:
+def get_execution(execution_id: uuid.UUID, using: str) -> Execution:
     """Raises `ExecutionNotFound`."""
     execution = Execution.objects.using(using).filter(pk=execution_id).first()
     if execution is None:
@@ -43,7 +43,7 @@ def poll_unfinished(using: str) -> list[dict[str, Any]]:
     return [poll(execution, calls.get(execution.pk, [])) for execution in executions]
 
 
-def open_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
+def find_open_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
     return list(_open_functions(using).filter(execution_id=execution_id))
 
 

@@ -27,7 +27,7 @@ _FAILURES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Period:
     """How far back the dashboard looks, and in what steps."""
 
     name: str
@@ -36,12 +36,12 @@ class Span:
     steps: int
 
 
-SPANS = {
-    span.name: span
-    for span in (
-        Span("hour", _("Hour"), timedelta(minutes=1), 60),
-        Span("day", _("Day"), timedelta(minutes=30), 48),
-        Span("week", _("Week"), timedelta(hours=3), 56),
+PERIODS = {
+    period.name: period
+    for period in (
+        Period("hour", _("Hour"), timedelta(minutes=1), 60),
+        Period("day", _("Day"), timedelta(minutes=30), 48),
+        Period("week", _("Week"), timedelta(hours=3), 56),
     )
 }
 
@@ -81,7 +81,7 @@ class Throughput:
 
 
 @dataclass(frozen=True, slots=True)
-class Workflow:
+class WorkflowFigures:
     """Executions of one name; the durations are those of the completed ones."""
 
     name: str
@@ -92,7 +92,7 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True)
-class Failures:
+class FailureGroup:
     """Executions that failed with one error and are to be handled, the newest of them, and their
     workflows."""
 
@@ -108,14 +108,14 @@ class Recent:
     """`timed` and `failed`: of how many executions these are; capped, if there are more."""
 
     throughput: Throughput
-    workflows: tuple[Workflow, ...]
-    failures: tuple[Failures, ...]
+    workflows: tuple[WorkflowFigures, ...]
+    failures: tuple[FailureGroup, ...]
     timed_capped: bool
     failed_capped: bool
 
 
-def recent(span: Span, now: datetime, using: str) -> Recent:
-    since = _begin(span, now)
+def read_recent(period: Period, now: datetime, using: str) -> Recent:
+    since = _begin(period, now)
     ended = Execution.objects.using(using).filter(finished_at__gte=since)
     timed = _newest(ended, ExecutionStatus.COMPLETED, _TIMED, "name", "created_at", "finished_at")
     failed = _newest(ended, ExecutionStatus.FAILED, _FAILURES, "name")
@@ -129,7 +129,7 @@ def recent(span: Span, now: datetime, using: str) -> Recent:
         "pk",
     )
     return Recent(
-        _throughput(span, since, using),
+        _throughput(period, since, using),
         _workflows(timed, [name for (name,) in failed]),
         _failures(failures),
         len(timed) == _TIMED,
@@ -158,14 +158,14 @@ class _Steps(Func):
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-def _begin(span: Span, now: datetime) -> datetime:
+def _begin(period: Period, now: datetime) -> datetime:
     """Of the first step; the last one holds now."""
-    step = int(span.step.total_seconds())
+    step = int(period.step.total_seconds())
     last = int(now.timestamp()) // step
-    return datetime.fromtimestamp((last - span.steps + 1) * step, UTC)
+    return datetime.fromtimestamp((last - period.steps + 1) * step, UTC)
 
 
-def _throughput(span: Span, since: datetime, using: str) -> Throughput:
+def _throughput(period: Period, since: datetime, using: str) -> Throughput:
     executions = Execution.objects.using(using)
     cuts = [
         executions.filter(status=status, finished_at__gte=since)
@@ -178,16 +178,16 @@ def _throughput(span: Span, since: datetime, using: str) -> Throughput:
     groups = (
         executions.filter(status__in=FINISHED, finished_at__gt=cut_at or since)
         .order_by()
-        .values_list(_Steps("finished_at", span.step), "status")
+        .values_list(_Steps("finished_at", period.step), "status")
         .annotate(count=Count("*"))  # of no column: the index is enough
     )
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     for step, status, count in groups:
         counts[step][status] = count
-    first = int(since.timestamp()) // int(span.step.total_seconds())
+    first = int(since.timestamp()) // int(period.step.total_seconds())
     buckets = (
-        Bucket(since + number * span.step, **counts[first + number])
-        for number in range(span.steps)
+        Bucket(since + number * period.step, **counts[first + number])
+        for number in range(period.steps)
     )
     return Throughput(tuple(buckets), cut_at)
 
@@ -199,14 +199,14 @@ def _newest(
     return list(rows.values_list(*columns)[:limit])
 
 
-def _workflows(timed: Sequence[Any], failed: Iterable[str]) -> tuple[Workflow, ...]:
+def _workflows(timed: Sequence[Any], failed: Iterable[str]) -> tuple[WorkflowFigures, ...]:
     """Those that end most often come first."""
     took: dict[str, list[timedelta]] = defaultdict(list)
     for name, created_at, finished_at in timed:
         took[name].append(finished_at - created_at)
     failures = Counter(failed)
     found = (
-        Workflow(
+        WorkflowFigures(
             name,
             len(took[name]),
             failures[name],
@@ -218,12 +218,12 @@ def _workflows(timed: Sequence[Any], failed: Iterable[str]) -> tuple[Workflow, .
     return tuple(sorted(found, key=lambda each: (-each.completed - each.failed, each.name)))
 
 
-def _failures(failed: Sequence[Any]) -> tuple[Failures, ...]:
+def _failures(failed: Sequence[Any]) -> tuple[FailureGroup, ...]:
     groups: dict[str, list[Any]] = defaultdict(list)
     for error_type, *facts in failed:
         groups[error_type].append(facts)
     found = (
-        Failures(error_type, len(rows), _unique(name for name, *_rest in rows), *rows[0][1:])
+        FailureGroup(error_type, len(rows), _unique(name for name, *_rest in rows), *rows[0][1:])
         for error_type, rows in groups.items()
     )
     return tuple(sorted(found, key=lambda each: (-each.count, each.error_type)))

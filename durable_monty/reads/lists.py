@@ -86,7 +86,9 @@ def with_error(executions: QuerySet[Execution], error_type: str) -> QuerySet[Exe
     return executions.filter(_erred(error_type))
 
 
-def matching(executions: QuerySet[Execution], term: str, ids: Ids | None) -> QuerySet[Execution]:
+def search_executions(
+    executions: QuerySet[Execution], term: str, ids: Ids | None
+) -> QuerySet[Execution]:
     """Those with this key, name or error, or with such ids: the first of these that there are.
 
     One after another: "or" would have SQLite read and sort all of them.

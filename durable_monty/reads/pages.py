@@ -34,7 +34,7 @@ _ROW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExecutionQuery:
     """Which executions. `since` is included, `until` is not; both are compared with the moment
     that an execution's id has, so that an index has them in their order."""
 
@@ -45,8 +45,8 @@ class Wanted:
     until: datetime | None = None
 
 
-def executions_page(
-    wanted: Wanted, after: uuid.UUID | None, limit: int, using: str
+def read_executions_page(
+    wanted: ExecutionQuery, after: uuid.UUID | None, limit: int, using: str
 ) -> tuple[list[Execution], bool]:
     """The newest ones first, and whether there are more."""
     rows: QuerySet[Execution] = Execution.objects.using(using).order_by("-pk").only(*_ROW)
@@ -62,7 +62,7 @@ def executions_page(
     return found[:limit], len(found) > limit
 
 
-def calls_page(calls: CallQuerySet, after: int | None, limit: int) -> tuple[list[Call], bool]:
+def read_calls_page(calls: CallQuerySet, after: int | None, limit: int) -> tuple[list[Call], bool]:
     """In the order of their numbers, and whether there are more; `calls` are of one execution."""
     if after is not None:
         calls = calls.filter(call_id__gt=after)
@@ -74,9 +74,9 @@ def calls_page(calls: CallQuerySet, after: int | None, limit: int) -> tuple[list
     return list(rows.defer("error_traceback")) if pks else [], len(found) > len(pks)
 
 
-def first_open_calls(execution_id: uuid.UUID, using: str) -> tuple[list[Call], bool]:
+def read_open_calls_page(execution_id: uuid.UUID, using: str) -> tuple[list[Call], bool]:
     calls = Call.objects.using(using).filter(execution_id=execution_id).open().functions()
-    return calls_page(calls, None, FIRST_CALLS)
+    return read_calls_page(calls, None, FIRST_CALLS)
 
 
 def _fitting(sizes: Iterable[tuple[int, int]]) -> list[int]:

@@ -59,7 +59,7 @@ class _Row:
         return self.status == CallStatus.SUBMITTED and lasts
 
 
-def queues(fleet: Fleet, now: datetime, using: str) -> Queues:
+def read_queues(fleet: Fleet, now: datetime, using: str) -> Queues:
     rows: list[_Row] = []
     capped = False
     for executor in worker_executors(using):

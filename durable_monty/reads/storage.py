@@ -25,7 +25,7 @@ FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class TableSize:
     """Of a table with its indexes. `label` is empty: of the whole database; `rows`: an estimate,
     None: unknown."""
 
@@ -34,14 +34,14 @@ class Size:
     bytes: int
 
 
-def sizes(using: str) -> tuple[Size, ...]:
+def read_sizes(using: str) -> tuple[TableSize, ...]:
     """The largest first."""
     labels = {
         model._meta.db_table: str(model._meta.verbose_name_plural)
         for model in apps.get_app_config("durable_monty").get_models()
     }
     found = (
-        Size(labels.get(table, ""), None if rows is None or rows < 0 else rows, size)
+        TableSize(labels.get(table, ""), None if rows is None or rows < 0 else rows, size)
         for table, rows, size in _ask(list(labels), using)
     )
     return tuple(sorted(found, key=lambda size: -size.bytes))

@@ -64,7 +64,7 @@ class CallsPage:
         return self.first + len(self.calls) - 1
 
 
-def places(execution: Execution, using: str) -> tuple[Place, ...]:
+def count_places(execution: Execution, using: str) -> tuple[Place, ...]:
     """How many calls each place of the source has made."""
     groups = (
         Call.objects.using(using)
@@ -76,7 +76,7 @@ def places(execution: Execution, using: str) -> tuple[Place, ...]:
     return tuple(Place(*group) for group in groups)
 
 
-def calls_page(
+def read_timeline(
     execution: Execution,
     found: Iterable[Place],
     number: int | None,
@@ -111,7 +111,7 @@ def calls_page(
     )
 
 
-def failed_last(execution: Execution, using: str) -> list[Call]:
+def find_last_failures(execution: Execution, using: str) -> list[Call]:
     """The calls whose errors its last turn was given, with the traceback of their functions."""
     failed = Call.objects.using(using).filter(
         execution=execution, status=CallStatus.FAILED, delivered_turn=execution.turn
@@ -120,7 +120,7 @@ def failed_last(execution: Execution, using: str) -> list[Call]:
     return list(with_traceback.only("call_id", "function", "error_traceback")[:_FAILED])
 
 
-def timed_call(call: Call, now: datetime, using: str) -> TimedCall:
+def read_timed_call(call: Call, now: datetime, using: str) -> TimedCall:
     return _timed(call, _attempts([call], using), now)
 
 

@@ -13,7 +13,7 @@ from durable_monty import Execution, OrchestratorService
 from durable_monty.api import hub as hubs, streams
 from durable_monty.api.hub import hub_of
 from durable_monty.api.snapshots import NewestExecutions, OneExecution, Snapshot
-from durable_monty.reads.pages import Wanted
+from durable_monty.reads.pages import ExecutionQuery
 from tests.support import work
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -257,7 +257,7 @@ async def test_leaving_frees_everything():
 @in_loop
 async def test_list():
     first = await elsewhere(started)
-    topic = NewestExecutions(Wanted(status="waiting", name="followed"))
+    topic = NewestExecutions(ExecutionQuery(status="waiting", name="followed"))
     events = Events(topic)
     await until(lambda: events.told)
     name, states, first_id = events.told[0]
@@ -277,7 +277,7 @@ async def test_list():
 
 @in_loop
 async def test_list_sends_its_id_with_the_last_of_many():
-    topic = NewestExecutions(Wanted())
+    topic = NewestExecutions(ExecutionQuery())
     now = Snapshot({"a": "1", "b": "2", "d": "4"}, "newer")
     before = Snapshot({"a": "1", "b": "3", "c": "3"}, "older")
     told = b"".join(streams._news(topic, before, now)).decode()

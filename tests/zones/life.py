@@ -18,7 +18,7 @@ from durable_monty import (
 from durable_monty.models import Attempt, Call, Execution, WorkerProcess, clock
 from durable_monty.models.clock import database_now, now_of, with_now
 from durable_monty.operations.hold import lease
-from durable_monty.reads.finished import SPANS, recent
+from durable_monty.reads.finished import PERIODS, read_recent
 
 HOUR = timedelta(hours=1)
 NEAR = timedelta(minutes=5)  # a zone is at least half an hour off
@@ -194,7 +194,7 @@ def is_reported():
     process = WorkerProcess.objects.first()
     assert_near(process.started_at, now())
     assert_near(process.heartbeat_at, now())
-    buckets = recent(SPANS["hour"], database_now("default"), "default").throughput.buckets
+    buckets = read_recent(PERIODS["hour"], database_now("default"), "default").throughput.buckets
     assert sum(bucket.completed for bucket in buckets[-2:]) > 0
 
 

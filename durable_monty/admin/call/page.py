@@ -15,7 +15,7 @@ from durable_monty.admin.formats import link, moment
 from durable_monty.admin.source.highlight import LineMap, Span
 from durable_monty.admin.source.lines import Mark, source_of
 from durable_monty.models import Call, Execution, Program
-from durable_monty.reads.timeline import timed_call
+from durable_monty.reads.timeline import read_timed_call
 
 # Lines of the source before and after the call, and phases that are told in words.
 _AROUND = 2
@@ -33,7 +33,7 @@ class CallPageMixin(ReadOnlyAdmin):
     @admin.display(description=_("timeline"))
     def timeline(self, call: Call) -> SafeString:
         page = page_of(call)
-        phases = timed_call(call, page.now, page.using).phases
+        phases = read_timed_call(call, page.now, page.using).phases
         words = format_html_join(
             "",
             "<li>{}: {}</li>",

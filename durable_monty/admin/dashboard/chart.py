@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
-from durable_monty.reads.finished import Bucket, Span, Throughput
+from durable_monty.reads.finished import Bucket, Period, Throughput
 
 # Units of the SVG, which is stretched to the width that there is.
 _STEP = 10
@@ -58,7 +58,7 @@ class Chart:
         return self.height // 2
 
 
-def chart(throughput: Throughput, span: Span) -> Chart:
+def chart(throughput: Throughput, span: Period) -> Chart:
     buckets = throughput.buckets
     top = _round_up(max(bucket.total for bucket in buckets))
     bars = (
@@ -102,7 +102,7 @@ def _when(begins: datetime, step: timedelta) -> str:
     }
 
 
-def _mark(moment: datetime, span: Span) -> str:
+def _mark(moment: datetime, span: Period) -> str:
     local = timezone.localtime(moment)
     if span.step * span.steps <= timedelta(days=1):
         return formats.time_format(local, "H:i")

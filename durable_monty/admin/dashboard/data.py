@@ -12,14 +12,14 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from durable_monty.admin.dashboard.chart import Chart, chart
-from durable_monty.doctor.attention import attention
+from durable_monty.doctor.attention import find_notices
 from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
 from durable_monty.reads import dashboard
-from durable_monty.reads.finished import SPANS, Recent, Span, recent
+from durable_monty.reads.finished import PERIODS, Period, Recent, read_recent
 from durable_monty.reads.fleet import read_fleet
-from durable_monty.reads.queues import Queues, queues
-from durable_monty.reads.storage import Size, sizes
+from durable_monty.reads.queues import Queues, read_queues
+from durable_monty.reads.storage import TableSize, read_sizes
 
 PERMISSION = "durable_monty.view_dashboard"
 
@@ -38,8 +38,8 @@ class Executions:
     statuses: tuple[dashboard.StatusCount, ...]
     recent: Recent
     chart: Chart
-    due: dashboard.Oldest | None
-    waiting: dashboard.Oldest | None
+    due: dashboard.LongestWait | None
+    waiting: dashboard.LongestWait | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ class Dashboard:
     """The parts that the user may see; the others are None."""
 
     now: datetime
-    span: Span
-    spans: tuple[Span, ...]
+    span: Period
+    spans: tuple[Period, ...]
     findings: tuple[Alert, ...]
     executions: Executions | None
     calls: Calls | None
-    workers: tuple[dashboard.Worker, ...] | None
-    sizes: tuple[Size, ...]
+    workers: tuple[dashboard.WorkerRow, ...] | None
+    sizes: tuple[TableSize, ...]
 
 
 def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dashboard | None:
@@ -69,28 +69,28 @@ def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dash
         return None
     using = router.db_for_read(Execution)
     now = database_now(using)
-    span = SPANS.get(request.GET.get("span", ""), SPANS["hour"])
+    span = PERIODS.get(request.GET.get("span", ""), PERIODS["hour"])
     alive = read_fleet(now, using)
-    queued = queues(alive, now, using)
-    workers = dashboard.workers(queued.load, now, using)
+    queued = read_queues(alive, now, using)
+    workers = dashboard.read_workers(queued.load, now, using)
     return Dashboard(
         now=now,
         span=span,
-        spans=tuple(SPANS.values()),
+        spans=tuple(PERIODS.values()),
         findings=tuple(
             Alert(found.severity, found.message, _list_url(found.list, found.query, viewable))
-            for found in attention(queued, workers, alive, now, using)
+            for found in find_notices(queued, workers, alive, now, using)
         ),
         executions=_executions(span, now, using) if Execution in viewable else None,
         calls=Calls(
-            dashboard.pending_for_people(alive, now, using),
-            dashboard.pending_for_workers(queued, alive, now, using),
+            dashboard.read_calls_for_people(alive, now, using),
+            dashboard.read_calls_for_workers(queued, alive, now, using),
             queued,
         )
         if Call in viewable
         else None,
         workers=workers if WorkerProcess in viewable else None,
-        sizes=sizes(using),
+        sizes=read_sizes(using),
     )
 
 
@@ -112,12 +112,12 @@ def _list_url(
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") + query
 
 
-def _executions(span: Span, now: datetime, using: str) -> Executions:
-    ended = recent(span, now, using)
+def _executions(span: Period, now: datetime, using: str) -> Executions:
+    ended = read_recent(span, now, using)
     return Executions(
-        dashboard.status_counts(using),
+        dashboard.count_statuses(using),
         ended,
         chart(ended.throughput, span),
-        dashboard.oldest_due(now, using),
-        dashboard.oldest_waiting(using),
+        dashboard.find_longest_due(now, using),
+        dashboard.find_longest_waiting(using),
     )

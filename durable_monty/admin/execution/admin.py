@@ -29,7 +29,7 @@ from durable_monty.admin.filters import (
 from durable_monty.admin.formats import LONG, block, cut, json_block, moment, name_and_id, state_of
 from durable_monty.models import Execution, ExecutionStatus, Program, Snapshot
 from durable_monty.reads.fleet import read_fleet
-from durable_monty.reads.lists import matching
+from durable_monty.reads.lists import search_executions
 from durable_monty.reads.open_calls import read_open_calls
 from durable_monty.wording.executions import awaited_text
 from durable_monty.wording.times import span
@@ -109,7 +109,7 @@ class ExecutionAdmin(ExecutionPageMixin, ExportPage, ForkPage, StartPage, Downlo
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()
         if term:
-            queryset = matching(queryset, term, id_range(term))
+            queryset = search_executions(queryset, term, id_range(term))
         return queryset, False
 
     def read_page(self, rows: Sequence[Execution], using: str, now: datetime) -> Page:

@@ -21,8 +21,8 @@ from durable_monty.admin.formats import block
 from durable_monty.admin.source.highlight import LineMap
 from durable_monty.admin.source.lines import Source, calls_by_line, mark_of, source_of
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
-from durable_monty.reads.history import acts_on
-from durable_monty.reads.timeline import Place, calls_page, failed_last, places
+from durable_monty.reads.history import find_manual_actions
+from durable_monty.reads.timeline import Place, count_places, find_last_failures, read_timeline
 from durable_monty.wording.executions import status_text
 
 _LIVE = "admin/durable_monty/execution/live.html"
@@ -54,7 +54,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
     @admin.display(description=_("traceback of the function"))
     def function_tracebacks(self, execution: Execution) -> SafeString | str:
         """Of the calls that failed last."""
-        calls = failed_last(execution, page_of(execution).using)
+        calls = find_last_failures(execution, page_of(execution).using)
         return format_html_join(
             "",
             '<p class="dm-caption">{}</p>{}',
@@ -73,7 +73,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
         context["is_live"] = not execution.is_finished
         context["live_url"] = self._live_url(request, execution)
         sees_calls = self.may_view(Call, request)
-        found = places(execution, page.using) if sees_calls else ()
+        found = count_places(execution, page.using) if sees_calls else ()
         lines = LineMap(execution.program.source)
         if sees_calls:
             context["calls"] = self._calls_table(request, execution, found, lines, page)
@@ -83,7 +83,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
             context["turns_url"] = self.url_of(execution, "turns")
         context["acts"] = [
             (act, self.link_to(act.call) if act.call is not None else "")
-            for act in acts_on(execution, page.using, with_calls=sees_calls)
+            for act in find_manual_actions(execution, page.using, with_calls=sees_calls)
         ]
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -103,7 +103,7 @@ class ExecutionPageMixin(TurnsMixin, ReadOnlyAdmin):
         line = _number(request, "line")
         span = None if line is None else lines.bytes_of(line)
         within = None if span is None else (span.start, span.end)
-        calls = calls_page(
+        calls = read_timeline(
             execution, found, _number(request, "calls"), page.now, page.using, within=within
         )
         links = Links(self._url_of_call, lambda turn: self.url_of_turn(execution, turn))
