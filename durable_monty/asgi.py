@@ -1,4 +1,7 @@
-"""An ASGI application of its own for answers and the API: `uvicorn.run(create_app(service))`."""
+"""Makes an ASGI application of the webhooks and the HTTP API alone.
+
+Serve it with `uvicorn.run(create_app(service))`.
+"""
 
 from __future__ import annotations
 
@@ -30,39 +33,39 @@ _API = "api/"
 def create_app(
     service: OrchestratorService | None = None, *, threads: int = 8, refusals: int | None = 600
 ) -> ASGIHandler:
-    """Returns an ASGI application with the webhook, and with the HTTP API under `/api/` if the
-    extra `api` is installed. It has no other URLs, whatever ROOT_URLCONF is; the project's
-    middleware runs.
+    """Returns an ASGI application with the webhooks, and with the HTTP API under `/api/` if the
+    extra `api` is installed.
 
-    `service`: its database is that of the jobs. The API works on the database that the project's
-    routers name, and is left out if that is another one. `threads`: how many answers are recorded
-    at a time, each on a connection of its own. `refusals`: see
-    `durable_monty.webhooks.urls.patterns`.
+    It has no other URLs, whatever ROOT_URLCONF is. The project's middleware runs.
+
+    The answers of jobs are recorded in the database of `service`. The API uses the database that
+    the project's routers name. It is left out if that is another one. `threads` answers are
+    recorded at a time, each on a connection of its own. `durable_monty.webhooks.urls.patterns`
+    describes `refusals`.
     """
     django.setup(set_prefix=False)
     return _Handler(_Urls(None if service is None else service.using, refusals), threads)
 
 
 class _Urls:
-    """What `request.urlconf` may be: it has `urlpatterns`, as a module has."""
+    """Stands for a module of URLs. Django accepts it as `request.urlconf`."""
 
     def __init__(self, using: str | None, refusals: int | None) -> None:
-        # After `django.setup()`.
+        # Models can be imported only after `django.setup()`.
         from durable_monty.models import Execution
         from durable_monty.webhooks.urls import app_name, patterns
 
-        usual = router.db_for_write(Execution)
         hooks = patterns(using=using, refusals=refusals)
         self.urlpatterns: list[URLPattern | URLResolver] = [path("", include((hooks, app_name)))]
-        if find_spec("ninja") is not None and using in (None, usual):
+        if find_spec("ninja") and using in (None, router.db_for_write(Execution)):
             self.urlpatterns.append(path(_API, include("durable_monty.api.urls")))
 
 
 class _Handler(ASGIHandler):
-    """Handles the API as Django does, and answers in threads that live on.
+    """Handles requests of the API as Django does, and those of webhooks in a pool of threads.
 
-    Django's own handler gives each request a thread, and so a connection to the database: with
-    CONN_MAX_AGE they stay open, and the server runs out of them.
+    Django's own handler gives each request a new thread, and so a new connection to the database.
+    With CONN_MAX_AGE these stay open until the database server has no more.
     """
 
     def __init__(self, urls: _Urls, threads: int) -> None:
@@ -90,18 +93,20 @@ class _Handler(ASGIHandler):
         request, refusal = self.create_request(scope, BytesIO(body))
         response = refusal if request is None else self._sync.get_response(request)
         assert response is not None  # noqa: S101  (one of the two is there)
-        # It sends `request_finished`, which looks after the connections of this thread.
+        # This sends `request_finished`, on which Django closes old connections of this thread.
         response.close()
         return response
 
 
 async def _read(scope: dict[str, Any], receive: _Receive) -> bytes | None:
-    """The body, or its beginning if the view refuses it for its size anyway; None if the client
-    has gone."""
-    from durable_monty.webhooks.bodies import is_too_long, longest
+    """Returns the body, or None if the client has disconnected.
+
+    Of a body that is too large it returns only the beginning: the view refuses it.
+    """
+    from durable_monty.webhooks.bodies import is_too_long, max_body_bytes
 
     length = dict(scope["headers"]).get(b"content-length", b"").decode("latin1")
-    most, body, more = longest(), bytearray(), not is_too_long(length)
+    most, body, more = max_body_bytes(), bytearray(), not is_too_long(length)
     while more and len(body) <= most:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -1,4 +1,4 @@
-"""What may be included in a project's URLs: `path("durable/", include("durable_monty.urls"))`."""
+"""URLs of the webhooks. Include them with `path("durable/", include("durable_monty.urls"))`."""
 
 from durable_monty.webhooks.urls import app_name, urlpatterns
 

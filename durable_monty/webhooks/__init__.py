@@ -1,6 +1,6 @@
-"""Answers that come over HTTP: `durable_monty/docs/how-to/webhooks.md`.
+"""Receives answers over HTTP.
 
-Off until `durable_monty.urls` is included in a project's URLs, or `create_app` is served.
+It is off until a project includes `durable_monty.urls` in its URLs or serves `create_app`.
 """
 
 from durable_monty.webhooks.tokens import (

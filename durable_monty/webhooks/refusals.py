@@ -1,6 +1,6 @@
-"""What each refusal is over HTTP: a status, and `{"error": {"code", "message", "path"}}`.
+"""Turns errors into responses: a status, and `{"error": {"code", "message", "path"}}`.
 
-The messages say nothing of the call that whoever sent the request did not know.
+The messages tell the sender nothing about the call that the sender did not know.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from durable_monty.models import CallStatus
 
 logger = logging.getLogger("durable_monty")
 
-# An error that is not here is a fault of ours.
+# An error that is missing here is a bug of this package.
 STATUS: Mapping[type[exceptions.DurableMontyError], int] = {
     exceptions.BodyNotJson: 400,
     exceptions.InvalidToken: 401,
@@ -48,7 +48,7 @@ _MINUTE = 60
 
 
 def refused(exc: exceptions.DurableMontyError) -> JsonResponse:
-    """Raises `exc` again if it is no refusal."""
+    """Returns the response for an error. Raises it again if `STATUS` does not have it."""
     if type(exc) not in STATUS:
         raise exc
     status, code = STATUS[type(exc)], code_of(type(exc))
@@ -65,18 +65,21 @@ def refused(exc: exceptions.DurableMontyError) -> JsonResponse:
 
 
 def error(status: int, code: str, message: str, **facts: Any) -> JsonResponse:
+    """Returns an error response, and logs it."""
     logger.info(
         "webhook refused: %d %s", status, code, extra={"status_code": status, "code": code}
     )
     response = JsonResponse({"error": {"code": code, "message": message, **facts}}, status=status)
-    # Django would log the path, and with it a token.
+    # Django would log the path, which has the token.
     vars(response)["_has_been_logged"] = True
     return response
 
 
 def count_refusal(request: HttpRequest, most: int | None) -> None:
-    """Notes a wrong token or secret. Raises `TooManyRefusals` if more than `most` came from this
-    address in this minute, counted in Django's cache; None counts nothing."""
+    """Counts a wrong token or secret in Django's cache, for each address and minute.
+
+    Raises `TooManyRefusals` above `most`. None counts nothing.
+    """
     if most is None:
         return
     minute, second = divmod(int(time.time()), _MINUTE)
@@ -84,7 +87,7 @@ def count_refusal(request: HttpRequest, most: int | None) -> None:
     try:
         cache.add(key, 0, 2 * _MINUTE)
         count = cache.incr(key)
-    except Exception as exc:  # noqa: BLE001  (the cache's own; the request is refused anyway)
+    except Exception as exc:  # noqa: BLE001  (of any cache; the request is refused anyway)
         logger.warning("refusals not counted: %s", exc, extra={"reason": str(exc)})
         return
     if count > most:

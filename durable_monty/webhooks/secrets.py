@@ -1,13 +1,13 @@
-"""The secrets of executors, which their jobs show to the webhook.
+"""Checks the secrets that jobs of an executor show to the webhook.
 
 An executor's secret is the option `webhook_secret` in `DURABLE_MONTY["EXECUTORS"]`: a text, or a
-list of texts while one is replaced by another.
+list of texts while one secret replaces another.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,57 +18,53 @@ from durable_monty.executors import signing
 from durable_monty.executors.loading import WEBHOOK_SECRET, executor_name
 from durable_monty.functions import DEFAULT_EXECUTOR
 
-# Characters. There is no way to stop somebody from guessing a short one.
+# Characters. Nothing else stops somebody from guessing a short secret.
 _SHORTEST = 20
 
 
 def executors_of_bearer(authorization: str) -> frozenset[str]:
-    """Returns the executor names of calls which this header may answer. Raises `InvalidSecret`."""
+    """Returns the names of the executors whose calls an Authorization header may answer.
+
+    Raises `InvalidSecret`.
+    """
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise InvalidSecret
-    return _known(
-        # No `any`: all are compared, so that the time tells nothing.
-        sum([hmac.compare_digest(given.strip().encode(), each.encode()) for each in secrets])
-        and names
-        for secrets, names in _secrets()
+    return _executors(
+        # `any` would stop at the first match, and the time would give away which one it is.
+        lambda secrets: (
+            sum([hmac.compare_digest(given.strip().encode(), each.encode()) for each in secrets])
+            > 0
+        )
     )
 
 
 def executors_of_signature(body: bytes, headers: Mapping[str, str]) -> frozenset[str]:
-    """As `executors_of_bearer`, of a request that `executors.signing.sign` has signed."""
-    return _known(
-        names if _is_signed(body, headers, secrets) else frozenset()
-        for secrets, names in _secrets()
-    )
+    """Returns the names of the executors whose calls a request may answer that was signed by
+    `executors.signing.sign`. Raises `InvalidSecret`."""
+
+    def is_signed(secrets: list[str]) -> bool:
+        try:
+            signing.verify(body, headers, secrets)
+        except signing.InvalidSignature:
+            return False
+        return True
+
+    return _executors(is_signed)
 
 
-def _known(found: Any) -> frozenset[str]:
-    names = frozenset[str]().union(*(each or () for each in found))
+def _executors(fits: Callable[[list[str]], bool]) -> frozenset[str]:
+    """Returns the names of the executors whose secrets fit. Raises `InvalidSecret` without any."""
+    settings = conf.current()
+    default = executor_name(settings.EXECUTOR)
+    names: set[str] = set()
+    for key, options in settings.EXECUTORS.items():
+        if WEBHOOK_SECRET in options and fits(check_secret(key, options[WEBHOOK_SECRET])):
+            name = executor_name(key)
+            names |= {name, DEFAULT_EXECUTOR} if name == default else {name}
     if not names:
         raise InvalidSecret
-    return names
-
-
-def _is_signed(body: bytes, headers: Mapping[str, str], secrets: list[str]) -> bool:
-    try:
-        signing.verify(body, headers, secrets)
-    except signing.InvalidSignature:
-        return False
-    return True
-
-
-def _secrets() -> list[tuple[list[str], frozenset[str]]]:
-    """Secrets, and the executor names of the calls that they are for."""
-    settings = conf.current()
-    found = []
-    default = executor_name(settings.EXECUTOR)
-    for key, options in settings.EXECUTORS.items():
-        if WEBHOOK_SECRET in options:
-            name = executor_name(key)
-            names = {name, DEFAULT_EXECUTOR} if name == default else {name}
-            found.append((check_secret(key, options[WEBHOOK_SECRET]), frozenset(names)))
-    return found
+    return frozenset(names)
 
 
 def check_secret(key: str, given: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""Tokens by which whoever has one, and nothing else, can answer one call.
+"""Makes and reads the tokens of calls. Whoever has a token can answer its call, and nothing else.
 
-A token is signed with SECRET_KEY, under a salt of its own. It holds for one attempt, or for one
-call that waits for somebody. It ends with its time, or when the call is answered: then the journal
+A token is signed with SECRET_KEY, under a salt of its own. It is valid for one attempt, or for one
+call that waits for a person. It expires after a time. Once the call is answered, the journal
 refuses other answers.
 """
 
@@ -28,17 +28,16 @@ from durable_monty.models import Call
 from durable_monty.operations.job_answers import job_id_of
 
 _SALT = "durable_monty.webhooks"
-# Seconds.
-_MONTH = 30 * 86_400.0
-# A call's deadline is the database's time, and a token is read by the clock of a web server.
+_MONTH = 30 * 86_400.0  # seconds
+# Seconds. A call's deadline follows the clock of the database, a token that of a web server.
 _SKEW = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class CallToken:
-    """What a token says: either `job_id`, that of one attempt, or `execution_id` and `call_id`.
+    """Names an attempt by `job_id`, or a call by `execution_id` and `call_id`.
 
-    `using`: the alias of the database; `expires`: Unix time in seconds.
+    `using` is the alias of the database, `expires` the Unix time in seconds.
     """
 
     using: str
@@ -49,12 +48,12 @@ class CallToken:
 
 
 def make_token(job_id: str, using: str, seconds: float) -> str:
-    """Returns a token for the attempt with this job, which holds for `seconds`."""
+    """Returns a token for the attempt with this job. It expires after `seconds`."""
     return _signed(using, seconds, job_id)
 
 
 def read_token(token: str) -> CallToken:
-    """Raises `InvalidToken` and `TokenExpired`."""
+    """Returns the contents of a token. Raises `InvalidToken` and `TokenExpired`."""
     try:
         using, expires, *names = signing.Signer(salt=_SALT).unsign_object(token)
     except (signing.BadSignature, ValueError) as exc:
@@ -68,21 +67,30 @@ def read_token(token: str) -> CallToken:
 
 
 def call_url(call: Call, base_url: str, seconds: float | None = None) -> str:
-    """Returns the URL at which one POST answers `call`.
+    """Returns the URL that answers `call` with one POST request.
 
-    It holds for the attempt that has the call now. A call that waits for people has none: then it
-    holds for the call. `base_url`: where the project can be reached, for example
-    "https://shop.example.com"; if its URLs do not include `durable_monty.urls`, where
-    `create_app` is served. `seconds`: how long it holds; by default until the call's time is
-    over, or 30 days. Raises `CallNotStarted`.
+    The URL is valid for the attempt that runs now, or, for a call that waits for a person, for the
+    call. Raises `CallNotStarted` for other calls.
+
+    `base_url` is the address of the project, for example "https://shop.example.com". If its URLs
+    do not include `durable_monty.urls`, it is the address of `create_app`. The URL expires after
+    `seconds`, by default at the deadline of the call, or after 30 days.
     """
     using = call._state.db or router.db_for_write(Call)
-    lasts = _seconds_left(call) if seconds is None else seconds
+    if seconds is None:
+        ends = [at for at in (call.attempt_end_by, call.close_by) if at is not None]
+        seconds = min(ends).timestamp() + _SKEW - time.time() if ends else _MONTH
     if call.claim is not None:
-        return _url(base_url, make_token(job_id_of(call), using, lasts))
-    if call.executor != MANUAL_EXECUTOR:
+        token = make_token(job_id_of(call), using, seconds)
+    elif call.executor == MANUAL_EXECUTOR:
+        token = _signed(using, seconds, str(call.execution_id), call.call_id)
+    else:
         raise CallNotStarted(call.execution_id, call.call_id)
-    return _url(base_url, _signed(using, lasts, str(call.execution_id), call.call_id))
+    try:
+        path = reverse("durable_monty:call", args=[token])
+    except NoReverseMatch:
+        path = f"/call/{token}"
+    return base_url.rstrip("/") + path
 
 
 def waiting_call_url(
@@ -93,8 +101,10 @@ def waiting_call_url(
     *,
     using: str | None = None,
 ) -> str:
-    """Returns the `call_url` of an open call by its ids, as `get_pending_calls` gives them.
-    Raises `CallNotFound`, `CallSettled` and `CallNotStarted`."""
+    """Returns the `call_url` of an open call. `get_pending_calls` gives the ids.
+
+    Raises `CallNotFound`, `CallSettled` and `CallNotStarted`.
+    """
     calls = Call.objects.using(using or router.db_for_write(Call))
     try:
         call = calls.filter(execution_id=uuid.UUID(str(execution_id)), call_id=call_id).first()
@@ -109,16 +119,3 @@ def waiting_call_url(
 
 def _signed(using: str, seconds: float, *names: Any) -> str:
     return signing.Signer(salt=_SALT).sign_object([using, int(time.time() + seconds), *names])
-
-
-def _seconds_left(call: Call) -> float:
-    ends = [at for at in (call.attempt_end_by, call.close_by) if at is not None]
-    return min(ends).timestamp() + _SKEW - time.time() if ends else _MONTH
-
-
-def _url(base_url: str, token: str) -> str:
-    try:
-        path = reverse("durable_monty:call", args=[token])
-    except NoReverseMatch:
-        path = f"/call/{token}"
-    return base_url.rstrip("/") + path

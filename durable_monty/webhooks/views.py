@@ -1,4 +1,4 @@
-"""The two addresses: one for each call, with a token, and one for all jobs, with a secret."""
+"""Serves two addresses: one for each call, with a token, and one for all jobs, with a secret."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from durable_monty.exceptions import (
     InvalidSecret,
     InvalidToken,
     InvalidValue,
+    TooManyRefusals,
 )
 from durable_monty.executors.signing import SIGNATURE
 from durable_monty.models import Call
@@ -27,23 +28,21 @@ from durable_monty.webhooks.secrets import executors_of_bearer, executors_of_sig
 from durable_monty.webhooks.tokens import read_token
 
 View = Callable[..., HttpResponse]
-# Seconds after which somebody may try again while the database is out of reach.
-_PAUSE = 5
+# Seconds after which a sender should try again while the database is out of reach.
+_RETRY_AFTER = 5
 
 
 def endpoint(view: Callable[..., bool]) -> View:
-    """A view that says whether something was recorded now, or raises the reason why not.
-
-    `refusals`: see `count_refusal`.
-    """
+    """Makes a view of a function that returns whether it recorded something new, and raises the
+    reason if it refuses. `refusals` of the view is the limit of `count_refusal`."""
 
     @wraps(view)
     def answer(request: HttpRequest, *, refusals: int | None, **kwargs: Any) -> HttpResponse:
-        response = _answer(request, refusals, kwargs)
+        response = respond(request, refusals, kwargs)
         response["Cache-Control"] = "no-store"
         return response
 
-    def _answer(
+    def respond(
         request: HttpRequest, refusals: int | None, kwargs: dict[str, Any]
     ) -> HttpResponse:
         if request.method != "POST":
@@ -52,37 +51,31 @@ def endpoint(view: Callable[..., bool]) -> View:
             return response
         try:
             is_new = view(request, **kwargs)
-        except (InvalidToken, InvalidSecret) as exc:
-            return _unauthorized(request, refusals, exc)
         except DurableMontyError as exc:
+            if isinstance(exc, InvalidToken | InvalidSecret):
+                try:
+                    count_refusal(request, refusals)
+                except TooManyRefusals as too_many:
+                    return refused(too_many)
             return refused(exc)
         except Error as exc:
             if not may_pass(exc):
                 raise
             response = error(503, "database_unavailable", "Try again later.")
-            response["Retry-After"] = str(_PAUSE)
+            response["Retry-After"] = str(_RETRY_AFTER)
             return response
         return JsonResponse({"status": "recorded", "already": not is_new})
 
-    # A transaction around it would hide from the view whether the answer was recorded.
+    # ATOMIC_REQUESTS would open a transaction around the view, which could not know then whether
+    # the answer is recorded.
     for alias in connections:
         answer = transaction.non_atomic_requests(alias)(answer)
     return csrf_exempt(login_not_required(answer))
 
 
-def _unauthorized(
-    request: HttpRequest, refusals: int | None, exc: DurableMontyError
-) -> HttpResponse:
-    try:
-        count_refusal(request, refusals)
-    except DurableMontyError as too_many:
-        return refused(too_many)
-    return refused(exc)
-
-
 @endpoint
 def answer_call(request: HttpRequest, token: str) -> bool:
-    """POST call/TOKEN."""
+    """Records the answer of the call that the token is for: POST call/TOKEN."""
     read = read_token(token)
     if read.using not in connections:
         raise InvalidToken
@@ -91,9 +84,9 @@ def answer_call(request: HttpRequest, token: str) -> bool:
 
 @endpoint
 def complete_job(request: HttpRequest, using: str | None) -> bool:
-    """POST webhook/complete."""
+    """Records the answer of a job that the body names: POST webhook/complete."""
     signed = SIGNATURE in request.headers
-    # Without a signature nothing is read for strangers.
+    # A secret is checked before the body is read; a signature needs the body.
     authorization = request.headers.get("Authorization", "")
     executors = frozenset[str]() if signed else executors_of_bearer(authorization)
     body = read_body(request)
