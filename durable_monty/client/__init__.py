@@ -1,6 +1,6 @@
-"""A client of the HTTP API, for programs that need neither Django nor its settings.
+"""Clients of the HTTP API, for programs that have neither Django nor its settings.
 
-`Client` and `AsyncClient` have the same methods. They need httpx, the extra `client`.
+`Client` and `AsyncClient` have the same methods. They need the extra `client`, which is httpx.
 """
 
 from durable_monty.client.answers import (

@@ -1,4 +1,4 @@
-"""What the API answers. Values have their Python types again; times are aware."""
+"""Dataclasses for the responses of the API. Values have their Python types; times are aware."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VALUES = frozenset({"args", "kwargs", "inputs", "output", "result"})
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an execution or a call failed. `type`: the name of an exception."""
+    """Says why an execution or a call failed. `type` is the name of an exception."""
 
     type: str
     message: str
@@ -35,7 +35,7 @@ class PendingCall:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRow:
-    """An execution in a list. `error`: its type and the beginning of its message."""
+    """Describes an execution in a list. `error` has its type and the beginning of its message."""
 
     execution_id: str
     name: str
@@ -51,8 +51,11 @@ class ExecutionRow:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """`pending_calls`: the first function calls without an answer; None if the key may not see
-    calls."""
+    """Describes an execution.
+
+    `pending_calls` has the first function calls without an answer. It is None if the key may not
+    see calls.
+    """
 
     execution_id: str
     name: str
@@ -108,7 +111,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`parameters`, `returns`: JSON schemas, as far as the annotations say."""
+    """Describes a function that workflows may call.
+
+    `parameters` and `returns` are JSON schemas of its annotations.
+    """
 
     name: str
     function: str
@@ -128,8 +134,11 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`name`: "state", "end", "list" or "gone"; `data`: a state, or for "list" a list of states;
-    `id` is empty for all but the last of several that came together."""
+    """Describes an event. `name` is "state", "end", "list" or "gone".
+
+    `data` is a state, and a list of states for "list". If several events belong together, only
+    the last has an `id`.
+    """
 
     name: str
     data: Any
@@ -137,16 +146,18 @@ class Event:
 
 
 def read(kind: type[T], facts: Mapping[str, Any]) -> T:
-    """Fields that this version does not know are left out."""
+    """Makes an instance of `kind` from JSON."""
+    # A newer server may send fields that this version does not know.
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: _field(name, facts[name]) for name in known})
+    return kind(**{name: _read_field(name, facts[name]) for name in known})
 
 
 def read_all(kind: type[T], rows: Iterable[Mapping[str, Any]]) -> list[T]:
     return [read(kind, row) for row in rows]
 
 
-def _field(name: str, value: Any) -> Any:
+def _read_field(name: str, value: Any) -> Any:
+    # The names say what JSON cannot: these fields hold values of the workflow.
     if name in _VALUES:
         return codec.decode(json.dumps(value))
     if value is None:

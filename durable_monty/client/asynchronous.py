@@ -1,4 +1,4 @@
-"""The client for asyncio."""
+"""Sends the requests of the API with asyncio."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 def _sent(
     build: Callable[P, Request[T]],
 ) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
-    """Returns the method that sends such a request and gives its answer."""
+    """Returns a method that sends such a request and returns the answer."""
 
     @wraps(build)
     async def send(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,7 +37,7 @@ def _sent(
 def _paged(
     build: Callable[P, Request[list[T]]],
 ) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]:
-    """Returns the method that yields what is on all pages, and asks for each when it is needed."""
+    """Returns a method that yields the rows of all pages. It requests each page when needed."""
 
     @wraps(build)
     async def send(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
@@ -51,10 +51,9 @@ def _paged(
 
 
 class AsyncClient:
-    """The HTTP API at `base_url`, for example "https://example.com/api".
+    """Calls the HTTP API at `base_url`, for example "https://example.com/api".
 
-    It has the arguments and the methods of `Client`, and raises what that does. `options`: of
-    `httpx.AsyncClient`.
+    It has the arguments, methods and errors of `Client`. `options` go to `httpx.AsyncClient`.
     """
 
     def __init__(
@@ -68,6 +67,7 @@ class AsyncClient:
         **options: Any,
     ) -> None:
         self.base_url, self._retries = base_url, retries
+        # httpx is imported here, so that the package can be imported without it.
         self._http: httpx.AsyncClient = require_httpx().AsyncClient(
             **options_of(key, timeout, headers or {}), **options
         )
@@ -100,18 +100,21 @@ class AsyncClient:
     functions = _sent(requests.functions)
 
     def events(self, execution_id: Id) -> AsyncIterator[Event]:
-        """Yields the states of an execution until it has ended, over as many connections as that
-        takes."""
+        """Yields the states of an execution until it ends. Lost connections are made again."""
         return self._follow(requests.execution_events(execution_id), Following())
 
     def list_events(self, **filters: Any) -> AsyncIterator[Event]:
-        """Yields the newest 100 executions of a list, and then what changes among them, for as
-        long as the key may look. `filters`: as those of `list`."""
+        """Yields the newest 100 executions of a list and then every change among them.
+
+        It ends when the key loses its permission. `filters` are those of `list`.
+        """
         return self._follow(requests.list_events(**filters), FollowingList())
 
     async def wait(self, execution_id: Id, timeout: float = 60.0) -> Any:
-        """The output, once it is there; `timeout` in seconds. Raises `WaitTimeout`, and
-        `ExecutionNotCompleted` for an execution that failed."""
+        """Waits up to `timeout` seconds for the execution to end, and returns its output.
+
+        Raises `WaitTimeout`, and `ExecutionNotCompleted` if the execution failed.
+        """
         async for _ in self._follow(requests.execution_events(execution_id), waiting(timeout)):
             pass
         return output_of(await self.poll(execution_id), timeout)
@@ -121,35 +124,34 @@ class AsyncClient:
         step = next(steps)
         try:
             while True:
+                outcome: Response | Broken | None = None
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
-                    step = steps.send(None)
                 else:
-                    step = steps.send(await self._outcome(step))
+                    try:
+                        found = await self._http.request(**parts_of(self.base_url, step))
+                        outcome = Response(found.status_code, found.headers, found.content)
+                    except require_httpx().TransportError as exc:
+                        outcome = broken(exc)
+                step = steps.send(outcome)
         except StopIteration as done:
             answer: T = done.value
             return answer
 
-    async def _outcome(self, request: Request[Any]) -> Response | Broken:
-        try:
-            found = await self._http.request(**parts_of(self.base_url, request))
-        except require_httpx().TransportError as exc:
-            return broken(exc)
-        return Response(found.status_code, found.headers, found.content)
-
     async def _follow(self, request: Request[Any], following: Following) -> AsyncIterator[Event]:
         while not (following.is_over or following.is_late):
             try:
-                async for event in self._connection(request, following):
+                async for event in self._read_events(request, following):
                     yield event
             except require_httpx().TransportError as exc:
+                # A deadline that has passed is reported by `output_of`, which knows the status.
                 following.failures += 1
                 if following.failures > self._retries and not following.is_late:
                     raise ApiUnreachable(request.path, broken(exc).why) from exc
             if not following.is_over:
                 await asyncio.sleep(following.pause)
 
-    async def _connection(
+    async def _read_events(
         self, request: Request[Any], following: Following
     ) -> AsyncIterator[Event]:
         silence, parts = following.silence, parts_of(self.base_url, request)
@@ -157,6 +159,7 @@ class AsyncClient:
         async with self._http.stream(
             **parts, headers=following.headers, timeout=require_httpx().Timeout(**timeout)
         ) as found:
+            # A refusal is JSON, not a stream of events.
             following.begins(found.status_code)
             if found.status_code >= 400:
                 refused = Response(found.status_code, found.headers, await found.aread())

@@ -1,4 +1,4 @@
-"""What both clients have in common: where the server is, and with which key."""
+"""Translates between requests of this package and the arguments and errors of httpx."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_httpx() -> ModuleType:
-    """Raises ImportError with what to install."""
+    """Returns the module httpx. Raises ImportError that says how to install it."""
     try:
         import httpx
     except ModuleNotFoundError as exc:
@@ -26,15 +26,17 @@ def require_httpx() -> ModuleType:
 
 
 def options_of(key: str | None, timeout: float, headers: Mapping[str, str]) -> dict[str, Any]:
-    """What an httpx client is made with."""
+    """Returns the arguments for a client of httpx."""
+    # Tagged values keep their types; plain JSON has no dates, bytes or sets.
     sent = {"Accept": "application/json", "Durable-Values": "tagged", **headers}
+    # A redirect could lead the key to another host.
     if key is not None:
         sent["Authorization"] = f"Bearer {key}"
     return {"headers": sent, "timeout": timeout, "follow_redirects": False}
 
 
 def parts_of(base_url: str, request: Request[Any]) -> dict[str, Any]:
-    """The arguments of httpx for a request."""
+    """Returns the arguments with which httpx sends a request."""
     parts: dict[str, Any] = {
         "method": request.method,
         "url": base_url.rstrip("/") + request.path,
@@ -47,6 +49,8 @@ def parts_of(base_url: str, request: Request[Any]) -> dict[str, Any]:
 
 
 def broken(exc: httpx.TransportError) -> Broken:
+    """Returns the outcome of a request that got no response."""
+    # These are raised before anything is sent. After others the server may have the request.
     httpx = require_httpx()
     never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
     return Broken(f"{type(exc).__name__}: {exc}", not isinstance(exc, never_sent))

@@ -1,4 +1,4 @@
-"""How a request is sent until there is an answer: the same for both clients, without any I/O."""
+"""Decides when a request is sent again, and reads the response. It does no I/O itself."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from durable_monty.exceptions import ApiUnreachable, DurableMontyError, RequestR
 
 T = TypeVar("T")
 
-_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_ASKED = 0.2, 5.0, 30.0  # seconds
-_LATER = (429, 503)  # the server asks for another try
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_RETRY_AFTER = 0.2, 5.0, 30.0  # seconds
+_LATER = (429, 503)  # with these the server asks for another attempt
 
 
 class Response(NamedTuple):
@@ -26,7 +26,7 @@ class Response(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """No response came. `was_sent`: the server may have got the request."""
+    """Stands for a missing response. With `was_sent`, the server may have the request."""
 
     why: str
     was_sent: bool
@@ -41,40 +41,54 @@ Step = Request[Any] | Pause
 
 
 def exchange(request: Request[T], retries: int) -> Generator[Step, Response | Broken | None, T]:
-    """Yields what to send and how long to pause, takes what came back, and returns the answer.
+    """Yields requests to send and pauses to make, and takes the outcomes. Returns the answer.
 
-    Raises the error that the server names, and `ApiUnreachable`.
+    Raises the error that the server names, or `ApiUnreachable`.
     """
-    for tried in range(retries + 1):
+    for attempt in range(retries + 1):
         outcome = yield request
+        assert outcome is not None  # noqa: S101  (only a pause has no outcome)
         if isinstance(outcome, Response) and outcome.status < 400:
-            return request.read(_json(outcome))
-        if tried == retries or not _is_worth_another(request, outcome):
+            try:
+                return request.read(json.loads(outcome.body))
+            except ValueError as exc:
+                raise _not_the_api(outcome) from exc
+        if attempt == retries or not _may_repeat(request, outcome):
             break
-        yield Pause(_pause(tried, outcome))
+        retry_after = ""
+        if isinstance(outcome, Response):
+            retry_after = outcome.headers.get("retry-after", "")
+        if retry_after.isdecimal():
+            yield Pause(min(float(retry_after), _LONGEST_RETRY_AFTER))
+        else:
+            # Clients that were refused together must not come back together.
+            longest = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+            yield Pause(longest * random.uniform(0.5, 1))
     if isinstance(outcome, Response):
         raise error_of(outcome)
-    raise ApiUnreachable(request.path, outcome.why if outcome else "")
+    raise ApiUnreachable(request.path, outcome.why)
 
 
 def error_of(response: Response) -> DurableMontyError:
-    """The error of the package that the server raised; its message is the server's. It has
-    `status`, `code`, and the facts that came with it (`path`, `complaints`)."""
+    """Returns the exception of this package that a response names, with the server's message.
+
+    It has `http_status`, `code` and the facts of the response (`path`, `complaints`).
+    """
     try:
         facts = dict(json.loads(response.body)["error"])
         code, message = str(facts.pop("code")), str(facts.pop("message"))
     except (ValueError, LookupError, TypeError):
-        text = response.body[:200].decode(errors="replace")
-        return RequestRefused(response.status, "not_the_api", text)
+        return _not_the_api(response)
     return named(response.status, code, message, facts)
 
 
 def named(status: int, code: str, message: str, facts: Mapping[str, Any]) -> DurableMontyError:
+    """Returns the exception that `code` names, or `RequestRefused` for an unknown code."""
     name = "".join(part.capitalize() for part in code.split("_"))
     kind = getattr(exceptions, name, None)
     if not (isinstance(kind, type) and issubclass(kind, DurableMontyError)):
         return RequestRefused(status, code, message)
-    # Its constructor takes facts that the server does not send, and makes the message of them.
+    # The constructor makes the message of facts that the server does not send.
     exc: DurableMontyError = kind.__new__(kind)
     Exception.__init__(exc, message)
     if facts.get("complaints") is not None:
@@ -83,25 +97,13 @@ def named(status: int, code: str, message: str, facts: Mapping[str, Any]) -> Dur
     return exc
 
 
-def _is_worth_another(request: Request[Any], outcome: Response | Broken | None) -> bool:
+def _may_repeat(request: Request[Any], outcome: Response | Broken) -> bool:
     if isinstance(outcome, Broken):
         return request.may_repeat or not outcome.was_sent
-    if outcome is None or outcome.status not in _LATER:
-        return False
-    return request.may_repeat or outcome.status == 429
+    # 429 is sent before the request has any effect; 503 may come after it.
+    return outcome.status == 429 or (request.may_repeat and outcome.status in _LATER)
 
 
-def _pause(tried: int, outcome: Response | Broken | None) -> float:
-    asked = outcome.headers.get("retry-after", "") if isinstance(outcome, Response) else ""
-    if asked.isdecimal():
-        return min(float(asked), _LONGEST_ASKED)
-    longest: float = min(_FIRST_PAUSE * 2**tried, _LONGEST_PAUSE)
-    return longest * random.uniform(0.5, 1)
-
-
-def _json(response: Response) -> Any:
-    try:
-        return json.loads(response.body)
-    except ValueError as exc:
-        text = response.body[:200].decode(errors="replace")
-        raise RequestRefused(response.status, "not_the_api", text) from exc
+def _not_the_api(response: Response) -> RequestRefused:
+    text = response.body[:200].decode(errors="replace")
+    return RequestRefused(response.status, "not_the_api", text)

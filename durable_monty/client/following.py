@@ -1,4 +1,4 @@
-"""Reading server-sent events, and coming back when they break off; without any I/O."""
+"""Reads server-sent events, and decides when to connect again. It does no I/O itself."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from durable_monty.client.answers import Event, Execution
 from durable_monty.client.exchange import named
 from durable_monty.exceptions import DurableMontyError, ExecutionNotCompleted, WaitTimeout
 
-# Seconds. The server sends at least a comment every 15.
+# Seconds. The server sends a comment at least every 15.
 SILENCE = 40.0
 _RETRY, _LONGEST = 3.0, 30.0
 _MARGIN = 0.5
-_NOTHING_MORE = 204
+_NO_MORE_EVENTS = 204
 _LAST = ("end", "gone")
 
 
 class Following:
-    """The events of one URL, over as many connections as it takes.
+    """Keeps the state of following one URL over several connections.
 
-    `deadline`: of `time.monotonic`; None: as long as there are events.
+    `deadline` is a time of `time.monotonic`. None follows as long as there are events.
     """
 
     _is_list = False
@@ -33,18 +33,19 @@ class Following:
 
     @property
     def headers(self) -> dict[str, str]:
+        # What came of an event before the connection broke is not continued.
         self._fields = {}
         accepted = {"Accept": "text/event-stream"}
         return accepted | ({"Last-Event-ID": self._last_id} if self._last_id else {})
 
     @property
     def silence(self) -> float:
-        """Seconds that a connection may be silent."""
+        """Returns the seconds that a connection may be silent."""
         return min(SILENCE, max(0.05, self._left))
 
     @property
     def pause(self) -> float:
-        """Seconds before the next connection."""
+        """Returns the seconds to wait before the next connection."""
         if self._goes_on:
             return 0.0
         longest: float = min(self._retry * 2**self.failures, _LONGEST)
@@ -55,25 +56,32 @@ class Following:
         return self._left <= 0
 
     def ends_before(self, silence: float) -> bool:
-        """Whether the deadline comes before the limit of a connection that may be silent so long.
-        Then another connection, with another limit, goes on."""
+        """Returns whether the deadline is nearer than the read timeout of this connection.
+
+        The timeout of a connection cannot be changed, so another connection goes on.
+        """
         self._goes_on = self._left < silence - _MARGIN
         return self._goes_on
 
     def begins(self, status: int) -> None:
-        """A connection has been made."""
+        """Notes that a connection was made, with this status."""
         self._goes_on = False
-        self.is_over = status == _NOTHING_MORE
+        self.is_over = status == _NO_MORE_EVENTS
 
     def refused(self, exc: DurableMontyError, retries: int) -> None:
-        """Raises what the server says, unless it may say something else later."""
+        """Raises the error of the server, unless another attempt may succeed."""
         self.failures += 1
+        # A proxy whose server is being restarted says 503 without the API's JSON.
         is_passing = getattr(exc, "http_status", getattr(exc, "status", 0)) in (429, 503)
         if not is_passing or self.failures > retries:
             raise exc
 
     def take(self, line: str) -> Event | None:
-        """Takes a line without its end. Raises the error that "refused" tells."""
+        """Takes a line without its end. Returns the event that it completes, if any.
+
+        Raises the error of an event "refused".
+        """
+        # The server works: an older failure no longer counts.
         self.failures = 0
         if line:
             name, _, value = line.partition(":")
@@ -97,13 +105,13 @@ class Following:
 
 
 class FollowingList(Following):
-    """In a list executions go, and others stay."""
+    """Follows a list, which does not end when an execution leaves it."""
 
     _is_list = True
 
 
 def output_of(execution: Execution, timeout: float) -> object:
-    """Raises `WaitTimeout` and `ExecutionNotCompleted`, as the service does."""
+    """Returns the output. Raises `WaitTimeout` and `ExecutionNotCompleted` like the service."""
     if not execution.is_finished:
         raise WaitTimeout(execution.execution_id, execution.status, timeout)
     if execution.status != "completed":
@@ -114,4 +122,5 @@ def output_of(execution: Execution, timeout: float) -> object:
 
 
 def waiting(timeout: float) -> Following:
+    """Follows an execution for `timeout` seconds at most."""
     return Following(time.monotonic() + timeout)

@@ -1,4 +1,7 @@
-"""Every request of the API, built once for both clients."""
+"""Builds the requests of the API, once for both clients.
+
+The docstrings are also those of the methods of the clients.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ OnConflict = Literal["raise", "return"]
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[T]):
-    """`read` makes the answer of its JSON. `may_repeat`: sent twice it does what it does once."""
+    """Describes a request. `read` makes the answer of the JSON that comes back.
+
+    A request with `may_repeat` has the same effect when it is sent twice.
+    """
 
     method: str
     path: str
@@ -39,8 +45,11 @@ def start(
     deadline: timedelta | None = None,
     on_conflict: OnConflict = "raise",
 ) -> Request[str]:
-    """Starts a workflow, and gives its execution id. With a `key` it is sent again if the
-    connection breaks; without one it is not, as it might be started twice."""
+    """Starts a workflow, and returns the id of its execution.
+
+    Without a `key` the request is not sent again if the connection breaks, because the workflow
+    might be started twice.
+    """
     body = {
         "code": code,
         "functions": list(functions),
@@ -56,27 +65,33 @@ def start(
 def check(
     code: str, functions: Iterable[str] = (), inputs: Mapping[str, Any] | None = None
 ) -> Request[list[answers.Complaint]]:
-    """All that is wrong with a source; nothing is stored or run."""
+    """Returns everything that is wrong with a source. Nothing is stored or run."""
     body = {
         "code": code,
         "functions": list(functions),
         "inputs": _value(dict(inputs or {}), "inputs"),
     }
-    return Request("POST", "/check", _complaints, body, may_repeat=True)
+    return Request(
+        "POST",
+        "/check",
+        lambda found: answers.read_all(answers.Complaint, found["complaints"]),
+        body,
+        may_repeat=True,
+    )
 
 
 def poll(execution_id: Id) -> Request[answers.Execution]:
-    """An execution, and its first calls without an answer."""
-    return _get(_of(execution_id), lambda found: answers.read(answers.Execution, found))
+    """Returns an execution and its first calls without an answer."""
+    return _get(_path_of(execution_id), lambda found: answers.read(answers.Execution, found))
 
 
 def export(execution_id: Id) -> Request[dict[str, Any]]:
-    """An execution with its whole journal."""
-    return _get(f"{_of(execution_id)}/export", dict)
+    """Returns an execution with its whole journal."""
+    return _get(f"{_path_of(execution_id)}/export", dict)
 
 
 def functions() -> Request[list[answers.Function]]:
-    """The functions that workflows of this key may call."""
+    """Returns the functions that workflows of this key may call."""
     return _get("/functions", lambda found: answers.read_all(answers.Function, found["items"]))
 
 
@@ -89,7 +104,7 @@ def executions(
     until: datetime | None = None,
     page_size: int = 50,
 ) -> Request[list[answers.ExecutionRow]]:
-    """The newest executions first. `since` is included, `until` is not."""
+    """Yields executions, the newest first. `since` is included, `until` is not."""
     query = _filters(status=status, name=name, key=key, since=since, until=until)
     return Request(
         "GET",
@@ -103,10 +118,10 @@ def executions(
 def calls(
     execution_id: Id, *, status: str | None = None, page_size: int = 50
 ) -> Request[list[answers.Call]]:
-    """The calls of an execution, in their order."""
+    """Yields the calls of an execution in their order."""
     return Request(
         "GET",
-        f"{_of(execution_id)}/calls",
+        f"{_path_of(execution_id)}/calls",
         lambda found: answers.read_all(answers.Call, found["items"]),
         query=_filters(status=status) | {"limit": str(page_size)},
         may_repeat=True,
@@ -116,57 +131,61 @@ def calls(
 def complete(execution_id: Id, call_id: int, result: Any, *, reason: str = "") -> Request[None]:
     """Answers a call with a result, once."""
     body = {"result": _value(result, "result"), "reason": reason}
-    return Request("POST", f"{_of(execution_id)}/calls/{call_id}/complete", _nothing, body)
+    return Request("POST", f"{_path_of(execution_id)}/calls/{call_id}/complete", _nothing, body)
 
 
 def fail(
     execution_id: Id, call_id: int, error: BaseException | str, *, reason: str = ""
 ) -> Request[None]:
-    """Answers a call with an exception, which the workflow gets where it awaits the call; a str
-    is a RuntimeError's message."""
+    """Answers a call with an exception, which is raised where the workflow awaits the call.
+
+    A string is the message of a RuntimeError.
+    """
     kind = "RuntimeError" if isinstance(error, str) else type(error).__name__
     body = {"error": str(error), "error_type": kind, "reason": reason}
-    return Request("POST", f"{_of(execution_id)}/calls/{call_id}/fail", _nothing, body)
+    return Request("POST", f"{_path_of(execution_id)}/calls/{call_id}/fail", _nothing, body)
 
 
 def retry_call(execution_id: Id, call_id: int, *, reason: str = "") -> Request[None]:
-    """Lets a call that waits for its next attempt be tried now."""
-    path = f"{_of(execution_id)}/calls/{call_id}/retry"
+    """Makes the next attempt of a call due now."""
+    path = f"{_path_of(execution_id)}/calls/{call_id}/retry"
     return Request("POST", path, _nothing, {"reason": reason})
 
 
 def cancel(execution_id: Id, *, reason: str = "", grace: float | None = None) -> Request[None]:
-    """Asks an execution to end; it may clean up for `grace` seconds."""
+    """Asks an execution to end. It may clean up for `grace` seconds."""
     return _verb(execution_id, "cancel", reason, grace=grace)
 
 
 def terminate(execution_id: Id, *, reason: str = "") -> Request[None]:
-    """Ends an execution at once, without a clean-up."""
+    """Ends an execution at once. It cannot clean up."""
     return _verb(execution_id, "terminate", reason)
 
 
 def pause(execution_id: Id, *, reason: str = "") -> Request[None]:
-    """Lets an execution take no further step until it is resumed."""
+    """Stops an execution from advancing until it is resumed."""
     return _verb(execution_id, "pause", reason)
 
 
 def resume(execution_id: Id, *, reason: str = "") -> Request[None]:
-    """Lets workers go on with a paused execution."""
+    """Lets workers continue a paused execution."""
     return _verb(execution_id, "resume", reason)
 
 
 def resolve(execution_id: Id, *, reason: str) -> Request[None]:
-    """Takes a failed execution out of the list of failures, because it needs nothing more."""
+    """Marks a failed execution as handled. It leaves the list of failures."""
     return _verb(execution_id, "resolve", reason)
 
 
 def retry(
     execution_id: Id, *, key: str | None = None, keep_keys: bool = True, reason: str = ""
 ) -> Request[str]:
-    """Tries failed calls again, and gives the id of the execution that goes on: another one, if
-    this one had failed."""
+    """Retries failed calls, and returns the id of the execution that continues.
+
+    It is a new execution if this one had failed.
+    """
     body = {"key": key, "keep_keys": keep_keys, "reason": reason}
-    path = f"{_of(execution_id)}/retry"
+    path = f"{_path_of(execution_id)}/retry"
     return Request("POST", path, _id, body, may_repeat=key is not None)
 
 
@@ -184,13 +203,20 @@ def fork(
     keep_keys: bool = False,
     reason: str = "",
 ) -> Request[str]:
-    """Starts an execution that goes on from a turn of this one, and gives its id; 0 starts it
-    again. `answers`: call id -> another result, or an exception."""
+    """Starts an execution that continues from a turn of this one, and returns its id.
+
+    Turn 0 starts from the beginning. `answers` maps call ids to other results or exceptions.
+    """
     body = {
         "turn": turn,
         "code": code,
         "functions": None if functions is None else list(functions),
-        "answers": [_edited(call_id, value) for call_id, value in (answers or {}).items()],
+        "answers": [
+            {"call_id": call_id, "error": str(value)}
+            if isinstance(value, BaseException)
+            else {"call_id": call_id, "result": _value(value, f"answers[{call_id}]")}
+            for call_id, value in (answers or {}).items()
+        ],
         "ask_again": list(ask_again),
         "key": key,
         "name": name,
@@ -198,12 +224,13 @@ def fork(
         "keep_keys": keep_keys,
         "reason": reason,
     }
-    path = f"{_of(execution_id)}/fork"
+    path = f"{_path_of(execution_id)}/fork"
     return Request("POST", path, _id, body, may_repeat=key is not None)
 
 
 def execution_events(execution_id: Id) -> Request[Any]:
-    return _get(f"{_of(execution_id)}/events", lambda found: found)
+    """Opens the stream of events of an execution."""
+    return _get(f"{_path_of(execution_id)}/events", lambda found: found)
 
 
 def list_events(
@@ -214,12 +241,13 @@ def list_events(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Request[Any]:
+    """Opens the stream of events of a list of executions."""
     query = _filters(status=status, name=name, key=key, since=since, until=until)
     return Request("GET", "/executions/events", lambda found: found, query=query, may_repeat=True)
 
 
 def with_next(request: Request[T]) -> Request[tuple[T, Request[T] | None]]:
-    """A request of a page, whose answer has the request of the next page too."""
+    """Returns a request whose answer is a page and the request of the next page, if any."""
 
     def read(found: Any) -> tuple[T, Request[T] | None]:
         cursor = found["next_cursor"]
@@ -238,22 +266,19 @@ def _get(path: str, read: Callable[[Any], T]) -> Request[T]:
 
 
 def _verb(execution_id: Id, verb: str, reason: str, **facts: Any) -> Request[None]:
-    return Request("POST", f"{_of(execution_id)}/{verb}", _nothing, {"reason": reason, **facts})
+    return Request(
+        "POST", f"{_path_of(execution_id)}/{verb}", _nothing, {"reason": reason, **facts}
+    )
 
 
-def _of(execution_id: Id) -> str:
-    """Raises ValueError for an id that is none: it would be another path."""
+def _path_of(execution_id: Id) -> str:
+    """Returns the path of an execution. Raises ValueError for anything that is not a UUID."""
+    # Another text could lead to another path.
     return f"/executions/{uuid.UUID(str(execution_id))}"
 
 
 def _value(value: Any, path: str) -> Any:
     return json.loads(codec.encode(value, path=path))
-
-
-def _edited(call_id: int, value: Any) -> dict[str, Any]:
-    if isinstance(value, BaseException):
-        return {"call_id": call_id, "error": str(value)}
-    return {"call_id": call_id, "result": _value(value, f"answers[{call_id}]")}
 
 
 def _filters(**given: str | datetime | None) -> dict[str, str]:
@@ -270,7 +295,3 @@ def _id(found: Any) -> str:
 
 def _nothing(found: Any) -> None:
     return None
-
-
-def _complaints(found: Any) -> list[answers.Complaint]:
-    return answers.read_all(answers.Complaint, found["complaints"])

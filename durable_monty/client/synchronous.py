@@ -1,4 +1,4 @@
-"""The client for threads and scripts."""
+"""Sends the requests of the API, and waits for each response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def _sent(build: Callable[P, Request[T]]) -> Callable[Concatenate[Client, P], T]:
-    """Returns the method that sends such a request and gives its answer."""
+    """Returns a method that sends such a request and returns the answer."""
 
     @wraps(build)
     def send(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -35,7 +35,7 @@ def _sent(build: Callable[P, Request[T]]) -> Callable[Concatenate[Client, P], T]
 def _paged(
     build: Callable[P, Request[list[T]]],
 ) -> Callable[Concatenate[Client, P], Iterator[T]]:
-    """Returns the method that yields what is on all pages, and asks for each when it is needed."""
+    """Returns a method that yields the rows of all pages. It requests each page when needed."""
 
     @wraps(build)
     def send(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
@@ -48,15 +48,18 @@ def _paged(
 
 
 class Client:
-    """The HTTP API at `base_url`, for example "https://example.com/api".
+    """Calls the HTTP API at `base_url`, for example "https://example.com/api".
 
-    `key`: the secret of an API key. `timeout`: seconds for each step of a request. `retries`: how
-    often a request is sent again, with growing pauses, if that is safe: when the connection could
-    not be made, and for requests that do the same when they are sent twice, when it broke or the
-    server is not available. `options`: of `httpx.Client` (`verify`, `transport`, `proxy`).
+    `key` is the secret of an API key, and `timeout` the seconds for each step of a request.
+    `options` (`verify`, `transport`, `proxy`, ...) go to `httpx.Client`.
 
-    Raises the exceptions of `durable_monty.exceptions` that the server names, with the attributes
-    `http_status` and `code`; `RequestRefused` for others, `ApiUnreachable` without a response.
+    A request is sent again up to `retries` times, with growing pauses, if the connection could not
+    be made or the server asks for it. If the connection broke, or the server is not available,
+    only requests that have the same effect when they are sent twice are sent again.
+
+    Methods raise the exception of `durable_monty.exceptions` that the server names, with the
+    attributes `http_status` and `code`. They raise `RequestRefused` for other errors and
+    `ApiUnreachable` without a response.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Client:
         **options: Any,
     ) -> None:
         self.base_url, self._retries = base_url, retries
+        # httpx is imported here, so that the package can be imported without it.
         self._http: httpx.Client = require_httpx().Client(
             **options_of(key, timeout, headers or {}), **options
         )
@@ -102,18 +106,21 @@ class Client:
     functions = _sent(requests.functions)
 
     def events(self, execution_id: Id) -> Iterator[Event]:
-        """Yields the states of an execution until it has ended, over as many connections as that
-        takes."""
+        """Yields the states of an execution until it ends. Lost connections are made again."""
         return self._follow(requests.execution_events(execution_id), Following())
 
     def list_events(self, **filters: Any) -> Iterator[Event]:
-        """Yields the newest 100 executions of a list, and then what changes among them, for as
-        long as the key may look. `filters`: as those of `list`."""
+        """Yields the newest 100 executions of a list and then every change among them.
+
+        It ends when the key loses its permission. `filters` are those of `list`.
+        """
         return self._follow(requests.list_events(**filters), FollowingList())
 
     def wait(self, execution_id: Id, timeout: float = 60.0) -> Any:
-        """The output, once it is there; `timeout` in seconds. Raises `WaitTimeout`, and
-        `ExecutionNotCompleted` for an execution that failed."""
+        """Waits up to `timeout` seconds for the execution to end, and returns its output.
+
+        Raises `WaitTimeout`, and `ExecutionNotCompleted` if the execution failed.
+        """
         for _ in self._follow(requests.execution_events(execution_id), waiting(timeout)):
             pass
         return output_of(self.poll(execution_id), timeout)
@@ -123,39 +130,39 @@ class Client:
         step = next(steps)
         try:
             while True:
+                outcome: Response | Broken | None = None
                 if isinstance(step, Pause):
                     time.sleep(step.seconds)
-                    step = steps.send(None)
                 else:
-                    step = steps.send(self._outcome(step))
+                    try:
+                        found = self._http.request(**parts_of(self.base_url, step))
+                        outcome = Response(found.status_code, found.headers, found.content)
+                    except require_httpx().TransportError as exc:
+                        outcome = broken(exc)
+                step = steps.send(outcome)
         except StopIteration as done:
             answer: T = done.value
             return answer
 
-    def _outcome(self, request: Request[Any]) -> Response | Broken:
-        try:
-            found = self._http.request(**parts_of(self.base_url, request))
-        except require_httpx().TransportError as exc:
-            return broken(exc)
-        return Response(found.status_code, found.headers, found.content)
-
     def _follow(self, request: Request[Any], following: Following) -> Iterator[Event]:
         while not (following.is_over or following.is_late):
             try:
-                yield from self._connection(request, following)
+                yield from self._read_events(request, following)
             except require_httpx().TransportError as exc:
+                # A deadline that has passed is reported by `output_of`, which knows the status.
                 following.failures += 1
                 if following.failures > self._retries and not following.is_late:
                     raise ApiUnreachable(request.path, broken(exc).why) from exc
             if not following.is_over:
                 time.sleep(following.pause)
 
-    def _connection(self, request: Request[Any], following: Following) -> Iterator[Event]:
+    def _read_events(self, request: Request[Any], following: Following) -> Iterator[Event]:
         silence, parts = following.silence, parts_of(self.base_url, request)
         timeout = self._http.timeout.as_dict() | {"read": silence}
         with self._http.stream(
             **parts, headers=following.headers, timeout=require_httpx().Timeout(**timeout)
         ) as found:
+            # A refusal is JSON, not a stream of events.
             following.begins(found.status_code)
             if found.status_code >= 400:
                 refused = Response(found.status_code, found.headers, found.read())
