@@ -1,4 +1,4 @@
-"""Puts the API together."""
+"""Assembles the API."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import durable_monty
 from durable_monty.api import calls, events, executions, functions, health, verbs
 from durable_monty.api.auth import KeyAuth, SessionAuth
 from durable_monty.api.bodies import StrictParser, check_body
-from durable_monty.api.errors import add_handlers, refused
+from durable_monty.api.errors import add_handlers, error_response
 
 NAMESPACE = "durable_monty_api"
 
 
 class DurableAPI(NinjaAPI):
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
-        # What an operation asks of its API first, once the caller is known.
+        # django-ninja calls this after authentication and before it parses the body.
         check_body(request)
         return super().create_temporal_response(request)
 
@@ -35,7 +35,7 @@ class DurableAPI(NinjaAPI):
         patterns, app_name, namespace = super().urls
         for pattern in patterns:
             if isinstance(pattern, URLPattern):
-                pattern.callback = _told(pattern.callback)
+                pattern.callback = _with_json_405(pattern.callback)
         return patterns, app_name, namespace
 
 
@@ -46,11 +46,11 @@ def make_api(
     docs_url: str | None = None,
     urls_namespace: str = NAMESPACE,
 ) -> NinjaAPI:
-    """Returns the API; `path("api/", make_api().urls)` mounts it.
+    """Returns the API. Mount it with `path("api/", make_api().urls)`.
 
-    `auth`: classes of django-ninja, asked one after another, instead of keys and sessions. Each
-    gives a user, whose permissions hold, a `Caller`, or None. `throttle`: its throttles.
-    `docs_url`: where its pages about the API are; they load scripts from elsewhere.
+    `auth` replaces keys and sessions by other authentication of django-ninja, tried in order. Each
+    returns None, a `Caller`, or a user, whose permissions apply. `throttle` takes throttles of
+    django-ninja. `docs_url` is the path of its documentation pages, which load scripts from a CDN.
     """
     api = DurableAPI(
         title="durable_monty",
@@ -63,32 +63,32 @@ def make_api(
         parser=StrictParser(),
     )
     add_handlers(api)
-    # "executions/events" stands before "executions/{execution_id}".
-    for room in (events, executions, calls, verbs, functions, health):
-        api.add_router("", room.router)
+    # The first match wins: "executions/events" before "executions/{execution_id}".
+    for module in (events, executions, calls, verbs, functions, health):
+        api.add_router("", module.router)
     return api
 
 
-def _told(view: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that is not allowed is an error as others are."""
+def _with_json_405(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a method that is not allowed an error of the API. django-ninja answers in HTML."""
     if inspect.iscoroutinefunction(view):
 
         @wraps(view)
-        async def tell_later(*args: Any, **kwargs: Any) -> HttpResponseBase:
-            return _as_error(await view(*args, **kwargs))
+        async def async_view(*args: Any, **kwargs: Any) -> HttpResponseBase:
+            return _as_json(await view(*args, **kwargs))
 
-        return tell_later
+        return async_view
 
     @wraps(view)
-    def tell(*args: Any, **kwargs: Any) -> HttpResponseBase:
-        return _as_error(view(*args, **kwargs))
+    def sync_view(*args: Any, **kwargs: Any) -> HttpResponseBase:
+        return _as_json(view(*args, **kwargs))
 
-    return tell
+    return sync_view
 
 
-def _as_error(response: HttpResponseBase) -> HttpResponseBase:
+def _as_json(response: HttpResponseBase) -> HttpResponseBase:
     if not isinstance(response, HttpResponseNotAllowed):
         return response
-    told = refused(405, f"Only {response['Allow']} is allowed here.")
-    told["Allow"] = response["Allow"]
-    return told
+    json_response = error_response(405, f"Only {response['Allow']} is allowed here.")
+    json_response["Allow"] = response["Allow"]
+    return json_response

@@ -1,4 +1,4 @@
-"""How callers say who they are: a bearer key, or the session of a user who has logged in."""
+"""Authenticates callers by a bearer key, or by the session of a user who has logged in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class KeyAuth(AuthBase):
-    """A key in “Authorization: Bearer KEY”. A wrong one is refused, whatever else was sent."""
+    """Reads a key from “Authorization: Bearer KEY”. Refuses a wrong one, even beside a session."""
 
     openapi_type = "http"
     openapi_scheme = "bearer"
@@ -39,7 +39,7 @@ class KeyAuth(AuthBase):
 
 
 class SessionAuth(AuthBase):
-    """Django's session. Requests that change something send the CSRF token."""
+    """Uses Django's session. Requests that change something need the CSRF token."""
 
     openapi_type = "apiKey"
     openapi_in = "cookie"

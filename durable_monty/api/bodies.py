@@ -1,4 +1,4 @@
-"""Which bodies of requests are read."""
+"""Checks and parses the bodies of requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from durable_monty import conf
 from durable_monty.exceptions import BodyTooLarge, WrongContentType
 from durable_monty.strict_json import load_body
 
-# For all that is around the source and the values.
+# Bytes for all other fields of a request.
 _MARGIN = 64 * 1024
 _UTF_8 = {"", "utf-8", "utf8", "us-ascii"}
 
@@ -22,6 +22,7 @@ def check_body(request: HttpRequest) -> None:
         return
     settings = conf.current()
     limit = settings.MAX_SOURCE_BYTES + settings.MAX_VALUE_BYTES + _MARGIN
+    # Too many bytes are refused before they are read; a chunked body only after.
     length = int(request.META.get("CONTENT_LENGTH") or 0)
     if length > limit:
         raise BodyTooLarge(limit)
@@ -35,7 +36,7 @@ def check_body(request: HttpRequest) -> None:
 
 
 class StrictParser(Parser):
-    """Reads JSON as its standard has it: no NaN, and no numbers that become infinite."""
+    """Parses strict JSON, without NaN and infinite numbers, which the journal cannot keep."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         return load_body(request.body)

@@ -1,4 +1,4 @@
-"""Who sends a request, and what they may do."""
+"""Says who sends a request, and what they may do."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from durable_monty.models import ApiKey
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A `user`, a key, or both. What a key may do is what its scopes and its user allow."""
+    """Holds a user, a key or both. A key needs a scope, and its user the permissions."""
 
     user: Any = None
     key: ApiKey | None = None
 
     def may(self, scope: str, *permissions: str) -> bool:
-        """`scope`: a value of `KeyScope`; `permissions`: codenames of this app."""
+        """Returns whether the caller has a scope (`KeyScope`) and permissions (codenames)."""
         if self.key is not None and scope not in self.key.scope_set:
             return False
         if self.user is None:
@@ -28,18 +28,18 @@ class Caller:
         return all(self.user.has_perm(f"durable_monty.{name}") for name in permissions)
 
     def require(self, scope: str, *permissions: str) -> None:
-        """Raises `NotPermitted`."""
+        """Raises `NotPermitted` unless `may` returns True."""
         if not self.may(scope, *permissions):
             raise NotPermitted(scope, permissions)
 
     @property
     def actor(self) -> Any:
-        """What operations take as the user that does something."""
+        """Returns the user that operations record."""
         return KeyActor(self.key) if self.user is None and self.key is not None else self.user
 
 
 class KeyActor:
-    """A key that acts for no user: it has no permissions that its scopes do not name."""
+    """Stands for the user of a key that has none. It has no permissions, only its scopes."""
 
     pk = None
 
@@ -54,7 +54,8 @@ class KeyActor:
 
 
 def caller_of(request: HttpRequest) -> Caller:
-    """Returns whom the authentication found. A class of the project's own may give a user."""
+    """Returns the caller that the authentication found."""
+    # Authentication of the project's own may return a user.
     found = getattr(request, "auth", None)
     if isinstance(found, Caller):
         return found
@@ -67,7 +68,7 @@ def caller_of(request: HttpRequest) -> Caller:
 
 
 def require(request: HttpRequest, scope: str, *permissions: str) -> Caller:
-    """Returns the caller. Raises `NotPermitted`."""
+    """Returns the caller of a request. Raises `NotPermitted`."""
     caller = caller_of(request)
     caller.require(scope, *permissions)
     return caller

@@ -1,4 +1,4 @@
-"""Calls: listed, answered, retried."""
+"""Lists, answers and retries calls."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def list_calls(
     cursor: str | None = None,
     values: Shape | None = None,
 ) -> Any:
-    """The calls of an execution, in their order. A page ends early where its values are large."""
+    """Lists the calls of an execution in order. A page of large values ends before its limit."""
     require(request, "read", "view_execution", "view_call")
     shape, using = Values(request, values), databases.db_for_read(Call)
     execution = reads.get_execution(execution_id, using)
@@ -84,10 +84,16 @@ def complete_call(
 def fail_call(
     request: HttpRequest, execution_id: uuid.UUID, call_id: Number, given: FailIn
 ) -> Any:
-    """Answers a call with an error, which the workflow gets where it awaits the call."""
+    """Answers a call with an error, which is raised where the workflow awaits the call."""
     caller = require(request, "answer", "view_call", "complete_call")
     text = gettext("Failed by hand: %(error)s") % {"error": given.error}
-    answer = _failure(given.error_type, given.error)
+    # The workflow sees a type that the sandbox lacks as its nearest base class.
+    found = vars(builtins).get(given.error_type)
+    is_error = isinstance(found, type) and issubclass(found, BaseException)
+    raised_as = nearest(found if is_error else Exception)  # type: ignore[arg-type]
+    answer = Answer.of_error(given.error_type, given.error)
+    if raised_as != given.error_type:
+        answer = answer._replace(raised_as=raised_as)
     return _settle(caller, execution_id, call_id, answer, reason=given.reason, text=text)
 
 
@@ -98,7 +104,7 @@ def retry_call(
     call_id: Number,
     given: ReasonIn | None = None,
 ) -> Any:
-    """Lets a call that waits for its next attempt be tried now."""
+    """Makes the next attempt of a call due now."""
     caller = require(request, "answer", "view_call", "retry_call")
     using = databases.db_for_write(Call)
     with write(using):
@@ -125,16 +131,6 @@ def _settle(
         call = _find(execution_id, call_id, using)
         note(caller, call, text, reason)
     return _state(call)
-
-
-def _failure(error_type: str, message: str) -> Answer:
-    """The workflow sees a type that the sandbox does not have as its nearest base."""
-    found = vars(builtins).get(error_type)
-    is_error = isinstance(found, type) and issubclass(found, BaseException)
-    kind: type[BaseException] = found if is_error else Exception  # type: ignore[assignment]
-    raised_as = nearest(kind)
-    answer = Answer.of_error(error_type, message)
-    return answer._replace(raised_as="" if raised_as == error_type else raised_as)
 
 
 def _find(execution_id: uuid.UUID, call_id: int, using: str) -> Call:

@@ -1,4 +1,4 @@
-"""Cursors say where the next page of a list begins. They are signed, and bound to their list."""
+"""Makes and reads cursors: signed texts that say where the next page of a list begins."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ _SALT = "durable_monty.api.cursor"
 
 
 def make_cursor(place: str | int, name: str, filters: Mapping[str, Any]) -> str:
-    """`place`: where the page before ended; `name`, `filters`: which list it is."""
+    """Returns a cursor for the page after `place` of the list with this name and filters."""
     return signing.dumps([_digest(name, filters), place], salt=_SALT)
 
 
 def read_cursor(cursor: str, name: str, filters: Mapping[str, Any]) -> Any:
-    """Returns the place. Raises `InvalidCursor`, `WrongCursor`."""
+    """Returns the place in a cursor. Raises `InvalidCursor` and `WrongCursor`."""
     try:
         digest, place = signing.loads(cursor, salt=_SALT)
     except (signing.BadSignature, UnicodeError) as exc:
         raise InvalidCursor from exc
+    # With other filters the place would skip rows without a word.
     if digest != _digest(name, filters):
         raise WrongCursor
     return place

@@ -1,4 +1,4 @@
-"""What each error is over HTTP: its status, its code, and `{"error": {"code", "message"}}`."""
+"""Turns errors into responses: a status, and `{"error": {"code", "message", ...}}`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationEr
 from durable_monty import exceptions
 from durable_monty.operations.transactions import may_pass
 
-# An error that is not here has the status of the class that it derives from.
+# An error that is missing here has the status of its base class.
 STATUS: Mapping[type[exceptions.DurableMontyError], int] = {
     exceptions.DurableMontyError: 500,
     exceptions.BodyNotJson: 400,
@@ -46,7 +46,7 @@ STATUS: Mapping[type[exceptions.DurableMontyError], int] = {
     exceptions.WaitTimeout: 504,
 }
 
-# Errors of Django and of django-ninja, which have no class of ours.
+# Codes for errors of Django and django-ninja, which have no exception of this package.
 _CODES = {
     400: "bad_request",
     401: "not_authenticated",
@@ -68,29 +68,32 @@ def code_of(exc: exceptions.DurableMontyError) -> str:
     return exceptions.code_of(type(exc))
 
 
+def error_response(status: int, message: str, code: str = "", **facts: Any) -> JsonResponse:
+    error = {"code": code or _CODES.get(status, "bad_request"), "message": message, **facts}
+    return JsonResponse({"error": error}, status=status)
+
+
 def add_handlers(api: NinjaAPI) -> None:
     handlers: dict[type[Exception], Any] = {
-        exceptions.DurableMontyError: _durable,
-        ValidationError: _invalid,
-        AuthenticationError: _anonymous,
-        Throttled: _http,
-        HttpError: _http,
-        Http404: lambda request, exc: refused(404, str(exc)),
-        PermissionDenied: lambda request, exc: refused(403, str(exc)),
-        RequestDataTooBig: lambda request, exc: refused(413, str(exc)),
-        Error: _database,
-        Exception: _unexpected,
+        exceptions.DurableMontyError: respond_to_error,
+        ValidationError: respond_to_invalid_request,
+        AuthenticationError: lambda request, _: respond_to_error(
+            request, exceptions.NotAuthenticated()
+        ),
+        Throttled: respond_to_http_error,
+        HttpError: respond_to_http_error,
+        Http404: lambda _, exc: error_response(404, str(exc)),
+        PermissionDenied: lambda _, exc: error_response(403, str(exc)),
+        RequestDataTooBig: lambda _, exc: error_response(413, str(exc)),
+        Error: respond_to_database_error,
+        # Not a response: Django's own handlers and signals report it.
+        Exception: reraise,
     }
     for kind, handler in handlers.items():
         api.add_exception_handler(kind, handler)
 
 
-def refused(status: int, message: str, code: str = "", **facts: Any) -> JsonResponse:
-    error = {"code": code or _CODES.get(status, "bad_request"), "message": message, **facts}
-    return JsonResponse({"error": error}, status=status)
-
-
-def _durable(request: HttpRequest, exc: exceptions.DurableMontyError) -> HttpResponse:
+def respond_to_error(_: HttpRequest, exc: exceptions.DurableMontyError) -> HttpResponse:
     facts: dict[str, Any] = {}
     if isinstance(exc, exceptions.UnstorableValue | exceptions.InvalidValue):
         facts["path"] = exc.path
@@ -100,42 +103,36 @@ def _durable(request: HttpRequest, exc: exceptions.DurableMontyError) -> HttpRes
             for each in exc.complaints
         ]
     status = status_of(exc)
-    response = refused(status, str(exc), code_of(exc), **facts)
+    response = error_response(status, str(exc), code_of(exc), **facts)
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def _anonymous(request: HttpRequest, exc: AuthenticationError) -> HttpResponse:
-    return _durable(request, exceptions.NotAuthenticated())
-
-
-def _invalid(request: HttpRequest, exc: ValidationError) -> HttpResponse:
+def respond_to_invalid_request(_: HttpRequest, exc: ValidationError) -> HttpResponse:
     first = exc.errors[0]
-    path = ".".join(map(str, _without_model(first["loc"])))
-    return refused(422, f"{path}: {first['msg']}", path=path)
+    place = first["loc"]
+    # ("body", "given", "reason"): callers do not know the name of the view's parameter.
+    skipped = 2 if place[0] == "body" and len(place) > 2 else 1
+    path = ".".join(map(str, place[skipped:] or place))
+    return error_response(422, f"{path}: {first['msg']}", path=path)
 
 
-def _without_model(place: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`("body", "given", "reason")` has the name of the view's parameter, which says nothing."""
-    return place[2:] if place[0] == "body" and len(place) > 2 else place[1:] or place
-
-
-def _http(request: HttpRequest, exc: HttpError) -> HttpResponse:
+def respond_to_http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
+    # django-ninja wraps what the parser raises.
     cause = exc.__cause__
     if isinstance(cause, exceptions.DurableMontyError):
-        return _durable(request, cause)
-    return refused(exc.status_code, str(exc))
+        return respond_to_error(request, cause)
+    return error_response(exc.status_code, str(exc))
 
 
-def _database(request: HttpRequest, exc: Error) -> HttpResponse:
+def respond_to_database_error(_: HttpRequest, exc: Error) -> HttpResponse:
     if not may_pass(exc):
         raise exc
-    response = refused(503, "The database cannot be reached now. Try again later.")
+    response = error_response(503, "The database cannot be reached now. Try again later.")
     response["Retry-After"] = "5"
     return response
 
 
-def _unexpected(request: HttpRequest, exc: Exception) -> HttpResponse:
-    """Leaves it to Django, whose handlers and signals report it."""
+def reraise(_: HttpRequest, exc: Exception) -> HttpResponse:
     raise exc

@@ -1,9 +1,8 @@
-"""Server-sent events of an execution, and of a list of executions."""
+"""Streams the events of an execution, or of a list of executions, as server-sent events."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from ninja import Router
 
 from durable_monty.api.callers import Caller, require
 from durable_monty.api.schemas import ERRORS, Key, Label, Moment
-from durable_monty.api.snapshots import NewestExecutions, OneExecution, Topic, read_news
+from durable_monty.api.snapshots import NewestExecutions, OneExecution, Topic, read_snapshots
 from durable_monty.api.states import versions_of
 from durable_monty.api.streams import events, events_now
 from durable_monty.exceptions import ExecutionNotFound
@@ -39,7 +38,7 @@ _EVENT = {
     },
     "required": ["event", "data"],
 }
-_TOLD: dict[str, Any] = {
+_RESPONSES: dict[str, Any] = {
     "responses": {
         200: {"description": "Events", "content": {_EVENTS: {"schema": _EVENT}}},
         204: {"description": "The execution has ended, and the last event was its end"},
@@ -47,7 +46,7 @@ _TOLD: dict[str, Any] = {
 }
 
 
-@router.get("/executions/events", response=ERRORS, openapi_extra=_TOLD)
+@router.get("/executions/events", response=ERRORS, openapi_extra=_RESPONSES)
 def list_events(
     request: HttpRequest,
     *,
@@ -57,25 +56,24 @@ def list_events(
     since: Moment | None = None,
     until: Moment | None = None,
 ) -> HttpResponseBase:
-    """The newest 100 executions of a list, and then whatever changes among them, as
-    text/event-stream."""
+    """Streams the newest 100 executions of a list, and then every change among them."""
     caller = require(request, _SCOPE, _PERMISSION)
     return _stream(
         request, caller, NewestExecutions(ExecutionQuery(status, name, key, since, until))
     )
 
 
-@router.get("/executions/{execution_id}/events", response=ERRORS, openapi_extra=_TOLD)
+@router.get("/executions/{execution_id}/events", response=ERRORS, openapi_extra=_RESPONSES)
 def execution_events(request: HttpRequest, execution_id: uuid.UUID) -> HttpResponseBase:
-    """The state of an execution whenever it changes, until it has ended, as text/event-stream."""
+    """Streams the state of an execution whenever it changes, until it ends."""
     caller = require(request, _SCOPE, _PERMISSION)
     using, topic = databases.db_for_read(Execution), OneExecution(execution_id)
     if not versions_of([execution_id], using):
         raise ExecutionNotFound(execution_id)
     if last_id := request.headers.get("Last-Event-ID"):
-        seen = read_news({topic: None}, using)[topic]
+        seen = read_snapshots({topic: None}, using)[topic]
         if seen.is_final and seen.id == last_id:
-            return HttpResponse(status=204)  # after anything else a browser comes again
+            return HttpResponse(status=204)  # After any other response a browser reconnects.
     return _stream(request, caller, topic)
 
 
@@ -84,7 +82,16 @@ def _stream(request: HttpRequest, caller: Caller, topic: Topic) -> HttpResponseB
     using = databases.db_for_read(Execution)
     response: HttpResponseBase
     if isinstance(request, ASGIRequest):
-        stream = events(using, topic, *_leave(request, caller), last_id)
+        key_pk = None if caller.key is None else caller.key.pk
+        user_pk = None if caller.user is None else caller.user.pk
+        session = getattr(request, "session", None)
+        session_key = None
+        if caller.key is None and session is not None and SESSION_KEY in session:
+            session_key = session.session_key
+        # A stream outlives its request: the hub goes on checking what permitted it.
+        credential = (key_pk, user_pk, session_key)
+        is_allowed = partial(is_still_allowed, *credential)
+        stream = events(using, topic, credential, is_allowed, last_id)
         response = StreamingHttpResponse(stream, content_type=_EVENTS)
     else:
         # A stream would occupy a thread of the server.
@@ -94,19 +101,8 @@ def _stream(request: HttpRequest, caller: Caller, topic: Topic) -> HttpResponseB
     return response
 
 
-def _leave(request: HttpRequest, caller: Caller) -> tuple[Hashable, Callable[[], bool]]:
-    """What the caller's leave rests on, and a question whether it still holds."""
-    key_pk = None if caller.key is None else caller.key.pk
-    user_pk = None if caller.user is None else caller.user.pk
-    session = getattr(request, "session", None)
-    has_session = caller.key is None and session is not None and SESSION_KEY in session
-    session_key = session.session_key if has_session and session is not None else None
-    credential = (key_pk, user_pk, session_key)
-    return credential, partial(is_still_allowed, *credential)
-
-
 def is_still_allowed(key_pk: int | None, user_pk: Any, session_key: str | None) -> bool:
-    """Whether a key, a user and a session, as far as there are, may still look."""
+    """Returns whether a key, a user and a session, as far as given, may still read."""
     key, user = None, None
     if key_pk is not None:
         using = databases.db_for_read(ApiKey)
@@ -117,12 +113,10 @@ def is_still_allowed(key_pk: int | None, user_pk: Any, session_key: str | None) 
         user = get_user_model()._default_manager.filter(pk=user_pk).first()
         if user is None or not user.is_active:
             return False
-        if session_key is not None and not _is_logged_in(user, session_key):
-            return False
+        if session_key is not None:
+            # Logging out ends the session, a new password changes the hash.
+            session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(session_key)
+            found = session.get(HASH_SESSION_KEY, "")
+            if not constant_time_compare(found, user.get_session_auth_hash()):
+                return False
     return Caller(user, key).may(_SCOPE, _PERMISSION)
-
-
-def _is_logged_in(user: Any, session_key: str) -> bool:
-    session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(session_key)
-    expected = user.get_session_auth_hash()
-    return constant_time_compare(session.get(HASH_SESSION_KEY, ""), expected)

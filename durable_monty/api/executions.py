@@ -1,4 +1,4 @@
-"""Executions: started, listed, shown, exported."""
+"""Starts, lists, shows and exports executions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ router = Router(tags=["executions"])
 
 @router.post("/executions", response={(200, 201): ExecutionState, **ERRORS})
 def start_execution(request: HttpRequest, given: StartIn, values: Shape | None = None) -> Any:
-    """Starts a workflow: 201, or 200 if its key is known already."""
+    """Starts a workflow. Responds with 201, or with 200 if an execution has the key already."""
     caller = require(request, "start", "start_execution")
     using = databases.db_for_write(Execution)
     inputs = Values(request, values).read(given.inputs, "inputs")
@@ -66,7 +66,8 @@ def start_execution(request: HttpRequest, given: StartIn, values: Shape | None =
         )
         if not known:
             note(caller, execution, gettext("Started."), is_new=True)
-    return Status(200 if known else 201, _state(execution))
+    state = {"execution_id": str(execution.pk), "status": execution.status}
+    return Status(200 if known else 201, state)
 
 
 @router.get("/executions", response={200: ExecutionPage, **ERRORS})
@@ -81,7 +82,7 @@ def list_executions(
     limit: Limit = 50,
     cursor: str | None = None,
 ) -> Any:
-    """The newest executions first. `since` is included, `until` is not."""
+    """Lists executions, the newest first. `since` is included, `until` is not."""
     require(request, "read", "view_execution")
     using = databases.db_for_read(Execution)
     wanted = ExecutionQuery(status, name, key, since, until)
@@ -96,7 +97,7 @@ def list_executions(
 def get_execution(
     request: HttpRequest, execution_id: uuid.UUID, values: Shape | None = None
 ) -> Any:
-    """An execution, and its first calls without an answer."""
+    """Returns an execution and its first calls without an answer."""
     caller = require(request, "read", "view_execution")
     shape, using = Values(request, values), databases.db_for_read(Execution)
     execution = reads.get_execution(execution_id, using)
@@ -107,12 +108,12 @@ def get_execution(
 
 @router.get("/executions/{execution_id}/export", response={200: dict[str, Any], **ERRORS})
 def export_execution(request: HttpRequest, execution_id: uuid.UUID) -> HttpResponseBase:
-    """An execution with its whole journal, as the admin exports it."""
+    """Exports an execution with its whole journal, as the admin does."""
     require(request, "read", "view_execution", "view_call", "view_program", "export_execution")
     using = databases.db_for_read(Execution)
     pieces = export_json([reads.get_execution(execution_id, using).pk], using)
     return StreamingHttpResponse(
-        _later(pieces) if isinstance(request, ASGIRequest) else pieces,
+        _iterate_async(pieces) if isinstance(request, ASGIRequest) else pieces,
         content_type="application/json",
         headers={
             "Content-Disposition": f'attachment; filename="execution-{execution_id}.json"',
@@ -123,7 +124,7 @@ def export_execution(request: HttpRequest, execution_id: uuid.UUID) -> HttpRespo
 
 @router.post("/check", response={200: CheckOut, **ERRORS})
 def check_source(request: HttpRequest, given: CheckIn, values: Shape | None = None) -> Any:
-    """All that is wrong with a source; nothing is stored or run."""
+    """Returns everything that is wrong with a source. Nothing is stored or run."""
     caller = require(request, "start", "start_execution")
     inputs = Values(request, values).read(given.inputs, "inputs")
     functions = resolve_functions(given.functions)
@@ -131,15 +132,7 @@ def check_source(request: HttpRequest, given: CheckIn, values: Shape | None = No
     return {"complaints": OrchestratorService().check(given.code, given.functions, inputs)}
 
 
-def _state(execution: Execution) -> dict[str, Any]:
-    return {"execution_id": str(execution.pk), "status": execution.status}
-
-
-async def _later(pieces: Iterator[str]) -> AsyncIterator[str]:
-    """Under ASGI Django would read all that a plain iterator has before it sends any."""
-    while (piece := await sync_to_async(_next)(pieces)) is not None:
+async def _iterate_async(pieces: Iterator[str]) -> AsyncIterator[str]:
+    # Under ASGI Django reads a sync iterator to its end before it sends anything.
+    while (piece := await sync_to_async(lambda: next(pieces, None))()) is not None:
         yield piece
-
-
-def _next(pieces: Iterator[str]) -> str | None:
-    return next(pieces, None)

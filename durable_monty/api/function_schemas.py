@@ -1,4 +1,4 @@
-"""JSON schemas of a function's parameters and result, as far as its annotations say."""
+"""Makes JSON schemas of the annotations of a function."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _POSITIONAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def parameters_schema(func: Callable[..., Any]) -> dict[str, Any]:
-    """An object with a property for each parameter. Others are allowed where the function takes
-    any, or where its signature is unknown."""
+    """Returns the schema of an object with a property for each parameter.
+
+    It allows other properties if the function does, or if its signature is unknown.
+    """
     try:
         signature = inspect.signature(func)
     except (TypeError, ValueError):  # written in C
@@ -33,6 +35,7 @@ def parameters_schema(func: Callable[..., Any]) -> dict[str, Any]:
 
 
 def returns_schema(func: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the schema of the result. An empty schema allows anything."""
     try:
         annotation = inspect.signature(func).return_annotation
     except (TypeError, ValueError):
@@ -41,7 +44,7 @@ def returns_schema(func: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _schema(annotation: Any, known: dict[str, Any]) -> dict[str, Any]:
-    """Anything, where the type is unknown here."""
+    """Returns the schema of an annotation, or an empty one if the type is unknown here."""
     if annotation is _EMPTY:
         return {}
     try:

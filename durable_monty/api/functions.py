@@ -1,4 +1,4 @@
-"""The functions that a caller's workflows may call."""
+"""Serves the list of functions that the workflows of a caller may call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = Router(tags=["functions"])
 
 @router.get("/functions", response={200: FunctionsOut, **ERRORS})
 def list_functions(request: HttpRequest) -> Any:
-    """The functions that the caller may let a workflow call."""
+    """Lists the functions that workflows of the caller may call."""
     caller = require(request, "start", "start_execution")
     entries = [FUNCTION_REGISTRY[name] for name in sorted(operations.offered_to(caller.actor))]
     return {

@@ -1,4 +1,4 @@
-"""What load balancers ask. Nobody has to log in for it."""
+"""Serves health checks for load balancers. They need no authentication."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from durable_monty.reads.migrated import check_migrated
 
 router = Router(tags=["health"])
 
-# Databases that were found migrated. A newer migration comes with other code, so with a restart.
+# Databases that are known to be migrated. A newer migration comes with a restart of this process.
 _migrated: set[str] = set()
 
 
 @router.get("/health", auth=None, response={200: HealthOut})
 def health(request: HttpRequest) -> Any:
-    """This process answers. It asks no database."""
+    """Answers without a query: this process is alive."""
     return {"status": "ok"}
 
 
 @router.get("/ready", auth=None, response={200: ReadyOut, 422: ErrorOut, 503: ErrorOut})
 def ready(request: HttpRequest, workers: bool = True) -> Any:
-    """The database is there and migrated, and a worker is alive. `workers=false` leaves the
-    workers out."""
+    """Answers if the database is reachable and migrated, and a worker is alive.
+
+    `workers=false` does not ask for a worker.
+    """
     using = databases.db_for_write(Execution)
     now = database_now(using)
     if using not in _migrated:

@@ -1,4 +1,4 @@
-"""Notes in the admin's history who did something, as the admin itself does."""
+"""Records in the history of the admin who did something."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger("durable_monty")
 
 
 def note(caller: Caller, row: Model, text: str, reason: str = "", *, is_new: bool = False) -> None:
-    """`is_new`: the row was made by this request."""
+    """Records that `caller` changed `row`, or made it if `is_new`."""
     if reason:
         text = f"{text} {gettext('Reason: %(reason)s') % {'reason': reason}}"
     if caller.key is not None:
@@ -24,6 +24,7 @@ def note(caller: Caller, row: Model, text: str, reason: str = "", *, is_new: boo
     logger.info("API: %s %s, by %s: %s", row._meta.model_name, row.pk, actor, text, extra=facts)
     if caller.user is None or not apps.is_installed("django.contrib.admin"):
         return
+    # Its models cannot be imported in a project without the admin.
     from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 
     LogEntry.objects.log_actions(

@@ -1,7 +1,7 @@
-"""Looks at executions for all who follow them: one hub for each database and event loop.
+"""Polls executions for all who follow them, with one hub for each database and event loop.
 
-However many listeners there are, the hub has one thread with one connection, and asks once for
-all of them: when it hears that something was committed, and else at intervals.
+However many listeners there are, the hub has one thread with one connection, and polls once for
+all of them: when it is notified of a commit, and at intervals.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from weakref import WeakKeyDictionary
 from django.db import Error, connections
 
 from durable_monty import conf
-from durable_monty.api.snapshots import Snapshot, Topic, read_news
+from durable_monty.api.snapshots import Snapshot, Topic, read_snapshots
 from durable_monty.api.states import Version
 from durable_monty.wakeups import LISTENING_POLL_FACTOR, Listener
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds that a hub keeps what nobody follows any more.
+# Seconds that a hub keeps what nobody follows any more, for listeners that reconnect.
 LINGER = 5.0
-# Seconds between looks at whether a listener still may see what it sees.
+# Seconds between checks whether a listener still has permission.
 RECHECK = 30.0
-_SLOWEST = 5.0  # seconds between looks while the database is out of reach
+_LONGEST_PAUSE = 5.0  # seconds between polls while the database is out of reach
 
 
 class Watched:
-    """A topic and its last snapshot."""
+    """Holds a topic's last snapshot, and wakes those who wait for the next."""
 
     def __init__(self, now: float) -> None:
         self.listeners, self.left_at = 0, now
@@ -38,7 +38,7 @@ class Watched:
         self._changed = asyncio.Event()
 
     def take(self, snapshot: Snapshot) -> bool:
-        """Keeps what was seen, and gives whether it is new."""
+        """Keeps a snapshot. Returns whether it is new."""
         is_new = self.snapshot is None or self.snapshot.id != snapshot.id
         self.snapshot = snapshot
         if is_new:
@@ -46,42 +46,45 @@ class Watched:
         return is_new
 
     def wake(self) -> None:
+        # Every waiting listener sees this event set. Later ones wait for a new event.
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def wait(self, seconds: float) -> bool:
-        """Returns whether there is something to see, at the latest after so many seconds."""
-        return await _set_within(self._changed, seconds)
+        """Waits up to `seconds` for a change. Returns whether there was one."""
+        return await _is_set_within(self._changed, seconds)
 
 
 class Permit:
-    """A listener's leave to listen, which all with the same credential share."""
+    """Says whether a credential may still listen. All its listeners share it."""
 
     def __init__(self, is_allowed: Callable[[], bool]) -> None:
         self.is_allowed, self.listeners, self.is_revoked = is_allowed, 0, False
 
 
 class Hub:
+    """Polls the topics that are followed in one database. Ends some time after the last left."""
+
     def __init__(self, using: str) -> None:
         self.using = using
         self.topics: dict[Topic, Watched] = {}
         self.permits: dict[Hashable, Permit] = {}
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
-        # A thread of its own: a request's would end, or be busy, with that request.
+        # The thread of a request would end, or be busy, with that request.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="durable_monty-hub")
         self._task = asyncio.create_task(self._run(), name="durable_monty-hub")
 
     async def look(self, topic: Topic) -> Snapshot:
-        """The last snapshot of a topic, which is not older than the hub's last look."""
+        """Returns the last snapshot of a topic. It is not older than the hub's last poll."""
         watched = self._watched(topic)
         while watched.snapshot is None:
-            await watched.wait(_SLOWEST)
+            await watched.wait(_LONGEST_PAUSE)
         return watched.snapshot
 
     @asynccontextmanager
     async def listen(self, topic: Topic) -> AsyncIterator[Watched]:
-        """Keeps a topic followed."""
+        """Follows a topic inside of the context."""
         watched = self._watched(topic)
         watched.listeners += 1
         try:
@@ -94,10 +97,10 @@ class Hub:
     async def permitted(
         self, credential: Hashable, is_allowed: Callable[[], bool]
     ) -> AsyncIterator[Permit]:
-        """Has `is_allowed` asked again, once for all listeners of a credential, in the hub's
-        thread. When it says no, their permit is revoked and they are woken."""
+        """Calls `is_allowed` regularly in the thread of the hub, once for all listeners of a
+        credential. When it returns False, it revokes their permit and wakes them."""
         permit = self.permits.get(credential)
-        if permit is None or permit.is_revoked:  # it may have been given leave again
+        if permit is None or permit.is_revoked:  # Permission may have been given again.
             permit = self.permits[credential] = Permit(is_allowed)
         permit.listeners += 1
         try:
@@ -115,47 +118,55 @@ class Hub:
         return watched
 
     async def _run(self) -> None:
-        listener = Listener(self.using, self._hear)
+        def wake() -> None:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._woken.set)
+
+        def end() -> None:
+            listener.stop()
+            connections.close_all()
+
+        # It calls `wake` in a thread of its own.
+        listener = Listener(self.using, wake)
         try:
-            await self._follow()
+            await self._poll_until_left()
         finally:
-            # In one step with the last look at the topics: who comes now gets another hub.
-            _forget(self._loop, self)
-            self._thread.submit(_end, listener)
+            # No await since the last look at the topics: a new listener gets another hub.
+            hubs = _hubs.get(self._loop, {})
+            if hubs.get(self.using) is self:
+                del hubs[self.using]
+            self._thread.submit(end)
             self._thread.shutdown(wait=False)
 
-    async def _follow(self) -> None:
+    async def _poll_until_left(self) -> None:
         shortest = conf.current().POLL_INTERVAL
         pause, checked_at = shortest, self._loop.time()
         while self.topics:
-            slowest = shortest * LISTENING_POLL_FACTOR
+            longest = shortest * LISTENING_POLL_FACTOR
             try:
-                is_new = await self._look()
+                is_new = await self._poll()
                 if self._loop.time() - checked_at > RECHECK:
                     checked_at = self._loop.time()
                     await self._check_permits()
             except Error as exc:
                 logger.warning("events wait for the database: %s", exc, extra={"reason": str(exc)})
-                is_new, slowest = False, _SLOWEST
+                is_new, longest = False, _LONGEST_PAUSE
             except Exception as exc:
                 logger.exception("events failed: %s", exc, extra={"reason": str(exc)})
-                is_new, slowest = False, _SLOWEST
-            # What follows an answer comes soon after it: the next turn, the end.
-            pause = shortest if is_new else min(2 * pause, slowest)
+                is_new, longest = False, _LONGEST_PAUSE
+            # An answer is soon followed by the next turn, and that by the end.
+            pause = shortest if is_new else min(2 * pause, longest)
             await asyncio.sleep(shortest)
-            await self._pause(pause - shortest)
-            self._drop_left()
+            if pause > shortest:
+                await _is_set_within(self._woken, pause - shortest)
+            self._woken.clear()
+            now = self._loop.time()
+            for topic, watched in list(self.topics.items()):
+                if not watched.listeners and now - watched.left_at > LINGER:
+                    del self.topics[topic]
 
-    async def _pause(self, seconds: float) -> None:
-        if seconds > 0:
-            await _set_within(self._woken, seconds)
-        self._woken.clear()
-
-    def _hear(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._woken.set)
-
-    async def _look(self) -> bool:
+    async def _poll(self) -> bool:
+        """Reads what changed, and wakes its listeners. Returns whether anything changed."""
         known = {
             topic: watched.snapshot.version if watched.snapshot else None
             for topic, watched in self.topics.items()
@@ -163,8 +174,9 @@ class Hub:
         }
         if not known:
             return False
-        seen = await self._loop.run_in_executor(self._thread, self._read, known)
-        news = [self.topics[topic].take(snapshot) for topic, snapshot in seen.items()]
+        found = await self._loop.run_in_executor(self._thread, self._read, known)
+        # Each is taken first: `any` stops at the first that is new.
+        news = [self.topics[topic].take(snapshot) for topic, snapshot in found.items()]
         return any(news)
 
     async def _check_permits(self) -> None:
@@ -175,16 +187,10 @@ class Hub:
             for watched in self.topics.values():
                 watched.wake()
 
-    def _drop_left(self) -> None:
-        now = self._loop.time()
-        for topic, watched in list(self.topics.items()):
-            if not watched.listeners and now - watched.left_at > LINGER:
-                del self.topics[topic]
-
     def _read(self, known: Mapping[Topic, Version | None]) -> dict[Topic, Snapshot]:
-        """In the hub's thread."""
+        # In the thread of the hub, to which its connection belongs.
         try:
-            return read_news(known, self.using)
+            return read_snapshots(known, self.using)
         except Error:
             connections[self.using].close_if_unusable_or_obsolete()
             raise
@@ -194,28 +200,19 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDic
 
 
 def hub_of(using: str) -> Hub:
-    """The hub of a database in the running event loop; listen to it before you await something
-    else. It ends by itself, some seconds after its last listener."""
+    """Returns the hub of a database in the running event loop.
+
+    Listen to it before you await anything else: it ends some seconds after its last listener.
+    """
     hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
     if using not in hubs:
         hubs[using] = Hub(using)
     return hubs[using]
 
 
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()
     except TimeoutError:
         return False
-
-
-def _forget(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
-    hubs = _hubs.get(loop, {})
-    if hubs.get(hub.using) is hub:
-        del hubs[hub.using]
-
-
-def _end(listener: Listener) -> None:
-    listener.stop()
-    connections.close_all()

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, for the API's OpenAPI document."""
+"""Declares the requests and responses of the API, and so its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def _storable(text: str) -> str:
 
 
 def _moment(text: Any) -> Any:
-    # Pydantic takes numbers for seconds, and dates for moments.
+    # Pydantic would accept numbers as seconds, and dates as midnight.
     if isinstance(text, str) and not _MOMENT.fullmatch(text):
         raise ValueError("must be a moment with its offset, such as 2026-01-31T12:00:00Z")
     return text
 
 
 _stored = AfterValidator(_storable)
-# For readers of the document; `_storable` says where the character is.
+# The OpenAPI document shows a pattern. `_storable` gives a better error: where the character is.
 _shown = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
 
 Text = Annotated[str, _stored, _shown]
@@ -54,7 +54,7 @@ Value = Any
 
 
 class In(Schema):
-    # A name that is spelt wrongly is not left out silently.
+    # A misspelt field is an error.
     model_config = ConfigDict(extra="forbid")
 
 
@@ -66,7 +66,7 @@ class ComplaintOut(Schema):
 
 
 class ErrorFacts(Schema):
-    """`code` is stable; `path` leads to the value or the field that is wrong."""
+    """`code` is stable. `path` leads to the value or the field that is wrong."""
 
     code: str
     message: str
@@ -83,11 +83,8 @@ ERRORS: dict[int, Any] = dict.fromkeys(
 )
 
 
-# --- executions ---
-
-
 class StartIn(In):
-    """`functions`: registered names, or dotted paths; `deadline`: seconds from now."""
+    """`functions` are registered names or dotted paths. `deadline` is in seconds from now."""
 
     code: Source
     functions: list[Text] = Field(default_factory=list)
@@ -119,19 +116,22 @@ class ErrorText(Schema):
     traceback: str = ""
 
 
-class ExecutionRow(Schema):
-    """An execution in a list. `error`: its type and the beginning of its message."""
-
+class ExecutionFacts(Schema):
     execution_id: str
     name: str
     key: str | None
     status: ExecutionStatus
-    error: str | None
     turn: int
     call_count: int
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class ExecutionRow(ExecutionFacts):
+    """An execution in a list. `error` has its type and the beginning of its message."""
+
+    error: str | None
 
 
 class ExecutionPage(Schema):
@@ -147,21 +147,15 @@ class PendingCall(Schema):
     status: CallStatus
 
 
-class ExecutionOut(Schema):
-    """An execution. `pending_calls` are the first function calls without an answer; null if the
-    caller may not see calls. `more_pending_calls`: there are others, see the list of calls."""
+class ExecutionOut(ExecutionFacts):
+    """An execution. `pending_calls` are the first function calls without an answer. They are null
+    if the caller may not see calls. With `more_pending_calls`, the list of calls has others."""
 
-    execution_id: str
-    name: str
-    key: str | None
-    status: ExecutionStatus
     inputs: Value
     output: Value
     error: ErrorText | None
     pending_calls: list[PendingCall] | None
     more_pending_calls: bool
-    turn: int
-    call_count: int
     reason: str
     pause_requested: bool
     cancel_requested_at: datetime | None
@@ -172,12 +166,6 @@ class ExecutionOut(Schema):
     handled_at: datetime | None
     resolution: str
     log: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-# --- calls ---
 
 
 class CallOut(Schema):
@@ -214,7 +202,7 @@ class CompleteIn(In):
 
 
 class FailIn(In):
-    """`error_type`: the name of an exception that Python has."""
+    """`error_type` is the name of a built-in exception of Python."""
 
     error: Text
     error_type: ErrorType = "RuntimeError"
@@ -227,15 +215,12 @@ class CallState(Schema):
     status: CallStatus
 
 
-# --- what is done with executions ---
-
-
 class ReasonIn(In):
     reason: Reason = ""
 
 
 class CancelIn(ReasonIn):
-    """`grace`: seconds for the clean-up; `CANCEL_GRACE` by default."""
+    """`grace` is the time for the clean-up in seconds, by default `CANCEL_GRACE`."""
 
     grace: float | None = Field(default=None, ge=0, le=LONGEST)
 
@@ -245,7 +230,7 @@ class ResolveIn(In):
 
 
 class RetryIn(ReasonIn):
-    """`keep_keys`: calls that are asked again keep their idempotency keys."""
+    """With `keep_keys`, calls that are asked again keep their idempotency keys."""
 
     key: Key | None = None
     keep_keys: bool = True
@@ -266,8 +251,8 @@ class EditedError(In):
 
 
 class ForkIn(ReasonIn):
-    """`turn`: after which the new execution goes on; 0 starts it again. `answers` and `ask_again`
-    are for calls that were open then."""
+    """The new execution continues after `turn`; 0 starts from the beginning. `answers` and
+    `ask_again` are for calls that were open then."""
 
     turn: Number
     code: Source | None = None
@@ -280,12 +265,9 @@ class ForkIn(ReasonIn):
     keep_keys: bool = False
 
 
-# --- functions and health ---
-
-
 class FunctionOut(Schema):
-    """`name`: what a workflow calls; `function`: what `functions` of a start names; `parameters`,
-    `returns`: JSON schemas, as far as the annotations say."""
+    """Workflows call it by `name`, a start lists it as `function`. `parameters` and `returns` are
+    JSON schemas of its annotations."""
 
     name: str
     function: str

@@ -1,4 +1,4 @@
-"""What can be followed, and what is seen of it."""
+"""Defines what can be followed, and reads its current state."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from django.core.serializers.json import DjangoJSONEncoder
 from durable_monty.api.states import State, Version, newest_states, states_of, versions_of
 from durable_monty.reads.pages import ExecutionQuery
 
-# Executions of a list that are followed.
+# Executions of a list that are followed. The first event has the states of all of them.
 WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
 class OneExecution:
-    """Follows an execution."""
+    """Names one execution to follow."""
 
     pk: uuid.UUID
 
 
 @dataclass(frozen=True, slots=True)
 class NewestExecutions:
-    """Follows the newest executions of a list."""
+    """Names a list, whose newest executions are followed."""
 
     wanted: ExecutionQuery
 
@@ -36,8 +36,10 @@ Topic = OneExecution | NewestExecutions
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was seen: execution id -> its state as JSON. All listeners share it. `version`: what
-    it is compared with before it is read again."""
+    """Holds the state as JSON of each execution id. All listeners share it.
+
+    The row is read again when `version` differs.
+    """
 
     rows: Mapping[str, str]
     id: str
@@ -45,27 +47,26 @@ class Snapshot:
     version: Version | None = None
 
 
-def read_news(known: Mapping[Topic, Version | None], using: str) -> dict[Topic, Snapshot]:
-    """What is new of topics, whose last versions are given. However many executions are followed,
-    their versions are one query, and what has changed is two."""
-    return _of_executions(known, using) | _of_lists(known, using)
+def read_snapshots(known: Mapping[Topic, Version | None], using: str) -> dict[Topic, Snapshot]:
+    """Returns snapshots of the topics that differ from the version given for each.
 
-
-def _of_executions(known: Mapping[Topic, Version | None], using: str) -> dict[Topic, Snapshot]:
-    wanted = {topic.pk: topic for topic in known if isinstance(topic, OneExecution)}
-    versions = versions_of(wanted, using)
-    changed = [pk for pk, version in versions.items() if version != known[wanted[pk]]]
-    seen: dict[Topic, Snapshot] = {}
+    However many executions are followed, one query reads their versions and two read those that
+    changed. A list has no version: it is always read.
+    """
+    executions = {topic.pk: topic for topic in known if isinstance(topic, OneExecution)}
+    versions = versions_of(executions, using)
+    changed = [pk for pk, version in versions.items() if version != known[executions[pk]]]
+    found: dict[Topic, Snapshot] = {}
     for pk, state in states_of(changed, using).items():
         is_final, version = state["is_finished"], versions[pk]
-        seen[wanted[pk]] = _snapshot({pk: state}, is_final=is_final, version=version)
-    gone = [topic for pk, topic in wanted.items() if pk not in versions]
-    return seen | dict.fromkeys(gone, _snapshot({}, is_final=True))
-
-
-def _of_lists(known: Mapping[Topic, Version | None], using: str) -> dict[Topic, Snapshot]:
-    lists = [topic for topic in known if isinstance(topic, NewestExecutions)]
-    return {topic: _snapshot(newest_states(topic.wanted, WINDOW, using)) for topic in lists}
+        found[executions[pk]] = _snapshot({pk: state}, is_final=is_final, version=version)
+    for pk, topic in executions.items():
+        if pk not in versions:
+            found[topic] = _snapshot({}, is_final=True)
+    for each in known:
+        if isinstance(each, NewestExecutions):
+            found[each] = _snapshot(newest_states(each.wanted, WINDOW, using))
+    return found
 
 
 def _snapshot(
@@ -75,5 +76,6 @@ def _snapshot(
         str(pk): json.dumps(state, cls=DjangoJSONEncoder, separators=(",", ":"))
         for pk, state in states.items()
     }
+    # Of the contents, so that a listener that reconnects to another process can name it.
     digest = hashlib.sha256("\n".join(rows.values()).encode()).hexdigest()[:16]
     return Snapshot(rows, digest, is_final, version)

@@ -1,4 +1,4 @@
-"""Server-sent events, as the HTML standard has them (section 9.2)."""
+"""Writes server-sent events, as section 9.2 of the HTML standard defines them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from durable_monty.api.hub import hub_of
-from durable_monty.api.snapshots import OneExecution, Snapshot, Topic, read_news
+from durable_monty.api.snapshots import OneExecution, Snapshot, Topic, read_snapshots
 
 # Seconds. Proxies close connections that are silent for a minute.
 HEARTBEAT = 15.0
@@ -24,22 +24,24 @@ async def events(
     is_allowed: Callable[[], bool],
     last_id: str = "",
 ) -> AsyncIterator[bytes]:
-    """Yields what happens to a topic until it ends, or `is_allowed` says no.
+    """Yields the events of a topic until it ends, or `is_allowed` returns False.
 
     A listener that is slower than the changes misses some of them, and gets the last state.
-    `last_id`: what the listener has seen is not told again.
+    A snapshot with the id `last_id` is not sent again.
     """
-    await sync_to_async(_close_idle)()
+    # The thread of the request lives until the end of the stream. 200 listeners would keep 200
+    # connections open there.
+    await sync_to_async(_close_connections)()
     hub = hub_of(using)
     async with hub.listen(topic) as watched, hub.permitted(credential, is_allowed) as permit:
         yield _RECONNECT
-        snapshot, told = await hub.look(topic), None
+        snapshot, sent = await hub.look(topic), None
         if snapshot.id == last_id:
-            told = snapshot
+            sent = snapshot
         while not permit.is_revoked:
-            if told is None or snapshot.id != told.id:
-                yield b"".join(_news(topic, told, snapshot))
-                told = snapshot
+            if sent is None or snapshot.id != sent.id:
+                yield b"".join(write_events(topic, sent, snapshot))
+                sent = snapshot
             if snapshot.is_final:
                 return
             if watched.snapshot is snapshot and not await watched.wait(HEARTBEAT):
@@ -49,35 +51,34 @@ async def events(
 
 
 def events_now(using: str, topic: Topic, last_id: str = "") -> bytes:
-    """What `events` yields at first. Whoever reconnects after it, as browsers do, polls."""
-    snapshot = read_news({topic: None}, using)[topic]
-    news = () if snapshot.id == last_id else _news(topic, None, snapshot)
+    """Returns what `events` yields first. Browsers reconnect after it, and so poll."""
+    snapshot = read_snapshots({topic: None}, using)[topic]
+    news = () if snapshot.id == last_id else write_events(topic, None, snapshot)
     return b"".join([_RECONNECT, *news])
 
 
-def _close_idle() -> None:
-    """In the request's thread, which stays until the end of the stream: 200 listeners would keep
-    200 connections there."""
+def _close_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
 
 
-def _news(topic: Topic, told: Snapshot | None, now: Snapshot) -> Iterator[bytes]:
+def write_events(topic: Topic, sent: Snapshot | None, now: Snapshot) -> Iterator[bytes]:
+    """Yields the events that lead from the snapshot that was sent to the one that is now."""
     if isinstance(topic, OneExecution):
         if now.rows:
             [state] = now.rows.values()
             yield _event("end" if now.is_final else "state", state, now.id)
         else:
             yield _event("gone", json.dumps({"execution_id": str(topic.pk)}), now.id)
-    elif told is None:
+    elif sent is None:
         yield _event("list", f"[{', '.join(now.rows.values())}]", now.id)
     else:
-        changed = [state for pk, state in now.rows.items() if told.rows.get(pk) != state]
-        gone = [json.dumps({"execution_id": pk}) for pk in told.rows if pk not in now.rows]
+        changed = [state for pk, state in now.rows.items() if sent.rows.get(pk) != state]
+        gone = [json.dumps({"execution_id": pk}) for pk in sent.rows if pk not in now.rows]
         parts = [("gone", data) for data in gone] + [("state", data) for data in reversed(changed)]
         for number, (name, data) in enumerate(parts, 1):
-            # Who loses the connection in between begins from the list again.
+            # A listener that loses the connection in between begins with the list again.
             yield _event(name, data, now.id if number == len(parts) else "")
 
 

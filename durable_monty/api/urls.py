@@ -1,4 +1,4 @@
-"""The HTTP API with its own authentication: `path("api/", include("durable_monty.api.urls"))`."""
+"""URLs of the HTTP API. Include them with `path("api/", include("durable_monty.api.urls"))`."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Values in requests and answers: the codec's JSON, whose tags keep types, or plain JSON."""
+"""Reads and writes values: tagged JSON of the codec, which keeps types, or plain JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape = Literal["tagged", "plain"]
 
 
 class Values:
-    """`Values(request, shape)`: as the query asks, else as the header does, else tagged."""
+    """Converts values. The query names the format, or the header; otherwise it is tagged."""
 
     def __init__(self, request: HttpRequest, shape: Shape | None) -> None:
         found = shape or request.headers.get(HEADER, "tagged")
@@ -24,7 +24,7 @@ class Values:
         self.is_plain = found == "plain"
 
     def read(self, value: Any, path: str) -> Any:
-        """A value of a request. Raises `InvalidValue`."""
+        """Returns a value of a request. Raises `InvalidValue`."""
         if self.is_plain:
             return value
         try:
@@ -33,7 +33,7 @@ class Values:
             raise InvalidValue(path, exc) from exc
 
     def write(self, text: str | None) -> Any:
-        """A stored value, for an answer."""
+        """Returns a stored value for a response."""
         if text is None:
             return None
         return codec.plain(text) if self.is_plain else json.loads(text)

@@ -1,4 +1,4 @@
-"""What can be done with an execution: each has the permission that the admin asks for."""
+"""Acts on executions. Each verb needs the permission that the admin asks for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from durable_monty.api.schemas import (
     ERRORS,
     CancelIn,
     EditedError,
-    EditedResult,
     ExecutionState,
     ForkIn,
     ReasonIn,
@@ -40,7 +39,7 @@ _EXECUTION = "/executions/{execution_id}"
 def cancel_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: CancelIn | None = None
 ) -> Any:
-    """Asks an execution to end: what it awaits raises, and it may clean up."""
+    """Asks an execution to end. What it awaits raises an error, and it may clean up."""
     caller, given = _allowed(request, "cancel"), given or CancelIn()
     return _do(
         caller,
@@ -57,7 +56,7 @@ def cancel_execution(
 def terminate_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
 ) -> Any:
-    """Ends an execution at once, without a clean-up."""
+    """Ends an execution at once. It cannot clean up."""
     caller, reason = _allowed(request, "terminate"), given.reason if given else ""
     return _do(
         caller,
@@ -72,7 +71,7 @@ def terminate_execution(
 def pause_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
 ) -> Any:
-    """Lets an execution take no further step until it is resumed."""
+    """Stops an execution from advancing until it is resumed."""
     caller, reason = _allowed(request, "pause"), given.reason if given else ""
     return _do(
         caller,
@@ -87,7 +86,7 @@ def pause_execution(
 def resume_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
 ) -> Any:
-    """Lets workers go on with a paused execution."""
+    """Lets workers continue a paused execution."""
     caller, reason = _allowed(request, "resume"), given.reason if given else ""
     return _do(
         caller,
@@ -100,7 +99,7 @@ def resume_execution(
 
 @router.post(f"{_EXECUTION}/resolve", response=_DONE)
 def resolve_execution(request: HttpRequest, execution_id: uuid.UUID, given: ResolveIn) -> Any:
-    """Takes a failed execution out of the list of failures, because it needs nothing more."""
+    """Marks a failed execution as handled. It leaves the list of failures."""
     return _do(
         _allowed(request, "resolve"),
         execution_id,
@@ -114,11 +113,13 @@ def resolve_execution(request: HttpRequest, execution_id: uuid.UUID, given: Reso
 def retry_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: RetryIn | None = None
 ) -> Any:
-    """Tries failed calls again, and gives the execution that goes on: another one, if this one
-    had failed."""
+    """Retries failed calls, and returns the execution that continues.
+
+    It is a new execution if this one had failed.
+    """
     caller, given = _allowed(request, "retry"), given or RetryIn()
     using = databases.db_for_write(Execution)
-    # In no transaction of ours: it runs the sandbox.
+    # This runs the sandbox, so it must be outside of a transaction.
     made = operations.retry_execution(
         execution_id, key=given.key, keep_keys=given.keep_keys, using=using
     )
@@ -129,15 +130,26 @@ def retry_execution(
 def fork_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: ForkIn, values: Shape | None = None
 ) -> Any:
-    """Starts an execution that goes on from a turn of this one. With other code or functions it
-    needs what a start needs."""
+    """Starts an execution that continues from a turn of this one.
+
+    Other code or functions need the permissions of a start.
+    """
     caller = require(request, "operate", "view_execution", "view_call", "fork_execution")
     if given.code is not None or given.functions is not None:
         caller.require("start", "start_execution", "view_program")
+    answers: dict[int, Answer | None] = dict.fromkeys(given.ask_again)
+    reader, limit = Values(request, values), conf.current().MAX_VALUE_BYTES
+    for number, edited in enumerate(given.answers):
+        if isinstance(edited, EditedError):
+            answers[edited.call_id] = Answer.of_error("RuntimeError", edited.error)
+        else:
+            path = f"answers[{number}].result"
+            value = reader.read(edited.result, path)
+            answers[edited.call_id] = Answer(codec.encode(value, path=path, max_bytes=limit))
     edits = operations.Edits(
         given.code,
         given.functions,
-        _answers(given, Values(request, values)),
+        answers,
         given.name,
         user=caller.actor,
         reason=given.reason,
@@ -160,7 +172,7 @@ def _do(
     text: str,
     reason: str,
 ) -> dict[str, Any]:
-    """`operation` takes the database's alias."""
+    """Runs an operation, which takes the alias of the database, and records it."""
     using = databases.db_for_write(Execution)
     with write(using):
         operation(using)
@@ -172,7 +184,8 @@ def _do(
 def _made(
     caller: Caller, origin_id: uuid.UUID, made: Execution, text: str, reason: str
 ) -> dict[str, Any]:
-    """Notes on both executions what made one of the other."""
+    """Records on both executions that one was made from the other."""
+    # An execution that is retried in place is its own origin.
     if made.pk == origin_id:
         note(caller, made, text, reason)
     else:
@@ -184,20 +197,6 @@ def _made(
         }
         note(caller, Execution(pk=origin_id), went, reason)
     return _state(made)
-
-
-def _answers(given: ForkIn, values: Values) -> dict[int, Answer | None]:
-    answers: dict[int, Answer | None] = dict.fromkeys(given.ask_again)
-    for number, edited in enumerate(given.answers):
-        answers[edited.call_id] = _answer(edited, f"answers[{number}]", values)
-    return answers
-
-
-def _answer(edited: EditedResult | EditedError, path: str, values: Values) -> Answer:
-    if isinstance(edited, EditedError):
-        return Answer.of_error("RuntimeError", edited.error)
-    limit, path = conf.current().MAX_VALUE_BYTES, f"{path}.result"
-    return Answer(codec.encode(values.read(edited.result, path), path=path, max_bytes=limit))
 
 
 def _state(execution: Execution) -> dict[str, Any]:

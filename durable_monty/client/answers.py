@@ -34,14 +34,11 @@ class PendingCall:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionRow:
-    """Describes an execution in a list. `error` has its type and the beginning of its message."""
-
+class _ExecutionFacts:
     execution_id: str
     name: str
     key: str | None
     status: str
-    error: str | None
     turn: int
     call_count: int
     created_at: datetime
@@ -50,24 +47,25 @@ class ExecutionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class ExecutionRow(_ExecutionFacts):
+    """Describes an execution in a list. `error` has its type and the beginning of its message."""
+
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution(_ExecutionFacts):
     """Describes an execution.
 
     `pending_calls` has the first function calls without an answer. It is None if the key may not
     see calls.
     """
 
-    execution_id: str
-    name: str
-    key: str | None
-    status: str
     inputs: dict[str, Any]
     output: Any
     error: Failure | None
     pending_calls: list[PendingCall] | None
     more_pending_calls: bool
-    turn: int
-    call_count: int
     reason: str
     pause_requested: bool
     cancel_requested_at: datetime | None
@@ -78,9 +76,6 @@ class Execution:
     handled_at: datetime | None
     resolution: str
     log: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
     @property
     def is_finished(self) -> bool:

@@ -45,9 +45,9 @@ def exchange(request: Request[T], retries: int) -> Generator[Step, Response | Br
 
     Raises the error that the server names, or `ApiUnreachable`.
     """
+    outcome: Response | Broken | None = None
     for attempt in range(retries + 1):
         outcome = yield request
-        assert outcome is not None  # noqa: S101  (only a pause has no outcome)
         if isinstance(outcome, Response) and outcome.status < 400:
             try:
                 return request.read(json.loads(outcome.body))
@@ -66,7 +66,7 @@ def exchange(request: Request[T], retries: int) -> Generator[Step, Response | Br
             yield Pause(longest * random.uniform(0.5, 1))
     if isinstance(outcome, Response):
         raise error_of(outcome)
-    raise ApiUnreachable(request.path, outcome.why)
+    raise ApiUnreachable(request.path, outcome.why if outcome else "")
 
 
 def error_of(response: Response) -> DurableMontyError:
@@ -97,9 +97,9 @@ def named(status: int, code: str, message: str, facts: Mapping[str, Any]) -> Dur
     return exc
 
 
-def _may_repeat(request: Request[Any], outcome: Response | Broken) -> bool:
-    if isinstance(outcome, Broken):
-        return request.may_repeat or not outcome.was_sent
+def _may_repeat(request: Request[Any], outcome: Response | Broken | None) -> bool:
+    if outcome is None or isinstance(outcome, Broken):
+        return request.may_repeat or not (outcome and outcome.was_sent)
     # 429 is sent before the request has any effect; 503 may come after it.
     return outcome.status == 429 or (request.may_repeat and outcome.status in _LATER)
 

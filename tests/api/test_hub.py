@@ -280,7 +280,7 @@ async def test_list_sends_its_id_with_the_last_of_many():
     topic = NewestExecutions(ExecutionQuery())
     now = Snapshot({"a": "1", "b": "2", "d": "4"}, "newer")
     before = Snapshot({"a": "1", "b": "3", "c": "3"}, "older")
-    told = b"".join(streams._news(topic, before, now)).decode()
+    told = b"".join(streams.write_events(topic, before, now)).decode()
     assert told == (
         'event: gone\ndata: {"execution_id": "c"}\n\n'
         "event: state\ndata: 4\n\n"
@@ -293,7 +293,7 @@ async def test_database_that_is_out_of_reach_is_waited_for(monkeypatch, log):
     execution = await elsewhere(started)
     events = Events(OneExecution(execution.pk))
     await until(lambda: events.told)
-    real, failures = hubs.read_news, []
+    real, failures = hubs.read_snapshots, []
 
     def broken(*arguments):
         if len(failures) < 2:
@@ -301,7 +301,7 @@ async def test_database_that_is_out_of_reach_is_waited_for(monkeypatch, log):
             raise OperationalError("it is away")
         return real(*arguments)
 
-    monkeypatch.setattr(hubs, "read_news", broken)
+    monkeypatch.setattr(hubs, "read_snapshots", broken)
     await until(lambda: len(failures) == 2)
     await elsewhere(answered, execution)
     await events.task
