@@ -30,6 +30,25 @@ class JobStatus(TypedDict):
     retry_after: NotRequired[float]
 
 
+def failed_job(
+    error_type: str,
+    error: str,
+    traceback: str = "",
+    *,
+    is_final: bool = False,
+    retry_after: float | None = None,
+) -> JobStatus:
+    """Returns the status of a job that failed."""
+    job: JobStatus = {
+        "status": "failed",
+        "error_type": error_type,
+        "error": error,
+        "traceback": traceback,
+        "is_final": is_final,
+    }
+    return job if retry_after is None else {**job, "retry_after": retry_after}
+
+
 class Executor(ABC):
     """Where function calls run.
 

@@ -1,8 +1,8 @@
-"""System checks of the URLs that functions are registered with, and of secrets of webhooks."""
+"""System checks of the setting `EXECUTORS`: URLs that functions run at, and webhook secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -26,63 +26,54 @@ _GUARD = ("allowed_hosts", "allow_http", "allow_private")
 
 @register("durable_monty")
 def check_urls(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Only where the executor is in use: other projects leave these functions to other workers."""
-    if not {HTTP_EXECUTOR, SHORT_NAMES[HTTP_EXECUTOR]} & set(_named()):
+    # A project that does not use the executor leaves these functions to the workers of others.
+    try:
+        if {HTTP_EXECUTOR, SHORT_NAMES[HTTP_EXECUTOR]}.isdisjoint(configured_names()):
+            return []
+    except TypeError:  # EXECUTORS is not a dict, which another check reports
         return []
     options = options_of(HTTP_EXECUTOR)
     guard = {name: options[name] for name in _GUARD if name in options}
     try:
         allowed = AllowedHosts(guard.pop("allowed_hosts", ()), **guard)
     except (TypeError, ValueError) as exc:
-        return [_error(f"DURABLE_MONTY['EXECUTORS']['http'] cannot be used: {exc}.")]
-    return [_error(f"{what}: {exc}") for what, exc in _refused(allowed, options)]
+        return [_url_error(f"DURABLE_MONTY['EXECUTORS']['http'] cannot be used: {exc}.")]
+    found = []
+    for what, url in _urls(options):
+        try:
+            allowed.target(url)
+        except UrlNotAllowed as exc:
+            found.append(_url_error(f"{what}: {exc}"))
+    return found
 
 
 @register("durable_monty")
 def check_secrets(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """What is wrong would else be found by the first job that shows its secret."""
-    return list(_wrong_secrets())
-
-
-def _wrong_secrets() -> Iterator[CheckMessage]:
+    # Otherwise the first job that shows its secret at the webhook would find the mistake.
+    found: list[CheckMessage] = []
     executors = conf.current().EXECUTORS
     for key, options in executors.items() if isinstance(executors, dict) else ():
         if isinstance(options, dict) and WEBHOOK_SECRET in options:
             try:
                 check_secret(key, options[WEBHOOK_SECRET])
             except ImproperlyConfigured as exc:
-                yield Error(
-                    str(exc),
-                    hint="Make one with secrets.token_urlsafe().",
-                    id="durable_monty.E010",
-                )
+                hint = "Make one with secrets.token_urlsafe()."
+                found.append(Error(str(exc), hint=hint, id="durable_monty.E010"))
+    return found
 
 
-def _named() -> Sequence[str]:
-    try:
-        return configured_names()
-    except TypeError:  # EXECUTORS is no dict: another check says so
-        return ()
-
-
-def _refused(allowed: AllowedHosts, options: Any) -> Iterator[tuple[str, UrlNotAllowed]]:
-    urls = {f"{entry.name}()": entry.url for entry in FUNCTION_REGISTRY.values() if entry.url}
-    urls |= {f"The option urls has {name!r}": url for name, url in _dict(options, "urls").items()}
+def _urls(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for entry in FUNCTION_REGISTRY.values():
+        if entry.url:
+            yield f"{entry.name}()", entry.url
+    urls = options.get("urls")
+    for name, url in urls.items() if isinstance(urls, dict) else ():
+        yield f"The option urls has {name!r}", url
     if base_url := options.get("base_url"):
-        urls["The option base_url"] = base_url
-    for what, url in urls.items():
-        try:
-            allowed.target(url)
-        except UrlNotAllowed as exc:
-            yield what, exc
+        yield "The option base_url", base_url
 
 
-def _dict(options: Any, name: str) -> dict[str, str]:
-    found = options.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _error(text: str) -> CheckMessage:
+def _url_error(text: str) -> CheckMessage:
     return Error(
         text,
         hint="Correct the URL, or the options allowed_hosts, allow_http and allow_private of the "

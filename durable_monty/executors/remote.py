@@ -47,19 +47,19 @@ class RemoteExecutor(Executor):
             raise ValueError(f"poll is {poll}; it must be more than 0 seconds")
         self.poll = poll
         self.using = "default"
-        self._told: deque[tuple[str, JobStatus]] = deque()
+        self._ended_jobs: deque[tuple[str, JobStatus]] = deque()
 
     def start(self, using: str, worker_id: int | None) -> None:
         self.using = using
 
     def deliver(self, job_id: str, job: JobStatus) -> None:
         """Hands in how a job ended. Any thread may call it, more than once for a job."""
-        self._told.append((job_id, job))
+        self._ended_jobs.append((job_id, job))
         self.job_ended()
 
     def take_job_answers(self) -> list[tuple[str, JobStatus]]:
         # deque is safe between threads: what is appended meanwhile is left for the next time.
-        return [self._told.popleft() for _ in range(len(self._told))]
+        return [self._ended_jobs.popleft() for _ in range(len(self._ended_jobs))]
 
 
 class QueueExecutor(RemoteExecutor):

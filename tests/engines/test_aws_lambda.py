@@ -228,9 +228,9 @@ def test_no_credentials(monkeypatch):
     ],
 )
 def test_errors_of_other_runtimes(payload, kind, message):
-    from durable_monty.executors.aws_lambda.executor import _failure
+    from durable_monty.executors.aws_lambda.replies import failure_of
 
-    failure = _failure("pay", payload)
+    failure = failure_of("pay", payload)
     assert failure.error_type == kind
     assert message is None or failure.message == message
     assert failure.traceback in ("", "a\nb\n")

@@ -7,6 +7,7 @@ import pytest
 
 import durable_monty
 from durable_monty.executors.loading import executor_class
+from durable_monty.executors.requests.base import RequestExecutor
 from tests.documents import tables
 
 DOCS = Path(durable_monty.__file__).parent / "docs" / "how-to"
@@ -18,9 +19,11 @@ DOCS = Path(durable_monty.__file__).parent / "docs" / "how-to"
 )
 def test_table_of_options(name, page, extra):
     pytest.importorskip(extra)
-    parameters = inspect.signature(executor_class(name)).parameters.values()
+    shared = inspect.signature(RequestExecutor).parameters
+    parameters = {**shared, **inspect.signature(executor_class(name)).parameters}
+    parameters.pop("options")
     documented = [row[0].strip("`") for row in tables(DOCS / page)["Options"]]
     assert sorted(documented) == sorted(
         f"{each.name}={each.default!r}".replace("''", '""').replace("'", '"')
-        for each in parameters
+        for each in parameters.values()
     )

@@ -1,4 +1,4 @@
-"""The executor that runs calls in AWS Lambda."""
+"""The executor that invokes AWS Lambda functions: docs/how-to/aws-lambda.md."""
 
 from durable_monty.executors.aws_lambda.executor import LambdaExecutor
 

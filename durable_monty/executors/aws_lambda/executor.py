@@ -1,12 +1,10 @@
-"""Calls that AWS Lambda runs: `durable_monty/docs/how-to/aws-lambda.md`."""
-
 from __future__ import annotations
 
 import json
 import random
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import boto3
 from botocore.config import Config
@@ -20,34 +18,38 @@ from botocore.exceptions import (
 )
 from django.core.exceptions import ImproperlyConfigured
 
-from durable_monty import codec, conf
-from durable_monty.exceptions import CorruptValue, RequestTooLarge
-from durable_monty.executors.call_body import body_of
-from durable_monty.executors.requests.base import Exchange, Reply, RequestExecutor
-from durable_monty.executors.requests.failures import RequestFailed, type_named
+from durable_monty import conf
+from durable_monty.exceptions import RequestTooLarge
+from durable_monty.executors.aws_lambda.replies import (
+    failure_of,
+    refusal_of,
+    status_of,
+    value_of,
+)
+from durable_monty.executors.requests.base import RequestExecutor, RequestOptions
+from durable_monty.executors.requests.body import body_of
+from durable_monty.executors.requests.exchange import Exchange, Reply
+from durable_monty.executors.requests.failures import RequestFailed
 
 if TYPE_CHECKING:
     from durable_monty.models import Call
 
 Invocation = Literal["sync", "event"]
 
-# Bytes of a payload, as the API's documentation has them.
+# Bytes of a payload that Lambda's API takes.
 _LIMITS = {"sync": 6 * 2**20, "event": 2**20}
 _TYPES = {"sync": "RequestResponse", "event": "Event"}
-# The runtime's and the service's words for a result that did not get through.
-_UNSENDABLE = {"Runtime.MarshalError", "Function.ResponseSizeTooLarge"}
-# Seconds of the first and the longest pause while Lambda has no room, give or take a half.
+# Seconds of the first and the longest pause while Lambda throttles, give or take a half.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 class LambdaExecutor(RequestExecutor):
     """Invokes a Lambda function for each call.
 
-    Its name or ARN is `functions[name]`, or `prefix` with the function's name behind it. With
-    `invocation="sync"` the function's result is in the response; with `"event"` the function posts
-    it to the webhook, which needs `callback_base_url`. `timeout`: seconds that an invocation may
-    take in all, for functions without `start_to_close`; Lambda's own limit is 900. Credentials,
-    and the region if it is not given, are found as boto3 finds them.
+    The name or ARN of the Lambda function is `functions[name]`, or `prefix` followed by the
+    function's name. With `invocation="sync"` the result is in the response. With `"event"` the
+    function posts it to the webhook, which needs `callback_base_url`. Credentials, and the region
+    if it is not given, are found as boto3 finds them.
     """
 
     name = "aws_lambda"
@@ -62,31 +64,23 @@ class LambdaExecutor(RequestExecutor):
         endpoint_url: str | None = None,
         region: str | None = None,
         qualifier: str | None = None,
-        timeout: float = 905.0,
-        connect_timeout: float = 5.0,
-        callback_base_url: str | None = None,
-        callback_timeout: float = 86_400.0,
+        timeout: float = 905.0,  # Lambda's own limit is 900
+        **options: Unpack[RequestOptions],
     ) -> None:
-        super().__init__(
-            concurrency,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            callback_base_url=callback_base_url,
-            callback_timeout=callback_timeout,
-        )
+        super().__init__(concurrency, timeout=timeout, **options)
         if invocation not in _TYPES:
             raise ValueError(f"invocation is {invocation!r}; use 'sync' or 'event'")
-        if invocation == "event" and callback_base_url is None:
+        if invocation == "event" and self.callback_base_url is None:
             raise ValueError("invocation='event' needs callback_base_url, for the answers")
         self._functions, self._prefix = dict(functions or {}), prefix
         self._invocation, self._endpoint_url = invocation, endpoint_url
-        self._region, self._qualifier = region, qualifier
+        self._qualifier = qualifier
         self._session = boto3.session.Session(region_name=region)
         self._clients: dict[float, Any] = {}
         self._lock = threading.Lock()
 
     def start(self, using: str, worker_id: int | None) -> None:
-        """Raises `ImproperlyConfigured` without a region or credentials: no call could succeed."""
+        """Raises `ImproperlyConfigured` without a region or credentials: every call would fail."""
         super().start(using, worker_id)
         if self._session.region_name is None:
             raise ImproperlyConfigured(
@@ -98,24 +92,7 @@ class LambdaExecutor(RequestExecutor):
                 "The executor 'aws_lambda' finds no AWS credentials, in none of the places where "
                 "boto3 looks for them."
             )
-        self._client(self.timeout)  # the first one takes its time
-
-    def _client(self, seconds: float) -> Any:
-        """The client whose invocations may take so long: in boto3 it is the client's time-out."""
-        with self._lock:
-            if seconds not in self._clients:
-                config = Config(
-                    connect_timeout=self.connect_timeout,
-                    read_timeout=seconds,
-                    max_pool_connections=self.concurrency,
-                    # Our policy decides: boto3 would run a slow function again behind its back.
-                    retries={"total_max_attempts": 1},
-                    tcp_keepalive=True,
-                )
-                self._clients[seconds] = self._session.client(
-                    "lambda", endpoint_url=self._endpoint_url, config=config
-                )
-            return self._clients[seconds]
+        self._client(self.timeout)  # making the first client takes long
 
     def request(self, call: Call, job_id: str, exchange: Exchange) -> Reply:
         payload = json.dumps(body_of(call, job_id, self.callback_url(call))).encode()
@@ -129,92 +106,51 @@ class LambdaExecutor(RequestExecutor):
         }
         if self._qualifier is not None:
             arguments["Qualifier"] = self._qualifier
-        response = self._invoke(call, arguments, exchange)
+        response = self._invoke(call.function, arguments, exchange)
         if self._invocation == "event":
             return Reply(accepted=True)
         size = conf.current().MAX_VALUE_BYTES
         body = response["Payload"].read(size + 1)
         if "FunctionError" in response:
-            raise _failure(call.function, body)
+            raise failure_of(call.function, body)
         if len(body) > size:
-            raise RequestFailed(
-                "TypeError",
-                f"{call.function}() returned what cannot be stored: it has more than {size:,} "
-                "bytes (DURABLE_MONTY['MAX_VALUE_BYTES']).",
-                is_final=True,
-            )
-        return Reply(_value(call.function, body))
+            raise RequestFailed.too_large(call.function)
+        return Reply(value_of(call.function, body))
 
-    def _invoke(self, call: Call, arguments: Mapping[str, Any], exchange: Exchange) -> Any:
-        """Invokes it, as soon as Lambda has room: what it throttles has not run."""
+    def _invoke(self, function: str, arguments: Mapping[str, Any], exchange: Exchange) -> Any:
+        """Invokes the Lambda function, and waits while Lambda throttles."""
         client, pause = self._client(exchange.seconds), _FIRST_PAUSE
         while True:
             try:
                 return client.invoke(**arguments)
             except ClientError as exc:
-                failure = _refusal(call.function, exc)
-                if not _is_throttled(exc) or exchange.left <= pause or exchange.is_cut:
+                failure = refusal_of(function, exc)
+                # A throttled function has not run: trying again here costs no attempt.
+                if status_of(exc) != 429 or exchange.left <= pause or exchange.is_cut:
                     raise failure from exc
                 exchange.pause(max(pause * random.uniform(0.5, 1.5), failure.retry_after or 0.0))
                 pause = min(_LONGEST_PAUSE, 2 * pause)
             except (ConnectTimeoutError, ReadTimeoutError) as exc:
-                raise TimeoutError(f"Lambda did not answer for {call.function}(): {exc}") from exc
+                raise TimeoutError(f"Lambda did not answer for {function}(): {exc}") from exc
             except (UnreachableError, HTTPClientError) as exc:
-                raise ConnectionError(
-                    f"The invocation of {call.function}() failed: {exc}"
-                ) from exc
+                raise ConnectionError(f"The invocation of {function}() failed: {exc}") from exc
             except BotoCoreError as exc:
-                raise RequestFailed("RuntimeError", f"{call.function}(): {exc}") from exc
+                raise RequestFailed("RuntimeError", f"{function}(): {exc}") from exc
 
-
-def _is_throttled(exc: ClientError) -> bool:
-    return _status(exc) == 429
-
-
-def _status(exc: ClientError) -> int:
-    return int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
-
-
-def _refusal(function: str, exc: ClientError) -> RequestFailed:
-    """Lambda did not run the function. Of the client's errors only a conflict may pass."""
-    status, found = _status(exc), exc.response.get("Error", {})
-    headers = exc.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    seconds = headers.get("retry-after", "")
-    return RequestFailed(
-        found.get("Code") or "RuntimeError",
-        f"Lambda refused the invocation of {function}(): {found.get('Message') or exc}",
-        is_final=400 <= status < 500 and status not in (409, 429),
-        retry_after=float(seconds[:10]) if seconds.isascii() and seconds.isdecimal() else None,
-    )
-
-
-def _failure(function: str, body: bytes) -> RequestFailed:
-    """What the function raised, as Lambda's runtimes write it down."""
-    try:
-        found = json.loads(body)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        text = body[:500].decode(errors="replace")
-        return RequestFailed("RuntimeError", f"{function}() failed: {text}")
-    kind, message = found.get("errorType"), str(found.get("errorMessage", ""))
-    if "Task timed out" in message or kind == "Sandbox.Timedout":
-        kind = "TimeoutError"
-    elif kind in _UNSENDABLE:
-        message = f"{function}() returned what cannot be stored: {message}"
-        return RequestFailed("TypeError", message, is_final=True)
-    lines = found.get("stackTrace") or found.get("trace")
-    return RequestFailed(
-        type_named(kind),
-        message,
-        traceback="".join(f"{str(line).rstrip()}\n" for line in lines)
-        if isinstance(lines, list)
-        else "",
-    )
-
-
-def _value(function: str, body: bytes) -> Any:
-    try:
-        return codec.decode(body.decode().strip() or "null")
-    except (CorruptValue, UnicodeDecodeError) as exc:
-        raise RequestFailed("TypeError", f"{function}() returned what is no JSON: {exc}") from exc
+    def _client(self, seconds: float) -> Any:
+        """Returns the client whose invocations may take `seconds`."""
+        # In boto3 the time-out of a request is the client's.
+        with self._lock:
+            if seconds not in self._clients:
+                config = Config(
+                    connect_timeout=self.connect_timeout,
+                    read_timeout=seconds,
+                    max_pool_connections=self.concurrency,
+                    # The function's retry policy decides: boto3 would run a slow function again.
+                    retries={"total_max_attempts": 1},
+                    tcp_keepalive=True,
+                )
+                self._clients[seconds] = self._session.client(
+                    "lambda", endpoint_url=self._endpoint_url, config=config
+                )
+            return self._clients[seconds]

@@ -1,4 +1,4 @@
-"""The Celery executor. Celery's workers import `durable_monty.executors.celery.tasks`."""
+"""The executor that sends calls to Celery: docs/how-to/celery.md. Its task is in `tasks`."""
 
 from durable_monty.executors.celery.executor import CeleryExecutor
 

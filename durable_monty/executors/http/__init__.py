@@ -1,4 +1,4 @@
-"""The executor that POSTs calls to URLs.
+"""The executor that POSTs calls to URLs: docs/how-to/http-functions.md.
 
 The class is imported when it is first used: `functions` needs `allowed_hosts` alone, where there
 may be no httpcore.

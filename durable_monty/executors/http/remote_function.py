@@ -9,12 +9,15 @@ from durable_monty.executors.http.allowed_hosts import parse_url
 
 
 def remote_function(func: Callable[..., Any], name: str, url: str) -> Callable[..., Any]:
-    """Returns what stands for a function that runs at `url`: it has the signature of `func`, and
-    raises `RunsElsewhere` when it is called here. Raises `UrlNotAllowed`."""
+    """Returns a stand-in for a function that runs at `url`.
+
+    It has the signature of `func`, for the type check, and raises `RunsElsewhere` when it is
+    called. Raises `UrlNotAllowed`.
+    """
     parse_url(url)
 
     @wraps(func)
-    def elsewhere(*_args: Any, **_kwargs: Any) -> NoReturn:
+    def stand_in(*_args: Any, **_kwargs: Any) -> NoReturn:
         raise RunsElsewhere(name, url)
 
-    return elsewhere
+    return stand_in

@@ -1,4 +1,5 @@
-"""One POST, and the response to it: what a stranger's server may and may not do to a worker."""
+"""Sends one POST and reads its response. The server is not trusted: it can neither hold a worker
+for longer than the request may take, nor fill its memory, nor lead it to another address."""
 
 from __future__ import annotations
 
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import httpcore
 
+from durable_monty.executors.http.allowed_hosts import PORTS
+
 if TYPE_CHECKING:
     from durable_monty.executors.http.allowed_hosts import AllowedHosts, Target
-    from durable_monty.executors.requests.base import Exchange
+    from durable_monty.executors.requests.exchange import Exchange
 
 
 class Response(NamedTuple):
-    """`headers`: by their names in lower case. `body` ends after `limit` bytes, if `is_cut`."""
+    """A response. The names of `headers` are in lower case. If it `is_cut`, `body` has only the
+    first `limit` bytes."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,8 +32,8 @@ class Response(NamedTuple):
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def trusting(ca_file: str | None) -> ssl.SSLContext:
-    """Returns what checks certificates: by those of a file, or by the public ones."""
+def make_ssl_context(ca_file: str | None) -> ssl.SSLContext:
+    """Returns a context that trusts the certificates of a file, or else the public ones."""
     if ca_file is not None:
         return ssl.create_default_context(cafile=ca_file)
     return httpcore.default_ssl_context()
@@ -46,11 +50,10 @@ def post(
     limit: int,
     ssl_context: ssl.SSLContext,
 ) -> Response:
-    """Sends `body` and reads at most `limit` bytes of what comes back.
+    """Sends `body` and reads at most `limit` bytes of the response's body.
 
-    On a connection of its own: one that was kept open may be closed by the server just when it is
-    used again, and nobody would know whether the call was made. Redirects are not followed, and
-    proxies of the environment are not used. Raises `UrlNotAllowed`, ConnectionError, TimeoutError.
+    Redirects are not followed, and proxies of the environment are not used. Raises
+    `UrlNotAllowed`, ConnectionError or TimeoutError.
     """
     origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
     seconds = exchange.left
@@ -63,6 +66,20 @@ def post(
     url = httpcore.URL(
         scheme=origin.scheme, host=origin.host, port=origin.port, target=target.path.encode()
     )
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    if target.port != PORTS[target.scheme]:
+        host += f":{target.port}"
+    sent = [
+        ("Host", host),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),  # a compressed body could be a bomb
+        # A kept connection may be closed by the server just when it is used again. Then nobody
+        # would know whether the call was made.
+        ("Connection", "close"),
+        *headers.items(),
+    ]
     try:
         with (
             _CheckedBackend(target, allowed, exchange) as backend,
@@ -70,68 +87,45 @@ def post(
                 origin, ssl_context=ssl_context, network_backend=backend
             ) as connection,
             connection.stream(
-                "POST",
-                url,
-                headers=_headers(target, body, headers),
-                content=body,
-                extensions={"timeout": timeouts},
+                "POST", url, headers=sent, content=body, extensions={"timeout": timeouts}
             ) as response,
         ):
-            text, is_cut = _read(response.iter_stream(), limit)
-            found = {
-                name.decode("latin-1").lower(): value.decode("latin-1")
-                for name, value in response.headers
-            }
-            return Response(response.status, found, text, is_cut)
+            return _read(response, limit)
     except httpcore.TimeoutException as exc:
-        raise TimeoutError(f"{target.host} did not answer in time ({_name(exc)}).") from exc
+        why = str(exc) or type(exc).__name__
+        raise TimeoutError(f"{target.host} did not answer in time ({why}).") from exc
     except (httpcore.NetworkError, httpcore.ProtocolError) as exc:
-        raise ConnectionError(f"The request to {target.host} failed: {_name(exc)}.") from exc
+        why = str(exc) or type(exc).__name__
+        raise ConnectionError(f"The request to {target.host} failed: {why}.") from exc
 
 
-def _headers(target: Target, body: bytes, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    if target.port != {"https": 443, "http": 80}[target.scheme]:
-        host += f":{target.port}"
-    return [
-        ("Host", host),
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("Accept", "application/json"),
-        ("Accept-Encoding", "identity"),  # a compressed body could be a bomb
-        ("Connection", "close"),
-        *headers.items(),
-    ]
-
-
-def _read(chunks: Iterable[bytes], limit: int) -> tuple[bytes, bool]:
+def _read(response: httpcore.Response, limit: int) -> Response:
+    headers = {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+    }
     body = bytearray()
-    for chunk in chunks:
+    for chunk in response.iter_stream():
         body += chunk
         if len(body) > limit:
-            return bytes(body[:limit]), True
-    return bytes(body), False
-
-
-def _name(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__
+            break
+    return Response(response.status, headers, bytes(body[:limit]), len(body) > limit)
 
 
 class _CheckedBackend(httpcore.NetworkBackend):
-    """Connects to the addresses that were checked, and lets the request be cut off. TLS checks the
-    certificate against the host's name all the same."""
+    """Connects only to addresses that were checked, and registers how to cut the request off. TLS
+    still checks the certificate against the host's name."""
 
     def __init__(self, target: Target, allowed: AllowedHosts, exchange: Exchange) -> None:
         self._target, self._allowed, self._exchange = target, allowed, exchange
-        self._plain = httpcore.SyncBackend()
-        self._twin: socket.socket | None = None
+        self._backend = httpcore.SyncBackend()
+        self._duplicate: socket.socket | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._twin is not None:
-            self._twin.close()
+        if self._duplicate is not None:
+            self._duplicate.close()
 
     def connect_tcp(
         self,
@@ -149,18 +143,17 @@ class _CheckedBackend(httpcore.NetworkBackend):
         for address in addresses:
             seconds = min(timeout or self._exchange.left, self._exchange.left)
             try:
-                stream = self._plain.connect_tcp(address, port, timeout=seconds)
+                stream = self._backend.connect_tcp(address, port, timeout=seconds)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 failure = exc
                 continue
-            # A second socket object of the connection: TLS takes the first one away.
-            self._twin = stream.get_extra_info("socket").dup()
+            # TLS takes the first socket object of the connection away.
+            self._duplicate = stream.get_extra_info("socket").dup()
             self._exchange.on_cut(self._shut)
             return stream
         raise failure
 
     def _shut(self) -> None:
-        """Ends what the request's thread waits for."""
-        if self._twin is not None:
+        if self._duplicate is not None:
             with suppress(OSError):  # it is closed already
-                self._twin.shutdown(socket.SHUT_RDWR)
+                self._duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The executor that runs calls in Modal."""
+"""The executor that spawns functions of a Modal app: docs/how-to/modal.md."""
 
 from durable_monty.executors.modal.executor import ModalExecutor
 

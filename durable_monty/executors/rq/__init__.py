@@ -1,4 +1,4 @@
-"""The executor that runs calls in RQ."""
+"""The executor that puts calls into queues of RQ: docs/how-to/rq.md."""
 
 from durable_monty.executors.rq.executor import RQExecutor
 

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
 
 
 def body_of(call: Call, job_id: str, callback_url: str | None) -> dict[str, Any]:
-    """What a service is told of a call. Arguments are JSON; what JSON has not is tagged as in
-    `durable_monty.codec`."""
+    """Returns the description of a call that a service is sent.
+
+    Arguments are JSON. Values that JSON lacks are tagged as in `durable_monty.codec`.
+    """
     return {
         "function": call.function,
         "args": json.loads(call.args),
