@@ -15,11 +15,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.kinds import ENGINE, TIMER
 from durable_monty.models import CallStatus, Execution, WorkerProcess, clock
-from durable_monty.models.call import ENGINE, CallQuerySet
+from durable_monty.models.call import CallQuerySet
 from durable_monty.models.execution import ExecutionQuerySet
 from durable_monty.reads import lists
-from durable_monty.sandbox import SLEEP
 
 _Choices = Iterable[tuple[str, Any]]
 
@@ -82,7 +82,7 @@ class FunctionFilter(admin.SimpleListFilter):
     parameter_name = "function"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
-        names = {*FUNCTION_REGISTRY, SLEEP, *request.GET.getlist(self.parameter_name)}
+        names = {*FUNCTION_REGISTRY, *TIMER.functions, *request.GET.getlist(self.parameter_name)}
         return [(name, name) for name in sorted(names)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

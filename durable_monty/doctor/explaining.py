@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durable_monty.functions import MANUAL_EXECUTOR
-from durable_monty.models import Attempt, Call, CallKind, CallStatus
+from durable_monty.kinds import PERSON, TIMER, kind_of
+from durable_monty.models import Attempt, Call, CallStatus
 from durable_monty.reads.fleet import Fleet
 from durable_monty.wording.calls import engine_of, max_attempts
 from durable_monty.wording.times import stamp
@@ -20,7 +20,8 @@ def explain_call(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) 
 
 
 def _state(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) -> str:
-    if call.executor == MANUAL_EXECUTOR:
+    kind = kind_of(call)
+    if kind is PERSON:
         return (
             f"waiting for a person since {stamp(call.created_at, now)}. Answer it in the admin, "
             f"or with OrchestratorService().complete_call({str(call.execution_id)!r}, "
@@ -28,7 +29,7 @@ def _state(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) -> str
         )
     if call.due_at is None:
         return "it has no due time, so nobody will ever look at it."
-    if call.kind == CallKind.TIMER:
+    if kind is TIMER:
         if call.due_at > now:
             return f"sleeping until {stamp(call.due_at, now)}."
         return f"its sleep was over at {stamp(call.due_at, now)}. {_taker(fleet)}"

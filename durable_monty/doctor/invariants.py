@@ -14,8 +14,8 @@ from django.db.models import Count, Exists, F, OuterRef, Q
 
 from durable_monty import conf
 from durable_monty.doctor.findings import Check, Finding, Scope, number
-from durable_monty.functions import MANUAL_EXECUTOR
-from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.kinds import KINDS, kind_of
+from durable_monty.models import Call, CallStatus
 from durable_monty.models.call import ACCEPTED
 from durable_monty.models.execution import ACTIVE, FINISHED, UNFINISHED
 
@@ -84,17 +84,20 @@ def open_calls_of_finished(scope: Scope) -> Iterator[Finding]:
 
 def calls_never_due(scope: Scope) -> Iterator[Finding]:
     calls = scope.calls().open().filter(due_at=None, execution__status__in=UNFINISHED)
-    calls = calls.exclude(executor=MANUAL_EXECUTOR).order_by("pk")
-    for execution_id, call_id, kind, function in scope.cut(
-        calls.values_list("execution_id", "call_id", "kind", "function")
-    ):
-        what = "It never ends" if kind == CallKind.TIMER else "No worker will ever look at it"
+    for kind in KINDS:
+        if not kind.undue:
+            calls = calls.exclude(kind.rows)
+    rows = calls.order_by("pk").values_list(
+        "execution_id", "call_id", "kind", "executor", "function", named=True
+    )
+    for call in scope.cut(rows):
         yield Finding(
             "call-never-due",
             "error",
-            f"{function}() is open but has no due time. {what}. Make it due (--fix).",
-            execution_id,
-            call_id,
+            f"{call.function}() is open but has no due time. {kind_of(call).undue}. "
+            "Make it due (--fix).",
+            call.execution_id,
+            call.call_id,
             fixable=True,
         )
 

@@ -11,7 +11,8 @@ from django.db.models import Count, F, Max, Q, QuerySet
 
 from durable_monty.doctor.findings import Check, Finding, Scope
 from durable_monty.exceptions import SnapshotUnusable
-from durable_monty.models import Attempt, CallKind, CallStatus, Snapshot
+from durable_monty.kinds import INSTANT
+from durable_monty.models import Attempt, CallStatus, Snapshot
 from durable_monty.models.execution import FINISHED
 from durable_monty.operations.advance import dump_of
 
@@ -22,7 +23,7 @@ _RESTORE = (
 
 
 def journals(scope: Scope) -> Iterator[Finding]:
-    answered = ~Q(calls__kind=CallKind.CLOCK)
+    answered = ~Q(calls__kind__in=INSTANT)
     rows = (
         scope.journals()
         .order_by("pk")
@@ -54,7 +55,7 @@ def journals(scope: Scope) -> Iterator[Finding]:
 
 
 def delivered_too_early(scope: Scope) -> Iterator[Finding]:
-    clock = Q(kind=CallKind.CLOCK)
+    clock = Q(kind__in=INSTANT)
     wrong = (~clock & Q(delivered_turn__lte=F("turn"))) | (
         clock & ~Q(delivered_turn=F("turn")) & Q(delivered_turn__isnull=False)
     )

@@ -10,9 +10,8 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q, QuerySet
 
 from durable_monty.doctor.findings import Check, Finding, Scope, number
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.kinds import ENGINE, PERSON
 from durable_monty.models import CallStatus, ExecutionStatus, WorkerProcess
-from durable_monty.models.call import ENGINE
 from durable_monty.models.execution import UNFINISHED
 from durable_monty.models.worker_process import DEAD_AFTER
 from durable_monty.operations.transitions import MAX_FAULTS
@@ -133,7 +132,7 @@ def stuck_workers(scope: Scope) -> Iterator[Finding]:
 
 def _without_workers(scope: Scope) -> Iterator[Finding]:
     executions = scope.executions().due(scope.now).aggregate(n=Count("pk"), since=Min("due_at"))
-    calls = scope.calls().due(scope.now).exclude(executor=MANUAL_EXECUTOR)
+    calls = scope.calls().due(scope.now).exclude(PERSON.rows)
     waiting = calls.aggregate(n=Count("pk"), since=Min("due_at"))
     since = [moment for moment in (executions["since"], waiting["since"]) if moment is not None]
     if not since:
@@ -188,7 +187,7 @@ def _late_calls(scope: Scope, alive: Fleet) -> Iterator[Finding]:
         due = _due(scope, group.count, group.function, group.since)
         yield _unserved(scope, due, group.obstacle)
     late = scope.calls().due(scope.now - scope.late_after).functions()
-    late = late.exclude(executor=MANUAL_EXECUTOR)
+    late = late.exclude(PERSON.rows)
     groups = (
         late.order_by("executor", "function")
         .values_list("executor", "function")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.kinds import kind_of
 from durable_monty.models import Execution
 from durable_monty.operations.advance import open_interpreter, saved
 from durable_monty.operations.answer import Answer
@@ -77,7 +78,7 @@ class Run:
         return bool(
             self.execution.turn
             or len(self.turns) > 1
-            or any(call.request.kind == "clock" for call in self.calls)
+            or any(call.request.result is not None for call in self.calls)
         )
 
     def run_turn(self) -> None:
@@ -184,5 +185,7 @@ class Run:
 
 
 def can_run_inline(call: NewCall, executors: Collection[str]) -> bool:
+    if call.executor not in executors or not kind_of(call).is_run:
+        return False
     function = FUNCTION_REGISTRY.get(call.function)
-    return call.executor in executors and function is not None and not function.needs_its_row
+    return function is not None and not function.needs_its_row

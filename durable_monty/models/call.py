@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.kinds import PERSON, CallKind
 from durable_monty.models.execution import Execution
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
@@ -16,18 +16,9 @@ from durable_monty.models.worker_process import WorkerProcess
 if TYPE_CHECKING:
     from datetime import datetime
 
-# The executor of the calls that the engine answers itself: timers and the clock.
-ENGINE = "engine"
-
 # Ends the job id of an attempt that goes on elsewhere: no process of ours has to do with it any
 # more, until its answer comes or its time is over.
 ACCEPTED = "+accepted"
-
-
-class CallKind(models.TextChoices):
-    FUNCTION = "function", _("Function")
-    TIMER = "timer", _("Timer")
-    CLOCK = "clock", _("Clock")
 
 
 class CallStatus(models.TextChoices):
@@ -62,7 +53,7 @@ class CallQuerySet(models.QuerySet["Call"]):
         return self.filter(finished_at__isnull=False, result=None)
 
     def waiting_for_people(self) -> CallQuerySet:
-        return self.open().filter(executor=MANUAL_EXECUTOR)
+        return self.open().filter(PERSON.rows)
 
 
 class Call(models.Model):

@@ -6,13 +6,10 @@ from datetime import datetime
 
 from django.db.models import F, Q
 
+from durable_monty import codec
 from durable_monty.durations import later
-from durable_monty.functions import (
-    DEFAULT_EXECUTOR,
-    FUNCTION_REGISTRY,
-    MANUAL_EXECUTOR,
-    NO_TIMEOUTS,
-)
+from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, NO_TIMEOUTS
+from durable_monty.kinds import Due, kind_of
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.operations.answer import Answer
 from durable_monty.policy import Timeouts
@@ -34,13 +31,24 @@ def executor_of(function: str) -> str:
     return DEFAULT_EXECUTOR if entry is None else entry.executor
 
 
-def schedule(function: str, executor: str, now: datetime) -> dict[str, datetime | None]:
-    """The times of a call that is made now."""
+def due_time(call: Call, now: datetime) -> datetime | None:
+    """Returns when a worker must look at an open call that is in the journal already."""
+    match kind_of(call).due:
+        case Due.AT_ONCE:
+            return now
+        case Due.AFTER_DELAY:
+            delay: float | None = codec.decode(call.args)[-1]
+            return None if delay is None else later(call.created_at, delay)
+        case Due.NEVER:
+            return None
+
+
+def schedule(function: str, now: datetime) -> dict[str, datetime | None]:
+    """Returns the deadlines of a call that is made now."""
     timeouts = timeouts_of(function)
     start_by = after(now, timeouts.schedule_to_start)
     close_by = after(now, timeouts.schedule_to_close)
     return {
-        "due_at": None if executor == MANUAL_EXECUTOR else now,
         "start_by": start_by,
         "close_by": close_by,
         "deadline_at": min((at for at in (start_by, close_by) if at), default=None),

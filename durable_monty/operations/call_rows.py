@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from durable_monty.durations import later
+from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations import sql
 from durable_monty.operations.answer import ClaimedCall
@@ -128,11 +129,13 @@ class CallRows:
                 "due_at": self.lease_ends,
                 "claim": self.token,
             }
-        state: dict[str, Any] = {"status": CallStatus.PENDING}
-        if call.request.delay is not None:
-            return state | {"due_at": later(self.now, call.request.delay)}
-        self.is_due |= call.request.kind == "function"
-        return state | schedule(call.function, call.executor, self.now)
+        self.is_due |= kind_of(call).takes_answers
+        due_at = None if call.due_in is None else later(self.now, call.due_in)
+        return {
+            "status": CallStatus.PENDING,
+            "due_at": due_at,
+            **schedule(call.function, self.now),
+        }
 
     def _unanswered(
         self, call: NewCall, worker_id: int | None, state: dict[str, Any]

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from durable_monty import codec
-from durable_monty.durations import later
-from durable_monty.models import Call, CallKind, CallStatus, Execution
+from durable_monty.kinds import kind_of
+from durable_monty.models import Call, Execution
 from durable_monty.models.call import ANSWERED
 from durable_monty.operations.answer import Answer, by_hand
-from durable_monty.operations.attempts import executor_of, schedule
+from durable_monty.operations.attempts import due_time, executor_of, schedule
 from durable_monty.operations.withdraw import DEADLINE_PASSED
 from durable_monty.sandbox import CANCELLED, Position
 
@@ -89,15 +88,12 @@ def _take(copy: Call, of: Call | Answer, *names: str) -> None:
 
 
 def _ask(copy: Call, now: datetime) -> None:
-    if copy.kind == CallKind.TIMER:
-        # It ends when it would have ended.
-        (delay,) = codec.decode(copy.args)
-        copy.due_at = later(copy.created_at, delay)
-        return
-    copy.executor = executor_of(copy.function)
-    copy.status, copy.created_at = CallStatus.PENDING, now
-    for name, at in schedule(copy.function, copy.executor, now).items():
-        setattr(copy, name, at)
+    if kind_of(copy).is_asked_again:
+        copy.executor = executor_of(copy.function)
+        copy.created_at = now
+        for name, at in schedule(copy.function, now).items():
+            setattr(copy, name, at)
+    copy.due_at = due_time(copy, now)
 
 
 def same_answers(fork: Execution, answers: Mapping[int, Answer | None], using: str) -> bool:

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from django.db import connections
 
+from durable_monty.kinds import ANSWERED_WHEN_DUE, ENGINE
 from durable_monty.models import Call, Execution, clock
-from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.moment import as_stored
 from durable_monty.operations import sql
-from durable_monty.sandbox import SLEEP
+
+# The functions whose calls the engine answers when they are due.
+_OURS = [name for kind in ANSWERED_WHEN_DUE for name in kind.functions]
 
 
 class Due(NamedTuple):
@@ -35,15 +37,15 @@ def what_is_due(
     call, execution = (sql.table_of(model, connection) for model in (Call, Execution))
     # Not EXISTS: without statistics PostgreSQL reads the table for it, as if half of it were due.
     asked = [
-        f"SELECT MIN(due_at) FROM {call} "  # noqa: S608
-        "WHERE executor = %s AND function = %s AND due_at <= %s",
+        f"SELECT MIN(due_at) FROM {call} WHERE executor = %s "  # noqa: S608
+        f"AND function IN ({sql.placeholders(_OURS)}) AND due_at <= %s",
         f"SELECT MIN(deadline_at) FROM {call} WHERE deadline_at <= %s",  # noqa: S608
         f"SELECT MIN(deadline) FROM {execution} WHERE deadline <= %s",  # noqa: S608
         f"SELECT MIN(grace_until) FROM {execution} WHERE grace_until <= %s",  # noqa: S608
     ]
     now = database_now(using)
     until = as_stored(now + timedelta(seconds=ahead), connection)
-    values = [ENGINE, SLEEP, *[until] * 4]
+    values = [ENGINE, *_OURS, *[until] * 4]
     if functions and executors:
         asked.append(
             f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({sql.placeholders(executors)}) "  # noqa: S608

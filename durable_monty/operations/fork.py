@@ -17,7 +17,8 @@ from durable_monty.exceptions import (
     TurnNotForkable,
 )
 from durable_monty.functions import resolve_functions
-from durable_monty.models import Call, CallKind, Execution, ExecutionStatus, Program
+from durable_monty.kinds import kind_of
+from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
@@ -73,7 +74,7 @@ def fork_execution(
     _check_turn(origin, turn)
     calls = Call.objects.using(using).filter(execution=origin, turn__lte=turn)
     if edits.answers:
-        _check_answers(plan, calls.only("call_id", "kind", "delivered_turn"))
+        _check_answers(plan, calls.only("call_id", "kind", "executor", "delivered_turn"))
     rehearsal = _rehearse(plan, using) if turn else None
     try:
         with write(using):
@@ -161,7 +162,7 @@ def _check_answers(plan: _Plan, journal: Iterable[Call]) -> None:
     open_calls = {call.call_id: call for call in journal if not is_delivered(call, plan.turn)}
     for call_id, answer in plan.edits.answers.items():
         call = open_calls.get(call_id)
-        if call is None or (answer is not None and call.kind != CallKind.FUNCTION):
+        if call is None or (answer is not None and not kind_of(call).takes_answers):
             why = f"it has no open call {call_id} there to be answered otherwise"
             raise TurnNotForkable(plan.origin.pk, plan.turn, why)
 

@@ -8,16 +8,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.models import Q
 
-from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.kinds import kind_stored_as
+from durable_monty.models import Call, CallStatus
 from durable_monty.models.call import ANSWERED, CallQuerySet
 from durable_monty.operations import sql
 from durable_monty.operations.postgresql.prepared import Statement, rows_of
-from durable_monty.sandbox import CallRequest, Kind, Position, RecordedTurn, Settled
+from durable_monty.sandbox import CallRequest, Position, RecordedTurn, Settled
 
 # How much of a journal is read at a time: turns at first, bytes from then on (as far as turns are
 # not larger), and rows in a query.
@@ -157,7 +158,7 @@ def _note(call: Any, made: RecordedTurn | None, given: RecordedTurn | None) -> b
     from a load."""
     if made is not None:
         made.calls[call.call_id] = request_of(call)
-    if given is None or call.kind == CallKind.CLOCK:
+    if given is None or kind_stored_as(call.kind).is_instant:
         return False
     given.answers[call.call_id] = settled(call)
     return bool(call.after_load)
@@ -193,10 +194,10 @@ def settled(call: Any) -> Settled:
 def request_of(call: Any) -> CallRequest:
     return CallRequest(
         call_id=call.call_id,
-        kind=cast("Kind", call.kind),
+        kind=call.kind,
         function=call.function,
         args=call.args,
         kwargs=call.kwargs,
         position=Position(call.position_start, call.position_end),
-        result=call.result if call.kind == CallKind.CLOCK else None,
+        result=call.result if kind_stored_as(call.kind).is_instant else None,
     )

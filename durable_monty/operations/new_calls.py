@@ -6,8 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from durable_monty.functions import MANUAL_EXECUTOR
-from durable_monty.models.call import ENGINE
+from durable_monty.kinds import Due, kind_of, kind_stored_as
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import executor_of
 from durable_monty.sandbox import CallRequest
@@ -42,16 +41,20 @@ class NewCall:
 
     @classmethod
     def of(cls, execution_id: uuid.UUID, turn: int, request: CallRequest) -> NewCall:
-        is_ours = request.kind != "function"
-        executor = ENGINE if is_ours else executor_of(request.function)
+        kind = kind_stored_as(request.kind)
+        executor = kind.executor or executor_of(request.function)
         call = cls(execution_id, turn, request, executor)
-        if request.kind == "clock":
+        if kind.is_instant:
             call.answer, call.delivered_turn = Answer(request.result), turn
         return call
 
     @property
     def call_id(self) -> int:
         return self.request.call_id
+
+    @property
+    def kind(self) -> str:
+        return self.request.kind
 
     @property
     def function(self) -> str:
@@ -71,8 +74,13 @@ class NewCall:
 
     @property
     def waits_long(self) -> bool:
-        """For a person, or until a sleep is over."""
-        return self.request.kind == "timer" or self.executor == MANUAL_EXECUTOR
+        """Returns whether it waits for something other than a worker, such as a person."""
+        return kind_of(self).due is not Due.AT_ONCE
+
+    @property
+    def due_in(self) -> float | None:
+        """Returns the seconds until a worker must look at it; None: never."""
+        return 0.0 if kind_of(self).due is Due.AT_ONCE else self.request.delay
 
     @property
     def idempotency_key(self) -> str:

@@ -10,13 +10,12 @@ from datetime import datetime
 
 from django.db.models import Max
 
-from durable_monty import codec, conf
+from durable_monty import conf
 from durable_monty.durations import later
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.kinds import Due, kind_of
 from durable_monty.models import (
     Attempt,
     Call,
-    CallKind,
     CallStatus,
     Execution,
     ExecutionStatus,
@@ -25,6 +24,7 @@ from durable_monty.models import (
 )
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
+from durable_monty.operations.attempts import due_time
 from durable_monty.operations.hold import lease
 from durable_monty.operations.settle import wake
 from durable_monty.operations.transactions import write
@@ -98,13 +98,13 @@ def _withdraw(broken: _Broken) -> str:
 
 def _make_call_due(broken: _Broken) -> str:
     call = broken.call
-    if call is None or call.due_at is not None or call.executor == MANUAL_EXECUTOR:
+    if call is None or call.due_at is not None:
         return ""
-    if call.kind == CallKind.TIMER:
-        (delay,) = codec.decode(call.args)
-        broken.save(due_at=later(call.created_at, delay))
+    if (due_at := due_time(call, broken.now)) is None:
+        return ""
+    broken.save(due_at=due_at)
+    if kind_of(call).due is Due.AFTER_DELAY:
         return "It ends when it should have, counted from when it began."
-    broken.save(due_at=broken.now)
     return "It was made due."
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.kinds import PERSON, kind_of
 from durable_monty.models import Call, Execution, ExecutionStatus
 from durable_monty.models.execution import FINISHED
 from durable_monty.operations.exception_texts import MESSAGE_LIMIT
@@ -73,7 +73,7 @@ def report_waiting(
     if not call_waits_for_person.has_listeners(Call):
         return
     for call in calls:
-        if call.executor == MANUAL_EXECUTOR and call.is_open:
+        if kind_of(call) is PERSON and call.is_open:
             tell = partial(
                 call_waits_for_person.send_robust,
                 Call,

@@ -17,8 +17,8 @@ from durable_monty.exceptions import (
     ExecutionNotFound,
     LeaseLost,
 )
+from durable_monty.kinds import ANSWERED_WHEN_DUE, Kind
 from durable_monty.models import AttemptOutcome, Call, CallStatus, Execution
-from durable_monty.models.call import ENGINE
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
 from durable_monty.models.moment import MomentField
@@ -29,7 +29,6 @@ from durable_monty.operations.postgresql.calls import settle_plain_results
 from durable_monty.operations.reports import report_failed_call
 from durable_monty.operations.sql import as_uuid
 from durable_monty.operations.transactions import write
-from durable_monty.sandbox import SLEEP
 from durable_monty.wakeups import announce
 
 
@@ -179,9 +178,12 @@ def settle_by_hand(
 
 def settle_timers(limit: int, *, using: str) -> int:
     """Answers the sleeps that are over, and gives their number."""
-    timers = Call.objects.using(using).due(database_now(using))
-    timers = timers.filter(executor=ENGINE, function=SLEEP)  # as the index begins
-    due = list(timers.order_by("due_at").values_list("execution_id", "pk")[:limit])
+    return sum(_settle_due(kind, limit, using) for kind in ANSWERED_WHEN_DUE)
+
+
+def _settle_due(kind: Kind, limit: int, using: str) -> int:
+    calls = Call.objects.using(using).due(database_now(using)).filter(kind.rows)
+    due = list(calls.order_by("due_at").values_list("execution_id", "pk")[:limit])
     if not due:
         return 0
     with write(using):
@@ -191,7 +193,13 @@ def settle_timers(limit: int, *, using: str) -> int:
             Call.objects.using(using)
             .filter(pk__in=[pk for _execution_id, pk in due])
             .open()
-            .update(status=CallStatus.COMPLETED, result="null", finished_at=now, due_at=None)
+            .update(
+                status=CallStatus.COMPLETED,
+                result=kind.result_when_due,
+                finished_at=now,
+                due_at=None,
+                deadline_at=None,
+            )
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.kinds import PERSON
 from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
 from durable_monty.operations.hold import lease
@@ -76,7 +76,7 @@ def dismiss_replaced(worker_id: int, *, using: str) -> list[int]:
     ids -= set(
         Execution.objects.using(using).active().filter(**held).values_list("worker_id", flat=True)
     )
-    calls = Call.objects.using(using).open().exclude(executor=MANUAL_EXECUTOR)
+    calls = Call.objects.using(using).open().exclude(PERSON.rows)
     ids -= set(calls.filter(**held).values_list("worker_id", flat=True))
     return dismiss_workers(ids, using=using)
 

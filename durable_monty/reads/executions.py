@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotCompleted, ExecutionNotFound
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.kinds import PERSON
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
 
@@ -51,7 +51,7 @@ def goes_on_by_itself(using: str) -> bool:
     """Returns whether any execution is due, is being run, or waits for something other than
     people. One that is being cancelled ends by itself."""
     open_calls = Call.objects.using(using).filter(execution=OuterRef("pk")).open()
-    awaits = Exists(open_calls.exclude(executor=MANUAL_EXECUTOR))
+    awaits = Exists(open_calls.exclude(PERSON.rows))
     is_due = Q(due_at__isnull=False) | Q(grace_until__isnull=False)
     # In one statement: between two, an answer can close a call and make its execution due.
     return Execution.objects.using(using).active().filter(is_due | awaits).exists()

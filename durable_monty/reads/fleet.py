@@ -10,9 +10,9 @@ from datetime import datetime
 from django.db.models import Count, Min
 from django.utils.translation import gettext as _
 
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
+from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
+from durable_monty.kinds import FIXED_EXECUTORS
 from durable_monty.models import Call, WorkerProcess
-from durable_monty.models.call import ENGINE
 from durable_monty.models.worker_process import DEAD_AFTER
 
 # Calls that are due for less are not reported: a worker that has them may just be restarting.
@@ -95,7 +95,7 @@ def find_unserved(
         due = Call.objects.using(using).due(now).filter(execution_id=execution_id)
     # They are named, because an index leads with the executor, and sleeps can be many.
     executors = {*served, *(entry.executor for entry in FUNCTION_REGISTRY.values())}
-    due = due.filter(executor__in=executors - {MANUAL_EXECUTOR, ENGINE})
+    due = due.filter(executor__in=executors - FIXED_EXECUTORS)
     for executor, functions in served.items():
         due = due.exclude(executor=executor, function__in=functions)
     groups = (

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR
+from durable_monty.kinds import ENGINE, FIXED_EXECUTORS, PERSON, TIMER
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, WorkerProcess
-from durable_monty.models.call import ENGINE, CallQuerySet
+from durable_monty.models.call import CallQuerySet
 from durable_monty.models.execution import ExecutionQuerySet
-from durable_monty.sandbox import SLEEP
 
 # What is due for longer than this, nobody does.
 LATE_AFTER = timedelta(minutes=5)
@@ -30,7 +30,7 @@ def worker_executors(using: str) -> list[str]:
     names = {DEFAULT_EXECUTOR, *(entry.executor for entry in FUNCTION_REGISTRY.values())}
     for executors in workers.order_by().values_list("executor", flat=True).distinct():
         names |= set(executors.split(","))
-    return sorted(names - {MANUAL_EXECUTOR, ENGINE})
+    return sorted(names - FIXED_EXECUTORS)
 
 
 def for_workers(calls: CallQuerySet) -> CallQuerySet:
@@ -55,7 +55,7 @@ def waiting_for_function(executions: QuerySet[Execution], function: str) -> Quer
     calls = Call.objects.using(using).open().filter(function=function)
     known = FUNCTION_REGISTRY.get(function)
     if known is not None and known.executor == MANUAL_EXECUTOR:
-        calls = calls.filter(executor=MANUAL_EXECUTOR).order_by("created_at")
+        calls = calls.filter(PERSON.rows).order_by("created_at")
     else:
         # What does not wait for people is due, now or later: an index has this by function.
         executors = [*worker_executors(using), ENGINE]
@@ -75,7 +75,7 @@ def stuck(executions: QuerySet[Execution], now: datetime) -> QuerySet[Execution]
     mismatched = Q(status=ExecutionStatus.PAUSED, error_type__gt="")
     found = Execution.objects.using(using).filter(Q(due_at__lte=late) | mismatched)
     work = Q(executor__in=worker_executors(using), finished_at=None)
-    sleeps = Q(executor=ENGINE, function=SLEEP)
+    sleeps = TIMER.rows
     calls = Call.objects.using(using).filter(work | sleeps, due_at__lte=late)
     ids = set(found.order_by().values_list("pk", flat=True)[:FOUND])
     ids |= _executions_of(calls.order_by())

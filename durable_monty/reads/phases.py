@@ -9,8 +9,8 @@ from datetime import datetime
 from django.db import models
 from django.utils.translation import gettext as _, gettext_lazy
 
-from durable_monty.functions import MANUAL_EXECUTOR
-from durable_monty.models import Attempt, AttemptOutcome, Call, CallKind, CallStatus
+from durable_monty.kinds import kind_of
+from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.wording.times import span
 
 
@@ -77,16 +77,8 @@ def _is_over(call: Call, attempts: Sequence[Attempt]) -> bool:
 
 
 def _first_wait(call: Call) -> PhaseKind:
-    if call.executor == MANUAL_EXECUTOR:
-        return PhaseKind.PERSON
-    return _WAITS[CallKind(call.kind)]
+    return PhaseKind(kind_of(call).first_phase)
 
-
-_WAITS = {
-    CallKind.FUNCTION: PhaseKind.QUEUED,
-    CallKind.TIMER: PhaseKind.SLEEP,
-    CallKind.CLOCK: PhaseKind.RUNNING,
-}
 
 _OUTCOMES = {
     **{status.value: status.label for status in CallStatus},

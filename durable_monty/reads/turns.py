@@ -14,7 +14,8 @@ from django.utils.translation import gettext as _
 
 from durable_monty import conf
 from durable_monty.exceptions import DurableMontyError
-from durable_monty.models import Call, CallKind, Execution
+from durable_monty.kinds import INSTANT
+from durable_monty.models import Call, Execution
 from durable_monty.models.call import CallQuerySet
 from durable_monty.operations.journal import journals_of
 from durable_monty.sandbox import Limits, Position, Suspended, Turn, Workflow, retrace
@@ -63,7 +64,7 @@ class TurnView:
 def read_delivered(execution: Execution, turn: int, using: str) -> TurnCalls:
     """The answers that the turn was given; a clock reading is answered in the turn itself."""
     calls = Call.objects.using(using).filter(execution=execution, delivered_turn=turn)
-    return _shown(calls.exclude(kind=CallKind.CLOCK))
+    return _shown(calls.exclude(kind__in=INSTANT))
 
 
 def read_made(execution: Execution, turn: int, using: str) -> TurnCalls:

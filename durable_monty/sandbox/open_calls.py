@@ -28,7 +28,7 @@ class OpenCalls:
         self._loaded: frozenset[int] | None = frozenset()
 
     def add(self, call: CallRequest) -> None:
-        if call.kind != "clock":
+        if call.result is None:
             is_long = len(call.args) + len(call.kwargs) > _LONG
             self.known[call.call_id] = call._replace(args="", kwargs="") if is_long else call
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
-
-Kind = Literal["function", "timer", "clock"]
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +38,14 @@ class Position(NamedTuple):
 
 
 class CallRequest(NamedTuple):
-    """An outside call that a turn made. `args` and `kwargs` are JSON text; `delay` is the length
-    of a timer in seconds; `result` is what the clock was answered at once, as JSON text."""
+    """An outside call that a turn made.
+
+    `kind` is a value of `Call.kind`; `args` and `kwargs` are JSON text; `delay` is the length of
+    a timer in seconds; `result` is what the clock was answered at once, as JSON text.
+    """
 
     call_id: int
-    kind: Kind
+    kind: str
     function: str
     args: str
     kwargs: str

@@ -6,13 +6,9 @@ from datetime import datetime
 
 from django.utils.translation import gettext as _
 
-from durable_monty.functions import (
-    DEFAULT_EXECUTOR,
-    FUNCTION_REGISTRY,
-    MANUAL_EXECUTOR,
-    default_retry,
-)
-from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, default_retry
+from durable_monty.kinds import TIMER, kind_of
+from durable_monty.models import Call, CallStatus
 from durable_monty.reads.fleet import Fleet
 from durable_monty.reads.open_calls import OpenCalls
 from durable_monty.wording.times import SHORT, Telling
@@ -47,7 +43,7 @@ def _percent(progress: float) -> dict[str, int]:
 def waits_for(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT) -> str:
     """Whom or what an open call waits for: `a person`, `attempt 2 on host:123`,
     `attempt 3 of 5, retries at 2:31 p.m.`"""
-    if call.kind == CallKind.TIMER and call.due_at is not None:
+    if kind_of(call) is TIMER and call.due_at is not None:
         return _("a sleep until %(time)s") % {"time": telling.at(call.due_at, now)}
     if call.status == CallStatus.PENDING and call.due_at is not None and call.due_at > now:
         return _retry_text(call, telling.at(call.due_at, now))
@@ -58,7 +54,7 @@ def waits_for(call: Call, fleet: Fleet, now: datetime, telling: Telling = SHORT)
         }
     held = call.status == CallStatus.SUBMITTED and (call.due_at is None or call.due_at > now)
     if not held or call.worker is None:
-        return _waited_for(call.function, call.kind, call.executor, fleet)
+        return _waited_for(call, fleet)
     if call.started_at is None:
         queue = call.worker if call.executor == DEFAULT_EXECUTOR else call.executor
         return _("the queue of %(worker)s") % {"worker": queue}
@@ -73,17 +69,14 @@ def engine_of(call: Call) -> str:
     return call.executor
 
 
-def _waited_for(function: str, kind: str, executor: str, fleet: Fleet) -> str:
-    if executor == MANUAL_EXECUTOR:
-        return _("a person")
-    if kind == CallKind.TIMER:
-        return _("a sleep")
-    if obstacle := fleet.obstacle(function, executor):
+def _waited_for(call: Call | OpenCalls, fleet: Fleet) -> str:
+    kind = kind_of(call)
+    if kind.is_run and (obstacle := fleet.obstacle(call.function, call.executor)):
         return _("a worker, but %(obstacle)s") % {"obstacle": obstacle}
-    return _("a worker")
+    return str(kind.waits_for)
 
 
 def group_text(calls: OpenCalls, fleet: Fleet) -> str:
     """`approve (a person)`, `3 encode_video (a worker)`"""
     called = calls.function if calls.count == 1 else f"{calls.count} {calls.function}"
-    return f"{called} ({_waited_for(calls.function, calls.kind, calls.executor, fleet)})"
+    return f"{called} ({_waited_for(calls, fleet)})"

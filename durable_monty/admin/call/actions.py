@@ -21,8 +21,8 @@ from durable_monty.admin.execution.actions import Tool
 from durable_monty.admin.pages import PagesAdmin, admin_form
 from durable_monty.admin.values.call_signature import arguments, purpose
 from durable_monty.exceptions import DurableMontyError
-from durable_monty.functions import MANUAL_EXECUTOR
-from durable_monty.models import Call, CallKind, CallStatus, Execution
+from durable_monty.kinds import PERSON, kind_of
+from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.operations.transactions import write
 
 
@@ -43,11 +43,11 @@ class CallActions(PagesAdmin):
     def tools(self, request: HttpRequest, call: Call) -> list[Tool]:
         tools = []
         now, may_retry = page_of(call).now, self.may(request, "retry_call")
-        is_waiting = call.status == CallStatus.PENDING and call.kind == CallKind.FUNCTION
+        is_waiting = call.status == CallStatus.PENDING and kind_of(call).is_run
         if may_retry and is_waiting and call.due_at is not None and call.due_at > now:
             tools.append(Tool(gettext("Retry now"), self.page_url(call, "retry"), posts=True))
         may_fork = self.may_view(Execution, request) and self.may(request, "fork_execution")
-        if may_fork and call.delivered_turn is not None and call.kind == CallKind.FUNCTION:
+        if may_fork and call.delivered_turn is not None and kind_of(call).takes_answers:
             fork = reverse(
                 "admin:durable_monty_execution_fork",
                 args=[call.execution_id],
@@ -132,7 +132,7 @@ def answer(
         model_admin.message_user(request, refusal, messages.ERROR)
         return None
     # Who answers in the place of a machine says why.
-    instance = next((call for call in calls if call.executor != MANUAL_EXECUTOR), calls[0])
+    instance = next((call for call in calls if kind_of(call) is not PERSON), calls[0])
     data = request.POST if "confirmed" in request.POST else None
     form = form_for(calls[0].function)(data, instance=instance)
     if not form.is_valid():
@@ -147,7 +147,7 @@ def answer(
 
 def _unfit(calls: Sequence[Call]) -> str:
     """Why these cannot be answered together; empty, if they can."""
-    if not all(call.is_open and call.kind == CallKind.FUNCTION for call in calls):
+    if not all(call.is_open and kind_of(call).takes_answers for call in calls):
         return gettext("Nothing was changed: choose only open calls of functions.")
     if len({call.function for call in calls}) > 1:
         return gettext("Nothing was changed: choose calls of one function.")

@@ -14,7 +14,7 @@ from durable_monty.admin.pages import with_reason
 from durable_monty.admin.values.call_signature import returns
 from durable_monty.admin.values.typed_fields import field_of, parts_of
 from durable_monty.exceptions import UnstorableValue
-from durable_monty.functions import MANUAL_EXECUTOR
+from durable_monty.kinds import PERSON, kind_of
 from durable_monty.models import Call
 from durable_monty.operations import Answer
 
@@ -57,7 +57,7 @@ class AnswerForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Who answers in the place of a machine says why.
-        self.fields["reason"].required = self.instance.executor != MANUAL_EXECUTOR
+        self.fields["reason"].required = kind_of(self.instance) is not PERSON
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -15,7 +15,8 @@ from durable_monty import operations
 from durable_monty.admin.base import ReadOnlyAdmin, page_of
 from durable_monty.admin.call.answer_form import AnswerForm, form_for
 from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
-from durable_monty.models import Call, CallKind, CallStatus
+from durable_monty.kinds import kind_of
+from durable_monty.models import Call, CallStatus
 from durable_monty.wording.times import ago
 
 
@@ -32,7 +33,7 @@ class Answering(ReadOnlyAdmin):
             return False
         if obj is None:
             return True
-        return obj.kind == CallKind.FUNCTION and (obj.is_open or request.method == "POST")
+        return kind_of(obj).takes_answers and (obj.is_open or request.method == "POST")
 
     def changeform_view(
         self,

@@ -15,6 +15,7 @@ from django.db import connections
 
 from durable_monty import conf
 from durable_monty.functions import NO_TIMEOUTS
+from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, Snapshot, clock
 from durable_monty.models.call import OPEN
 from durable_monty.operations import sql
@@ -54,7 +55,8 @@ def _is_ordinary(call: NewCall) -> bool:
     """Whether it has its answer, or waits for whoever is to run it, however long."""
     if call.answer is not None:
         return True
-    return call.started_at is None and timeouts_of(call.function) == NO_TIMEOUTS
+    has_shortcut = kind_of(call).has_shortcut and call.started_at is None
+    return has_shortcut and timeouts_of(call.function) == NO_TIMEOUTS
 
 
 def commit_plain(outcomes: Sequence[TurnResult], *, using: str) -> Changes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import TurnResult
 from durable_monty.sandbox import Completed
@@ -98,8 +97,8 @@ def call_row(number: int, call: NewCall) -> dict[str, Any]:
     }
     if answer is not None:
         row |= {"result": answer.result, "delivered_turn": call.delivered_turn}
-    elif call.executor != MANUAL_EXECUTOR:
-        row["due_in"] = request.delay or 0.0
+    elif (due_in := call.due_in) is not None:
+        row["due_in"] = due_in
     if call.started_at is not None:
         row["started_at"] = call.started_at
     if call.finished_at is not None:
