@@ -14,11 +14,12 @@ from django.db import Error, connections, reset_queries
 
 from durable_monty import conf, operations
 from durable_monty.engine import TURN_THREADS, Engine
+from durable_monty.engine.job_thread import JobThread
+from durable_monty.engine.jobs import Jobs
 from durable_monty.executors.base import Executor
 from durable_monty.executors.group import ExecutorGroup
 from durable_monty.executors.loading import configured_executors
 from durable_monty.functions import FUNCTION_REGISTRY, searched
-from durable_monty.jobs import Jobs, JobThread
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall

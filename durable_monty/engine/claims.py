@@ -8,7 +8,7 @@ from django.db import connections
 
 from durable_monty import operations
 from durable_monty.models import Execution, Program
-from durable_monty.operations.hold import lease
+from durable_monty.operations.leases import lease
 from durable_monty.operations.postgresql.executions import claim_plain
 
 # Seconds: between looks for executions that were lost before, and for which programs are kept.

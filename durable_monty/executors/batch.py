@@ -12,7 +12,7 @@ from durable_monty.executors.lease import leases
 from durable_monty.executors.run import Invoke, invoke_plainly, record, run_function, run_started
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.hold import give_back, start_attempts
+from durable_monty.operations.attempts import start_attempts, unstart_attempts
 from durable_monty.operations.log import log_calls
 
 # Seconds: what has not begun then is given back, as another process may be idle...
@@ -86,7 +86,7 @@ class Batch:
         if not claims:
             return
         try:
-            give_back(claims, using=self._using)
+            unstart_attempts(claims, using=self._using)
         except Error as exc:
             log_calls(logging.WARNING, "calls left to their leases", claims, exc)
         finally:

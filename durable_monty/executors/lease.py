@@ -10,7 +10,7 @@ from django.db import connections
 from durable_monty import conf
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.hold import renew_calls
+from durable_monty.operations.attempts import renew_calls
 
 
 class LeaseKeeper:

@@ -24,7 +24,7 @@ from durable_monty.executors.run import run_function, run_started
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.hold import give_back
+from durable_monty.operations.attempts import unstart_attempts
 from durable_monty.operations.log import log_call
 from durable_monty.operations.running import RunningCall
 
@@ -154,7 +154,7 @@ class LocalExecutor(TableExecutor):
                 if isinstance(job, partial) and job.func == self._run:
                     calls += job.args
         try:
-            give_back([ClaimedCall.of(call) for call in calls], using=self.using)
+            unstart_attempts([ClaimedCall.of(call) for call in calls], using=self.using)
         except Error as exc:
             logger.warning("calls left to their leases: %s", exc)
 

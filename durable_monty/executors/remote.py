@@ -19,7 +19,7 @@ from durable_monty.executors.batch import Batch
 from durable_monty.functions import FUNCTION_REGISTRY, searched
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.hold import start_attempts
+from durable_monty.operations.attempts import start_attempts
 from durable_monty.operations.job_answers import job_id_of
 from durable_monty.operations.log import log_call, log_refusal
 from durable_monty.operations.settle import settle_attempt

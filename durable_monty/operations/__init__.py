@@ -1,25 +1,24 @@
 """Every write: one verb a module, each its own transaction. Nothing else assigns a status."""
 
-from durable_monty.operations.accept import accept_jobs
 from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.api_keys import make_api_key, revoke_api_keys, use_api_key
+from durable_monty.operations.attempts import (
+    cut_off_calls,
+    lose_calls,
+    release_calls,
+    renew_calls,
+    start_attempts,
+    unstart_attempts,
+)
 from durable_monty.operations.claim import claim_calls, claim_executions, claim_suspect
 from durable_monty.operations.copies import Edits
 from durable_monty.operations.due import what_is_due
 from durable_monty.operations.fork import fork_execution
 from durable_monty.operations.heartbeat import beat_call
-from durable_monty.operations.hold import (
-    cut_off_calls,
-    give_back,
-    lose_calls,
-    release_calls,
-    renew_calls,
-    start_attempts,
-)
 from durable_monty.operations.job_answers import settle_job, settle_jobs
+from durable_monty.operations.jobs import accept_jobs, claim_jobs, watch_job
 from durable_monty.operations.leases import give_back_executions, renew_executions
-from durable_monty.operations.overdue import settle_overdue
 from durable_monty.operations.pause import pause_execution, resume_execution
 from durable_monty.operations.permits import offered_to
 from durable_monty.operations.record import record_answers
@@ -37,7 +36,7 @@ from durable_monty.operations.stop import (
     expire_executions,
     terminate_execution,
 )
-from durable_monty.operations.watch import claim_jobs, watch_job
+from durable_monty.operations.timeouts import settle_overdue
 from durable_monty.operations.workers import (
     beat,
     dismiss_replaced,
@@ -65,7 +64,6 @@ __all__ = [
     "dismiss_workers",
     "expire_executions",
     "fork_execution",
-    "give_back",
     "give_back_executions",
     "lose_calls",
     "make_api_key",
@@ -93,6 +91,7 @@ __all__ = [
     "start_execution",
     "terminate_execution",
     "unresolve_execution",
+    "unstart_attempts",
     "use_api_key",
     "watch_job",
     "what_is_due",

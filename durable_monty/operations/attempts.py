@@ -1,58 +1,111 @@
-"""Attempts of a call: each that did not answer it leaves a row."""
+"""Attempts of calls: started, kept, given back, and ended without an answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+from django.db import connections
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Least
 
-from durable_monty import codec
 from durable_monty.durations import later
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, NO_TIMEOUTS
-from durable_monty.kinds import Due, kind_of
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
-from durable_monty.operations.answer import Answer
-from durable_monty.policy import Timeouts
+from durable_monty.models.call import CallQuerySet
+from durable_monty.models.clock import database_now
+from durable_monty.operations import sql
+from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.leases import lease
+from durable_monty.operations.postgresql.calls import start_plain_attempts
+from durable_monty.operations.schedule import after, timeouts_of
+from durable_monty.operations.transactions import write
+from durable_monty.wakeups import announce
 
 
-def timeouts_of(function: str) -> Timeouts:
-    """Those it is registered with here; none if it is not."""
-    entry = FUNCTION_REGISTRY.get(function)
-    return NO_TIMEOUTS if entry is None else entry.timeouts
+def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
+    """The calls to run now; those whose claim is no longer ours are missing.
+
+    Claiming is not starting: a call may have waited in a queue beyond its lease.
+    """
+    if connections[using].vendor == "postgresql":
+        started = start_plain_attempts(claims, using=using)
+        begun = {call.pk for call in started}
+        claims = [claimed for claimed in claims if claimed.pk not in begun]
+        return sorted([*started, *_start_attempts(claims, using)], key=lambda call: call.pk)
+    return _start_attempts(claims, using)
 
 
-def after(now: datetime, seconds: float | None) -> datetime | None:
-    return None if seconds is None else later(now, seconds)
+def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
+    if not claims:
+        return []
+    with write(using):
+        now = database_now(using)
+        # A claim starts one attempt, should its message be delivered twice.
+        fresh = _held(claims, using).filter(started_at=None)
+        started = list(fresh.order_by("pk").select_for_update())
+        for call in started:
+            _start(call, now)
+        rows = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
+        sql.update(Call, _STARTED, rows, using=using)
+    return started
 
 
-def executor_of(function: str) -> str:
-    """Whose calls of it are; the worker's own, if it is not registered here."""
-    entry = FUNCTION_REGISTRY.get(function)
-    return DEFAULT_EXECUTOR if entry is None else entry.executor
+_STARTED = (
+    "attempt",
+    "started_at",
+    "due_at",
+    "start_by",
+    "attempt_end_by",
+    "heartbeat_by",
+    "deadline_at",
+)
 
 
-def due_time(call: Call, now: datetime) -> datetime | None:
-    """Returns when a worker must look at an open call that is in the journal already."""
-    match kind_of(call).due:
-        case Due.AT_ONCE:
-            return now
-        case Due.AFTER_DELAY:
-            delay: float | None = codec.decode(call.args)[-1]
-            return None if delay is None else later(call.created_at, delay)
-        case Due.NEVER:
-            return None
+def _start(call: Call, now: datetime) -> None:
+    timeouts = timeouts_of(call.function)
+    call.attempt += 1
+    call.started_at, call.due_at, call.start_by = now, now + lease(), None
+    call.attempt_end_by = after(now, timeouts.start_to_close)
+    call.heartbeat_by = after(now, timeouts.heartbeat)
+    call.note_deadline()
 
 
-def schedule(function: str, now: datetime) -> dict[str, datetime | None]:
-    """Returns the deadlines of a call that is made now."""
-    timeouts = timeouts_of(function)
-    start_by = after(now, timeouts.schedule_to_start)
-    close_by = after(now, timeouts.schedule_to_close)
-    return {
-        "start_by": start_by,
-        "close_by": close_by,
-        "deadline_at": min((at for at in (start_by, close_by) if at), default=None),
-    }
+def unstart_attempts(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """As `release_calls`, of calls whose attempts were started in the books only: the function
+    was not called."""
+    _release(claims, using, attempt=F("attempt") - 1, started_at=None)
+
+
+def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Extends the leases of calls that are running here; those lost meanwhile stay lost."""
+    with write(using):
+        until = database_now(using) + lease()
+        # What is due later is no longer running here: its answer comes from elsewhere.
+        lock_claimed(claims, using).filter(due_at__lt=until).update(due_at=until)
+
+
+def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Gives back calls that were claimed and will not be started here."""
+    _release(claims, using)
+
+
+def lose_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Lets others claim calls whose jobs began and died, at once and as if their leases had run
+    out: it counts as a loss."""
+    with write(using):
+        lock_claimed(claims, using).update(job_id="", due_at=database_now(using))
+        announce(using)
+
+
+def cut_off_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
+    """Gives back calls whose functions still ran when their worker had to stop. They are due at
+    once, and it counts as no loss: only an end that nobody explains does."""
+    with write(using):
+        now = database_now(using)
+        held = list(lock_claimed(claims, using).filter(started_at__isnull=False).order_by("pk"))
+        note_lost(held, "Its worker was stopped while it ran.", now, using)
+        _release(claims, using, started_at=None)
 
 
 def end_attempt(
@@ -100,3 +153,54 @@ def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: s
     if not scheduled:
         call.refresh_from_db(using=using)
     return bool(scheduled)
+
+
+def note_lost(lost: Sequence[Call], why: str, now: datetime, using: str) -> None:
+    """Keeps attempts that came to no end."""
+    Attempt.objects.using(using).bulk_create(
+        Attempt(
+            call_id=call.pk,
+            number=call.attempt,
+            outcome=AttemptOutcome.LOST,
+            error_message=why,
+            worker_id=call.worker_id,
+            started_at=call.started_at,
+            ended_at=now,
+        )
+        for call in lost
+    )
+
+
+def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
+    with write(using):
+        lock_claimed(claims, using).update(
+            claim=None,
+            status=CallStatus.PENDING,
+            due_at=database_now(using),
+            worker=None,
+            job_id="",
+            attempt_end_by=None,
+            heartbeat_by=None,
+            # The earlier of the two that are left; either may be null.
+            deadline_at=Least(Coalesce("start_by", "close_by"), Coalesce("close_by", "start_by")),
+            **changes,
+        )
+        announce(using)
+
+
+def lock_claimed(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
+    """The calls that these claims still hold, locked in id order, as every write does."""
+    held = _held(claims, using).order_by("pk").select_for_update()
+    return Call.objects.using(using).filter(pk__in=list(held.values_list("pk", flat=True)))
+
+
+def _held(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
+    # One claim gives one token to many calls, and a call's token is never given twice.
+    return (
+        Call.objects.using(using)
+        .filter(
+            pk__in=[claimed.pk for claimed in claims],
+            claim__in={claimed.token for claimed in claims},
+        )
+        .open()
+    )

@@ -13,8 +13,8 @@ from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations import sql
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.attempts import schedule
 from durable_monty.operations.new_calls import NewCall
+from durable_monty.operations.schedule import schedule
 
 # Written as they are:
 _MADE = (

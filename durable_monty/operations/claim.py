@@ -19,7 +19,8 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.hold import lease, note_lost, ours
+from durable_monty.operations.attempts import lock_claimed, note_lost
+from durable_monty.operations.leases import lease
 from durable_monty.operations.postgresql.calls import claim_plain_calls
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
@@ -154,7 +155,9 @@ def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
     with write(using):
         now = database_now(using)
         wake([call.execution_id for call in poison], now, using)
-        held = list(ours([ClaimedCall(call.pk, token) for call in poison], using).order_by("pk"))
+        held = list(
+            lock_claimed([ClaimedCall(call.pk, token) for call in poison], using).order_by("pk")
+        )
         _note_losses(held, now, using)
         for call in held:
             settle_open(call, _given_up(call), Q(claim=token), now, using)

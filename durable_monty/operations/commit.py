@@ -16,9 +16,8 @@ from django.db.models import F, Q
 from durable_monty.models import Call, Execution, Program, Snapshot
 from durable_monty.operations import sql
 from durable_monty.operations.call_rows import CallRows
-from durable_monty.operations.culprits import own_type
-from durable_monty.operations.hold import lease
-from durable_monty.operations.left_calls import judged
+from durable_monty.operations.failed_calls import own_type
+from durable_monty.operations.leases import lease
 from durable_monty.operations.log import log_execution, log_retry
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Faulted, Outcome, TurnResult
@@ -27,6 +26,7 @@ from durable_monty.operations.reports import report_written
 from durable_monty.operations.sql import as_uuid
 from durable_monty.operations.transactions import may_pass, write
 from durable_monty.operations.transitions import Changes, Locked, keep_claim, transition
+from durable_monty.operations.unawaited import fail_if_unawaited
 from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED, Failed
 from durable_monty.wakeups import announce
@@ -103,7 +103,7 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
         if is_doubtful:
             _release_written(outcomes, locked, now, using)
         ours = [outcome for outcome in outcomes if _is_ours(outcome.execution, locked)]
-        kept = [judged(outcome, using) for outcome in ours]
+        kept = [fail_if_unawaited(outcome, using) for outcome in ours]
         advanced = [outcome for outcome in kept if isinstance(outcome, TurnResult)]
         _deliver(advanced, using)
         refusals = _refusals(advanced, locked, using)

@@ -11,7 +11,7 @@ from durable_monty.kinds import kind_of
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import ANSWERED
 from durable_monty.operations.answer import Answer, by_hand
-from durable_monty.operations.attempts import due_time, executor_of, schedule
+from durable_monty.operations.schedule import due_time, executor_of, schedule
 from durable_monty.operations.withdraw import DEADLINE_PASSED
 from durable_monty.sandbox import CANCELLED, Position
 

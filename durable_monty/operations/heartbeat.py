@@ -4,8 +4,8 @@ from durable_monty import codec
 from durable_monty.models import Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.new_calls import NewCall
+from durable_monty.operations.schedule import after, timeouts_of
 from durable_monty.operations.transactions import write
 
 

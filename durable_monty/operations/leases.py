@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
+from durable_monty import conf
 from durable_monty.models import Execution
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ExecutionQuerySet
-from durable_monty.operations.hold import lease
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
+
+
+def lease() -> timedelta:
+    return timedelta(seconds=conf.current().LEASE)
 
 
 def renew_executions(claimed: Sequence[Execution], *, using: str) -> None:

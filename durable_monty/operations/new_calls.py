@@ -8,7 +8,7 @@ from datetime import datetime
 
 from durable_monty.kinds import Due, kind_of, kind_stored_as
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.attempts import executor_of
+from durable_monty.operations.schedule import executor_of
 from durable_monty.sandbox import CallRequest
 
 

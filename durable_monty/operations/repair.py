@@ -24,8 +24,8 @@ from durable_monty.models import (
 )
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
-from durable_monty.operations.attempts import due_time
-from durable_monty.operations.hold import lease
+from durable_monty.operations.leases import lease
+from durable_monty.operations.schedule import due_time
 from durable_monty.operations.settle import wake
 from durable_monty.operations.transactions import write
 from durable_monty.operations.withdraw import withdraw_calls

@@ -14,10 +14,10 @@ from durable_monty.exceptions import (
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
-from durable_monty.operations.attempts import after, timeouts_of
 from durable_monty.operations.copies import Edits
-from durable_monty.operations.culprits import failed_calls, is_message_of
+from durable_monty.operations.failed_calls import failed_calls, is_message_of
 from durable_monty.operations.fork import fork_execution
+from durable_monty.operations.schedule import after, timeouts_of
 from durable_monty.operations.stop import locked
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce

@@ -9,10 +9,10 @@ from collections import deque
 import pytest
 
 from durable_monty import OrchestratorService, Retry, Worker, operations
+from durable_monty.engine.jobs import Jobs
 from durable_monty.exceptions import CallSettled, ExecutorUnavailable, JobNotFound, LeaseLost
 from durable_monty.executors.local import LocalExecutor
 from durable_monty.executors.remote import QueueExecutor, job_id_of, run_job
-from durable_monty.jobs import Jobs
 from durable_monty.models import Attempt, Call, CallStatus, Execution
 from durable_monty.operations.answer import Answer, ClaimedCall
 from tests.processes import until
@@ -213,7 +213,7 @@ def counts():
 
 @MODES
 def test_an_engine_that_is_down_loses_nothing(engine, working, options, log, monkeypatch):
-    monkeypatch.setattr("durable_monty.jobs._FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("durable_monty.engine.jobs._FIRST_PAUSE", 0.05)
     engine.is_down = True
     worker = working(FakeExecutor(engine, **options))
     (jobs,) = worker._all_jobs
@@ -334,7 +334,7 @@ def test_an_engine_that_cannot_be_asked_is_asked_once(engine, mode, move_clock):
 
 def test_a_full_engine_is_given_more_as_soon_as_jobs_have_begun(engine, working, monkeypatch):
     """Not at the usual look: that would be `prefetch` calls a second at most."""
-    monkeypatch.setattr("durable_monty.jobs._TEND_INTERVAL", 1000.0)
+    monkeypatch.setattr("durable_monty.engine.jobs._TEND_INTERVAL", 1000.0)
     working(FakeExecutor(engine, prefetch=2))
     execution_id = start(
         "from asyncio import gather\nawait gather(*[add(i, 1) for i in range(40)])", ["add"]

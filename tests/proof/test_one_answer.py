@@ -11,7 +11,7 @@ from django.db import connections
 from durable_monty import OrchestratorService, codec, operations
 from durable_monty.exceptions import CallSettled, ExecutionFinished, LeaseLost
 from durable_monty.models import Call, Execution
-from durable_monty.operations import Answer, overdue, settle, stop
+from durable_monty.operations import Answer, settle, stop, timeouts
 from durable_monty.sandbox import CANCELLED
 from tests.support import work
 
@@ -123,7 +123,7 @@ def meet_before_writing(monkeypatch):
 
         return met
 
-    for module in (settle, overdue, stop):
+    for module in (settle, timeouts, stop):
         monkeypatch.setattr(module, "write", meet(module.write))
     return meeting
 

@@ -15,7 +15,7 @@ from durable_monty.admin.formats import link, moment
 from durable_monty.admin.pages import PagesAdmin
 from durable_monty.models import Call, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
-from durable_monty.operations.culprits import failed_calls
+from durable_monty.operations.failed_calls import failed_calls
 
 # Of many refusals so many are named.
 _NAMED = 10

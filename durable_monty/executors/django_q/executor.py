@@ -19,7 +19,7 @@ from durable_monty.executors.django_q.cluster import Cluster
 from durable_monty.executors.local import TableExecutor
 from durable_monty.models import Call
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.hold import release_calls
+from durable_monty.operations.attempts import release_calls
 from durable_monty.operations.running import RunningCall
 
 logger = logging.getLogger("durable_monty")

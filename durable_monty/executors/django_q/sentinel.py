@@ -30,7 +30,7 @@ from durable_monty.executors.django_q.lifeline import end_with
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.hold import release_calls
+from durable_monty.operations.attempts import release_calls
 from durable_monty.operations.log import log_calls
 from durable_monty.operations.settle import settle_attempt
 

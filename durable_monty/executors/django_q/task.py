@@ -24,8 +24,8 @@ from durable_monty.executors.batch import Batch
 from durable_monty.executors.django_q.board import Seat
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.attempts import timeouts_of
 from durable_monty.operations.log import log_calls
+from durable_monty.operations.schedule import timeouts_of
 
 # After its own time-out a function has this many seconds; then its process is killed.
 _GRACE = 3

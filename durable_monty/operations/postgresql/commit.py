@@ -19,7 +19,6 @@ from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, Snapshot, clock
 from durable_monty.models.call import OPEN
 from durable_monty.operations import sql
-from durable_monty.operations.attempts import timeouts_of
 from durable_monty.operations.call_rows import SAME_OF_ANSWERED
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Outcome, TurnResult
@@ -31,6 +30,7 @@ from durable_monty.operations.postgresql.rows import (
     columns_of,
     execution_row,
 )
+from durable_monty.operations.schedule import timeouts_of
 from durable_monty.operations.transitions import Changes
 from durable_monty.sandbox import Completed, Suspended
 

@@ -18,7 +18,7 @@ from durable_monty.models import Execution, Program, clock
 from durable_monty.models.execution import uuid7
 from durable_monty.models.program import identity_of
 from durable_monty.operations import sql
-from durable_monty.operations.hold import lease
+from durable_monty.operations.leases import lease
 from durable_monty.operations.postgresql.prepared import Statement, rows_of
 from durable_monty.operations.transactions import write
 

@@ -8,7 +8,7 @@ from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.sandbox import Completed, Workflow, never_awaited
 
 
-def judged(outcome: Outcome, using: str) -> Outcome:
+def fail_if_unawaited(outcome: Outcome, using: str) -> Outcome:
     """The outcome, which is a failure if nobody awaited a call that the journal alone knows."""
     ending = outcome.ending if isinstance(outcome, TurnResult) else None
     if not isinstance(outcome, TurnResult) or not isinstance(ending, Completed) or not ending.left:

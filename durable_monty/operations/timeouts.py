@@ -10,7 +10,8 @@ from durable_monty.functions import FUNCTION_REGISTRY, default_retry
 from durable_monty.models import AttemptOutcome, Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
-from durable_monty.operations.attempts import end_attempt, schedule_retry, timeouts_of
+from durable_monty.operations.attempts import end_attempt, schedule_retry
+from durable_monty.operations.schedule import timeouts_of
 from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from django.conf import settings
-from django.db import Error, connections, reset_queries
+from django.db import Error
 
 from durable_monty import conf, operations
 from durable_monty.exceptions import (
@@ -20,7 +18,6 @@ from durable_monty.exceptions import (
 )
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.functions import FUNCTION_REGISTRY
-from durable_monty.loop_errors import LoopErrors
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_call, log_refusal
@@ -28,10 +25,10 @@ from durable_monty.operations.log import log_call, log_refusal
 logger = logging.getLogger("durable_monty")
 
 # Seconds between looks at a young job, ...
-_JOB_INTERVAL = 0.5
+JOB_INTERVAL = 0.5
 # ... and between looks at whether somebody still waits for the jobs, and, while the engine has all
 # the jobs that it may have, whether it may have more.
-_TEND_INTERVAL, _FULL_INTERVAL = 1.0, 0.1
+_TEND_INTERVAL, FULL_INTERVAL = 1.0, 0.1
 # While an engine is out of reach: the first and the longest pause, and between warnings.
 _FIRST_PAUSE, _MAX_PAUSE, _WARN_INTERVAL = 1.0, 30.0, 60.0
 
@@ -106,7 +103,7 @@ class Jobs:
         """Keeps the claims of jobs that wait in their engine, and revokes those for which nobody
         waits any more."""
         now, renews_after = time.monotonic(), conf.current().LEASE / 3
-        interval = _FULL_INTERVAL if self.is_full else _TEND_INTERVAL
+        interval = FULL_INTERVAL if self.is_full else _TEND_INTERVAL
         if now - self._tended_at < min(interval, renews_after) or not self._submitted:
             return
         self._tended_at = now
@@ -161,7 +158,7 @@ class Jobs:
     def _watch(self, call: Call, job_id: str) -> None:
         started_at = call.started_at or datetime.now(UTC)
         age = (datetime.now(UTC) - started_at).total_seconds()
-        interval = min(self.executor.poll, max(_JOB_INTERVAL, age / 2))
+        interval = min(self.executor.poll, max(JOB_INTERVAL, age / 2))
         if self.executor.keeps_leases:
             interval = conf.current().LEASE
         operations.watch_job(ClaimedCall.of(call), job_id, interval, using=self.using)
@@ -213,7 +210,7 @@ class Jobs:
         self._warn(exc)
         release = operations.release_calls
         if not self.executor.starts_attempts:
-            release = operations.give_back
+            release = operations.unstart_attempts
         release([ClaimedCall.of(call) for call in calls], using=self.using)
 
     def _warn(self, exc: ExecutorUnavailable) -> None:
@@ -262,53 +259,3 @@ class Jobs:
             logger.warning(
                 "job not revoked: %s: %s", job_id, exc, extra={"job": job_id, "reason": str(exc)}
             )
-
-
-class JobThread:
-    """Works for an executor whose methods may block, so that only its own calls wait for it."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
-        self._came, self._stopping = threading.Event(), False
-        jobs.executor.job_ended = self.look
-        self._thread = threading.Thread(
-            target=self._work, name=f"durable_monty-jobs-{jobs.executor.name}", daemon=True
-        )
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def look(self) -> None:
-        """Lets it look at everything now."""
-        self._came.set()
-
-    def stop(self, timeout: float) -> bool:
-        """Waits for what it is doing, for at most `timeout` seconds; False if that goes on."""
-        self._stopping = True
-        self._came.set()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def _work(self) -> None:
-        errors = LoopErrors(
-            f"Looking after the jobs of {self._jobs.executor.name}", self._jobs.using
-        )
-        try:
-            while not self._stopping:
-                self._came.clear()
-                try:
-                    self._round()
-                except Exception as exc:  # noqa: BLE001  (noted)
-                    self._came.wait(errors.note(exc))
-                else:
-                    self._came.wait(_FULL_INTERVAL if self._jobs.is_full else _JOB_INTERVAL)
-        finally:
-            connections.close_all()
-
-    def _round(self) -> None:
-        worked = True
-        while worked and not self._stopping:
-            if settings.DEBUG:
-                reset_queries()
-            self._jobs.tend()
-            worked = bool(self._jobs.submit() + self._jobs.check())
