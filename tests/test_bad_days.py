@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
-from durable_monty.engine.run import Run
+from durable_monty.engine.run import LiveRun
 from durable_monty.executors import lease
 from durable_monty.models import Call, Execution
 from durable_monty.operations import commit as commit_module, record
@@ -272,29 +272,29 @@ def test_leases_are_renewed_after_an_error(service, durable_settings, monkeypatc
     assert told in log.messages
 
 
-@pytest.mark.parametrize("where", ["outcome", "undo_turn", "start_calls"])
+@pytest.mark.parametrize("where", ["result", "undo_turn", "start_calls"])
 def test_an_execution_is_not_held_for_ever_after_an_error(
     service, monkeypatch, durable_settings, where
 ):
     """It goes on from the journal, at once or when its lease has run out."""
     durable_settings(LEASE=1.0)
     execution_id = service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": 2})
-    method, failures = getattr(Run, where), [LookupError("a bug of ours")]
+    method, failures = getattr(LiveRun, where), [LookupError("a bug of ours")]
 
     def fails_once(self, *args, **options):
         if failures:
             raise failures.pop()
         return method(self, *args, **options)
 
-    monkeypatch.setattr(Run, where, fails_once)
+    monkeypatch.setattr(LiveRun, where, fails_once)
     if where == "undo_turn":
-        run, faults = Run.run_turn, [LookupError("another")]
+        advance, faults = LiveRun.advance, [LookupError("another")]
 
         def fails(self):
             if faults:
                 raise faults.pop()
-            return run(self)
+            return advance(self)
 
-        monkeypatch.setattr(Run, "run_turn", fails)
+        monkeypatch.setattr(LiveRun, "advance", fails)
     Worker(service, LocalExecutor()).run(until_complete=True)
     assert (service.get_result(execution_id), failures) == (seven_calls_output(2), [])

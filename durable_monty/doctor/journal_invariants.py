@@ -14,7 +14,7 @@ from durable_monty.exceptions import SnapshotUnusable
 from durable_monty.kinds import INSTANT
 from durable_monty.models import Attempt, CallStatus, Snapshot
 from durable_monty.models.execution import FINISHED
-from durable_monty.operations.advance import dump_of
+from durable_monty.operations.run import dump_of
 
 _RESTORE = (
     "Its journal and its row do not belong together, as after a partial restore, and replay will "

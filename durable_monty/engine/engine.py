@@ -1,14 +1,12 @@
 """The heart of a worker: claims, turns and commits, pipelined.
 
-The worker's thread claims and commits; turns are run by a few threads, functions by those of the
-executor. While all that an execution waits for is inline calls, it stays with this worker: each
-answer goes straight into the sandbox, and one transaction for all executions that are ready
-writes the answers, the turns and what became of them. Before a call is run that depends on an
-answer, that answer is committed.
+The worker's thread claims and commits; a few other threads run turns, and those of the executor
+run functions. While an execution waits only for inline calls, it stays with this worker: each
+answer goes straight into the sandbox, and one transaction writes the answers and turns of all
+executions that are ready. An answer is committed before any call that depends on it is run.
 
-No turn, replay or dump is run in the worker's thread, and what takes long is not waited for: it
-has threads beside those of the others. An execution whose run failed for reasons of the host is
-put back, and runs again in the slow lane.
+The worker's thread runs no turn, replay or dump, and waits for none that takes long. An execution
+whose run failed for reasons of the host is put back, and runs again in the slow lane.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from durable_monty import conf, operations
 from durable_monty.engine.claims import Claims, claimed_at
 from durable_monty.engine.interpreters import interpreters
 from durable_monty.engine.lane import SlowLane
-from durable_monty.engine.run import Run
+from durable_monty.engine.run import LiveRun
 from durable_monty.engine.turns import GATHER, Turns
 from durable_monty.executors.inline_runner import InlineRunner
 from durable_monty.models import Execution
@@ -40,61 +38,64 @@ from durable_monty.sandbox import Interpreter, trim
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds after a claim that left nothing, while executions are run, unless something is said to
-# have become due.
+# Seconds without a claim after one that found nothing, while the engine has executions and nobody
+# has called `wake`.
 _CLAIM_PAUSE = 0.1
 
 
 class Engine:
-    """Its public methods are for one thread, the worker's; it calls `wake` from others when there
-    is something to do. Without a `runner` all calls get their rows before they run."""
+    """Advances the executions that a worker has claimed.
+
+    Its public methods are for the worker's thread. It calls `wake` from other threads when there
+    is something to do. Without a `runner` all calls get their rows before they run.
+    """
 
     def __init__(self, runner: InlineRunner | None, wake: Callable[[], None], using: str) -> None:
         self.using = using
         self.worker_id: int | None = None
+        self.calls_came = False  # set when calls were written that an executor is to claim
         self._turns = Turns(runner, wake, using)
         self._claims = Claims(using)
         self._lane = SlowLane(wake, using)
-        self._held: dict[uuid.UUID, Run] = {}
-        self._claim_at, self._renew_at = 0.0, 0.0
-        self.calls_came = False  # set when calls were written that an executor is to claim
+        self._runs: dict[uuid.UUID, LiveRun] = {}
+        self._claim_at = self._renew_at = 0.0
 
     def start(self, worker_id: int | None) -> None:
         self.worker_id, self._turns.is_draining = worker_id, False
 
     @property
     def is_idle(self) -> bool:
-        return not self._held and not self._lane.claimed
+        return not self._runs and not self._lane.claimed
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing runs but what takes long, and tells of its end."""
-        return all(run.is_slow for run in self._held.values())
+        """Whether all turns that run are slow; each wakes the worker when it ends."""
+        return all(run.is_slow for run in self._runs.values())
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
-        """Of calls that got their rows while they ran: for `settle_attempts`."""
+        """Returns the answers of calls that got their rows while they ran."""
         return self._turns.take_answers()
 
     def round(self, threads: ThreadPoolExecutor) -> bool:
-        """Claims what is due, begins turns, and commits those that have ended; whether there was
-        anything to do."""
+        """Claims what is due, begins turns, and commits those that have ended. Returns whether
+        there was anything to do."""
         self._turns.threads = threads
         self._turns.expect()
-        is_early = self._held and time.monotonic() < self._claim_at
+        is_early = self._runs and time.monotonic() < self._claim_at
         claimed = 0
         if not self._turns.is_draining:
             claimed = self._claim_lost() + (0 if is_early else self._claim())
-        aged = self._turns.let_age(self._held.values())
+        moved = self._turns.end_waits(self._runs.values())
         committed = self._commit_lane() + self._commit_finished()
         self._renew()
-        return bool(claimed or aged or committed or self._turns.has_finished)
+        return bool(claimed or moved or committed or self._turns.has_finished)
 
     def wake(self) -> None:
-        """Something may have become due."""
+        """Lets the next round claim: something may have become due. Any thread may call it."""
         self._claim_at = 0.0
 
     def drain(self, threads: ThreadPoolExecutor, timeout: float) -> None:
-        """Parks all that is run; what its calls answer later is recorded as usual."""
+        """Parks all executions; later answers of their calls are recorded as usual."""
         self._turns.is_draining = True
         self._leave(self._turns.slow.take_aside())
         deadline = time.monotonic() + timeout
@@ -103,13 +104,20 @@ class Engine:
             self._turns.wait(GATHER)
 
     def give_back(self) -> None:
-        """Leaves what it could not park to other workers, at once."""
-        self._leave(list(self._held.values()), self._lane.claimed)
+        """Lets other workers claim at once what could not be parked."""
+        self._leave(list(self._runs.values()), self._lane.claimed)
         self.abandon()
 
-    def _leave(self, given_up: Sequence[Run], others: Sequence[Execution] = ()) -> None:
-        left = [run.execution for run in given_up] + [*others]
-        for run in given_up:
+    def abandon(self) -> None:
+        """Drops all executions; other workers claim them when the leases have run out."""
+        for run in list(self._runs.values()):
+            self._drop(run)
+        self._lane.clear()
+        interpreters.clear()
+
+    def _leave(self, runs: Sequence[LiveRun], others: Sequence[Execution] = ()) -> None:
+        left = [run.execution for run in runs] + [*others]
+        for run in runs:
             self._drop(run)
         if not left:
             return
@@ -118,24 +126,26 @@ class Engine:
         except Error as exc:
             logger.warning("executions left to their leases: %s", exc)
 
-    def abandon(self) -> None:
-        """Leaves what is run to the leases."""
-        for run in list(self._held.values()):
-            self._drop(run)
-        self._lane.clear()
-        interpreters.clear()
+    def _drop(self, run: LiveRun) -> None:
+        if self._is_ours(run):
+            del self._runs[run.execution.id]
+        run.drop()
+
+    def _is_ours(self, run: LiveRun) -> bool:
+        """Returns False after another worker had the execution, and this one claimed it anew."""
+        return self._runs.get(run.execution.id) is run
 
     # Claiming
 
     def _claim(self) -> int:
         settings = conf.current()
         most = max(1, settings.SANDBOX_PROCESSES // 2)
-        # Slow ones take the place of interpreters that are kept, not of others.
-        slow = min(sum(run.is_slow for run in self._held.values()), _kept_at_most())
+        # Slow turns take the sandboxes of executions that wait, not those of other turns.
+        slow = min(sum(run.is_slow for run in self._runs.values()), _kept_at_most())
         if slow:
             interpreters.trim(_kept_at_most() - slow)
-        room = most + slow - len(self._held)
-        if room <= 0 or (self._held and 2 * room < most):
+        room = most + slow - len(self._runs)
+        if room <= 0 or (self._runs and 2 * room < most):
             return 0
         limit = min(room, settings.BATCH_SIZE)
         claimed = self._claims.take(limit, self.worker_id)
@@ -146,23 +156,22 @@ class Engine:
         return len(claimed)
 
     def _claim_lost(self) -> int:
-        if not self._lane.has_room:
+        lost = self._claims.take_lost(self.worker_id) if self._lane.has_room else None
+        if lost is None:
             return 0
-        suspect = self._claims.take_lost(self.worker_id)
-        if suspect is not None:
-            self._lane.begin(suspect)
-        return int(suspect is not None)
+        self._lane.begin(lost)
+        return 1
 
     def _renew(self) -> None:
-        """Keeps the claims on executions whose turns take long, or wait for others that do, and
-        ends sandbox processes that nobody needs."""
+        """Renews the claims on executions whose turns take long or wait for slow ones, and ends
+        sandbox processes that nobody needs."""
         term, now = conf.current().LEASE / 3, time.monotonic()
         if now < self._renew_at:
             return
         self._renew_at = now + term
         interpreters.end_idle()
         trim()
-        kept = [run.execution for run in self._held.values() if run.since < now - term]
+        kept = [run.execution for run in self._runs.values() if run.claimed_at < now - term]
         kept += self._lane.claimed
         if kept:
             operations.renew_executions(kept, using=self.using)
@@ -175,53 +184,29 @@ class Engine:
             and (interpreter := interpreters.take(execution.pk, execution.turn)) is not None
         }
         parked: list[Outcome] = []
-        begun: list[Run] = []
+        begun: list[LiveRun] = []
         try:
-            steps = turn_inputs(claimed, self.using, live, claimed_at(claimed))
+            inputs = turn_inputs(claimed, self.using, live, claimed_at(claimed))
         except BaseException:
             for interpreter in live.values():
                 interpreter.close()
             raise
-        for step in steps:
-            self._turns.note_time(step.now, step.read_at)
-            if step.execution.turn and not step.answers:
-                parked.append(Parked(step.execution))
-                if step.interpreter is not None:
-                    self._keep(step.execution, step.interpreter)
-            elif step.needs_care:
-                self._lane.begin(step.execution)
+        for given in inputs:
+            self._turns.note_time(given.now, given.read_at)
+            if given.execution.turn and not given.answers:
+                parked.append(Parked(given.execution))
+                if given.interpreter is not None:
+                    self._keep(given.execution, given.interpreter)
+            elif given.has_long_journal:
+                self._lane.begin(given.execution)
             else:
-                run = self._held[step.execution.id] = Run.of(step)
+                run = self._runs[given.execution.id] = LiveRun(given)
                 begun.append(run)
         self._turns.begin(begun)
         if parked:
             commit(parked, using=self.using)
 
     # Committing
-
-    def _commit_finished(self) -> int:
-        self._turns.wait_for(self._held.values())
-        batch: list[tuple[Run, TurnResult]] = []
-        faults: list[Faulted] = []
-        for run, outcome in self._turns.take_finished():
-            if not self._is_held(run):
-                self._drop(run)
-                continue
-            if isinstance(outcome, TurnResult):
-                batch.append((run, outcome))
-            else:
-                # Nothing has come of it since its claim.
-                self._drop(run)
-                faults.append(outcome)
-        batch.sort(key=lambda ended: ended[0].execution.id)  # the oldest first, as far as possible
-        try:
-            if batch:
-                self._commit(batch)
-        finally:
-            if faults:
-                commit(faults, using=self.using)
-                self.wake()
-        return len(batch) + len(faults)
 
     def _commit_lane(self) -> int:
         ended = self._lane.take_ended()
@@ -236,57 +221,69 @@ class Engine:
             self.calls_came = True
         return len(ended)
 
-    def _is_held(self, run: Run) -> bool:
-        """Not if its lease ran out, another worker went on, and this one has claimed it anew."""
-        return self._held.get(run.execution.id) is run
-
-    def _commit(self, done: Sequence[tuple[Run, TurnResult]]) -> None:
+    def _commit_finished(self) -> int:
+        self._turns.wait_for(self._runs.values())
+        batch: list[tuple[LiveRun, TurnResult]] = []
+        faults: list[Faulted] = []
+        for run, ended in self._turns.take_finished():
+            is_ours = self._is_ours(run)
+            if is_ours and isinstance(ended, TurnResult):
+                batch.append((run, ended))
+                continue
+            self._drop(run)  # nothing has come of it since its claim
+            if is_ours and isinstance(ended, Faulted):
+                faults.append(ended)
         try:
-            written = commit([outcome for _held, outcome in done], using=self.using)
+            if batch:
+                self._commit(batch)
+        finally:
+            if faults:
+                commit(faults, using=self.using)
+                self.wake()
+        return len(batch) + len(faults)
+
+    def _commit(self, batch: list[tuple[LiveRun, TurnResult]]) -> None:
+        batch.sort(key=lambda ended: ended[0].execution.id)  # ids begin with the time of the start
+        try:
+            written = commit([result for _run, result in batch], using=self.using)
         except BaseException:
-            for run, _outcome in done:
+            for run, _result in batch:
                 self._drop(run)
             raise
-        for run, outcome in done:
+        for run, result in batch:
             try:
-                self._go_on(run, outcome, written)
-            except Exception as exc:  # noqa: BLE001  (logged)
-                # The others go on; this one is left to its lease.
+                self._go_on(run, result, written)
+            except Exception as exc:  # noqa: BLE001  (it is logged)
+                # The others go on.
                 log_execution(
                     logging.ERROR, "execution left to its lease", run.execution, exc, exc
                 )
                 self._drop(run)
 
-    def _go_on(self, run: Run, outcome: TurnResult, written: Changes) -> None:
+    def _go_on(self, run: LiveRun, result: TurnResult, written: Changes) -> None:
         changes = written.get(run.execution.id)
-        if changes is None or changes.get("turn") != outcome.turn:
-            self._drop(run)  # somebody else has it, or it was put off
+        if changes is None or changes.get("turn") != result.turn:
+            self._drop(run)  # another worker has it, or it was put off
         elif "claim" not in changes:
             run.committed(changes)
             self._turns.start_calls(run)
         else:
-            del self._held[run.execution.id]
+            del self._runs[run.execution.id]
             if changes.get("due_at") is not None:
                 self.wake()
             self.calls_came |= any(call.answer is None for call in run.calls)
             self._turns.hand_over(run)
-            if outcome.is_last or run.interpreter is None:
+            if result.is_last or run.interpreter is None:
                 run.close()
             else:
-                run.execution.turn = outcome.turn
+                run.execution.turn = result.turn
                 self._keep(run.execution, run.interpreter)
-
-    def _drop(self, run: Run) -> None:
-        if self._is_held(run):
-            del self._held[run.execution.id]
-        self._turns.withdraw(run)
-        run.drop()
 
     def _keep(self, execution: Execution, interpreter: Interpreter) -> None:
         interpreters.put(execution.pk, execution.turn, interpreter, _kept_at_most())
 
 
 def _kept_at_most() -> int:
-    """How many interpreters of executions that wait: half of the processes, but for a few that the
-    slow lane and checks need."""
+    """Returns how many interpreters of executions that wait are kept: half of the processes, but
+    for a few that the slow lane and checks need."""
     return max(0, conf.current().SANDBOX_PROCESSES // 2 - 4)

@@ -45,11 +45,11 @@ class SlowLane:
 
     def begin(self, execution: Execution) -> None:
         self._claimed[execution.pk] = execution
-        step = None
+        given = None
         if transaction.get_connection(self._using).in_atomic_block:
             # In a test, say: another thread would not see what this one does.
-            step = input_alone(execution, self._using).read()
-        self._waiting.append((execution, step))
+            given = input_alone(execution, self._using).read()
+        self._waiting.append((execution, given))
         with self._lock:
             if self._threads >= _lanes():
                 return
@@ -82,9 +82,9 @@ class SlowLane:
             self._threads -= 1
             return None
 
-    def _run(self, execution: Execution, step: TurnInput | None) -> Outcome | None:
-        if step is not None:
-            return advance_alone(step)
+    def _run(self, execution: Execution, given: TurnInput | None) -> Outcome | None:
+        if given is not None:
+            return advance_alone(given)
         try:
             return advance_alone(input_alone(execution, self._using))
         except Error as exc:

@@ -1,4 +1,4 @@
-"""What the next turns of claimed executions need, read for a batch in a few queries."""
+"""The input of the next turns of claimed executions, read for a batch in a few queries."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from durable_monty.operations.journal import (
 )
 from durable_monty.sandbox import ERROR_TYPE, Interpreter, RecordedTurns
 
-# Turns: a longer journal is read bit by bit, while it is replayed.
+# A journal of more turns is read bit by bit, while it is replayed.
 _LONG = 64
 
 
 @dataclass(frozen=True, slots=True)
 class TurnInput:
-    """All that one turn needs. `journal` is read only where the snapshot does not serve."""
+    """The input of one turn. `journal` has the turns since the snapshot."""
 
     execution: Execution
     answers: Sequence[Undelivered]
@@ -35,11 +35,11 @@ class TurnInput:
     read_at: float
     journal: RecordedTurns = ()
     errors: Sequence[Errors] = ()  # before the snapshot, for a source that asks for them
-    interpreter: Interpreter | None = None  # one that stands there already
+    interpreter: Interpreter | None = None  # a live one
 
     @property
     def may_lack_calls(self) -> bool:
-        """A worker that vanished may have run it, with inline calls of its last turn."""
+        """Whether a worker that vanished may have run calls of its last turn without rows."""
         return bool(self.execution.faults and self.execution.turn and self.journal)
 
     @property
@@ -48,13 +48,13 @@ class TurnInput:
         return bool(self.execution.faults) and not self.execution.was_lost
 
     @property
-    def needs_care(self) -> bool:
-        """Whether to read and to replay its journal takes long."""
+    def has_long_journal(self) -> bool:
+        """Whether its journal takes long to read and to replay."""
         return isinstance(self.journal, StoredTurns)
 
     def read(self) -> TurnInput:
         """Reads the journal now, in this thread, for a thread without a connection."""
-        return replace(self, journal=tuple(self.journal)) if self.needs_care else self
+        return replace(self, journal=tuple(self.journal)) if self.has_long_journal else self
 
 
 def turn_inputs(
@@ -63,8 +63,10 @@ def turn_inputs(
     live: Mapping[uuid.UUID, Interpreter] | None = None,
     now: datetime | None = None,
 ) -> list[TurnInput]:
-    """What the next turns need, read for all of them at once. `now`: the database's time, where it
-    is known."""
+    """Reads the input of the next turns, for all executions at once.
+
+    `now` is the database's time, where it is known.
+    """
     live = live or {}
     begun = [execution.pk for execution in executions if execution.turn]
     answers = answers_of(begun, using) if begun else {}
@@ -78,7 +80,7 @@ def turn_inputs(
             if snapshot is not None and snapshot.turn > execution.turn:
                 del snapshots[execution.pk]  # restored from an older backup
                 snapshot = None
-            # Nothing is run without answers, but after a loss.
+            # Without answers a turn is run only after a loss.
             if answers.get(execution.pk) or execution.faults:
                 after = 0 if snapshot is None else snapshot.turn
                 missing[execution.pk] = range(after + 1, execution.turn + 1)
@@ -110,12 +112,13 @@ def turn_inputs(
 
 
 def input_alone(execution: Execution, using: str) -> TurnInput:
-    """The next turn of a claimed execution whose last run failed or was lost."""
-    (step,) = turn_inputs([execution], using)
-    return from_journal(step, using) if step.is_second_try else step
+    """Reads the input of a claimed execution whose last run failed or was lost."""
+    (given,) = turn_inputs([execution], using)
+    return from_journal(given, using) if given.is_second_try else given
 
 
-def from_journal(step: TurnInput, using: str) -> TurnInput:
-    execution = step.execution
+def from_journal(given: TurnInput, using: str) -> TurnInput:
+    """Returns the same input, for a replay of the whole journal."""
+    execution = given.execution
     journal = StoredTurns(execution.pk, range(1, execution.turn + 1), using)
-    return replace(step, snapshot=None, journal=journal, errors=(), interpreter=None)
+    return replace(given, snapshot=None, journal=journal, errors=(), interpreter=None)

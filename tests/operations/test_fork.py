@@ -17,7 +17,7 @@ from durable_monty.exceptions import (
     UnknownFunction,
 )
 from durable_monty.models import Call, Execution
-from durable_monty.operations import advance
+from durable_monty.operations import run as run_module
 from tests.doctor.reports import doctor, hire
 from tests.support import SEVEN_CALLS, claim, run, seven_calls_output, work
 
@@ -187,7 +187,7 @@ def test_from_turn_0_it_starts_again(service, summed):
 def test_turns_after_a_load_are_replayed_so(service, monkeypatch):
     # As in another process, which has no live interpreter.
     monkeypatch.setattr(Interpreters, "take", lambda self, execution_id, turn: None)
-    monkeypatch.setattr(advance, "_EVERY", 1)
+    monkeypatch.setattr(run_module, "_EVERY", 1)
     execution = run(SEVEN_CALLS, ["add", "double"], {"x": 2})
     assert Call.objects.filter(execution=execution, after_load=True).exists()
 

@@ -9,7 +9,7 @@ import pytest
 from durable_monty.engine.interpreters import Interpreters
 from durable_monty.exceptions import HostFault
 from durable_monty.models import Execution, Program, Snapshot
-from durable_monty.operations import advance as module
+from durable_monty.operations import run as module
 from durable_monty.sandbox import Interpreter, pack, replay, unpack
 from tests.support import SEVEN_CALLS, run, work
 

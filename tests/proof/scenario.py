@@ -15,6 +15,7 @@ from durable_monty import (
     current_call,
     register_function,
 )
+from durable_monty.engine.run import State
 from durable_monty.exceptions import CallSettled, ExecutionFinished
 from durable_monty.executors.local import TableExecutor
 from durable_monty.executors.run import run_function, run_started
@@ -140,9 +141,9 @@ def run(place, *, runs_inline):
     return started
 
 
-def wait_for_all(turns, held):
+def wait_for_all(turns, runs):
     """Every run commits the same turns together."""
-    while len(turns._finished) < sum(each.is_busy for each in held):
+    while len(turns._finished) < sum(run.state is not State.WAITING for run in runs):
         turns.wait(0.01)
 
 
