@@ -1,4 +1,4 @@
-"""Asking the sandbox what it thinks of a source, without letting it do anything."""
+"""Asks the sandbox's parser and type checker about a source, without running it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from durable_monty.sandbox.pool import own_pool
 
 SYNTAX = "invalid-syntax"
 UNSUPPORTED = "unsupported-syntax"
-# This call is the first line of what is checked. It stops the run before the source begins.
+# A call of this name is put before the source. It stops the run before the source begins.
 _STOP = "durable_monty_check"
 _STUB = f"def {_STOP}() -> None: ...\n"
 _IMPORT = "import_stubs"
@@ -38,9 +38,11 @@ _MOST_QUESTIONS = 500
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A source and the names that it finds. `stubs` declares them. `certain`: the functions that
-    no other arguments than those of their stub can be passed to. `raised`: the exceptions that
-    its functions know by name -> the name that the workflow catches them by."""
+    """A source and the names that it can use, which `stubs` declares.
+
+    `certain` are the functions that take no other arguments than those of their stub. `raised`
+    maps the exceptions that its functions know to the names by which the workflow catches them.
+    """
 
     source: str
     stubs: str
@@ -52,8 +54,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """Says what is wrong at a place of the source. Lines and columns count from 1. `rule` is one
-    that durable_monty names, see `durable_monty.program_check`, or a rule of the type checker."""
+    """A mistake in a source, and where it is. Lines and columns count from 1.
+
+    `rule` is a rule of durable_monty, see `durable_monty.program_check`, or of the type checker.
+    """
 
     line: int
     column: int
@@ -66,17 +70,17 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the type checker complains of, and what the parser of the sandbox refuses first."""
+    """The complaints of the type checker, and the first construct that the parser refuses."""
 
     types: tuple[Complaint, ...] = ()
     refusal: Complaint | None = None
 
 
 class Checker:
-    """A sandbox process that checks one source after another; use it in a `with`.
+    """A sandbox process that checks one source after another, within a `with`.
 
-    It is a process of its own, and ends with the `with`: a web process keeps none, and a worker
-    whose processes are all busy can still check. Its methods raise `HostFault`.
+    The process is its own and ends with the `with`: a web process keeps none, and a worker whose
+    processes are all busy can still check. The methods raise `HostFault`.
     """
 
     def __init__(self) -> None:
@@ -96,55 +100,49 @@ class Checker:
             self._pool.__exit__(None, None, None)
 
     def judge(self, source: str, stubs: str) -> Verdict:
-        """Checks a source. `stubs` declares what it finds as its globals."""
-        stopped = f"{_STOP}()\n{source}"
+        """Checks a source. `stubs` declares its functions and inputs."""
+        code = f"{_STOP}()\n{source}"
         try:
-            return self._judge(stopped, stubs)
+            with self._session(_STUB + stubs) as session:
+                try:
+                    return Verdict(refusal=_refusal(session, code))
+                except MontyTypingError as exc:
+                    found = json.loads(exc.display())
+                # The type checker has stopped the run, so the parser has not spoken yet.
+                refusal = _refusal(session, code, skip_type_check=True)
         except HostFault:
             # The type checker of Monty 1.4 crashes on some sources with a wrong syntax.
-            refusal = self._parse(stopped)
+            with self._session("") as session:
+                refusal = _refusal(session, code, skip_type_check=True)
             if refusal is None:
                 raise
             return Verdict(refusal=refusal)
-
-    def _judge(self, stopped: str, stubs: str) -> Verdict:
-        with self._session(_STUB + stubs) as session:
-            try:
-                _run_to_stop(session, stopped)
-            except MontyTypingError as exc:
-                types = _diagnostics(exc)
-            except (MontySyntaxError, MontyRuntimeError) as exc:
-                return Verdict(refusal=_refusal(exc))
-            else:
-                return Verdict()
-            try:
-                _run_to_stop(session, stopped, skip_type_check=True)
-            except (MontySyntaxError, MontyRuntimeError) as exc:
-                return Verdict(types, _refusal(exc))
-        return Verdict(types)
-
-    def _parse(self, stopped: str) -> Complaint | None:
-        """What the parser refuses."""
-        with self._session("") as session:
-            try:
-                _run_to_stop(session, stopped, skip_type_check=True)
-            except (MontySyntaxError, MontyRuntimeError) as exc:
-                return _refusal(exc)
-        return None
+        types = []
+        for each in found:
+            line, column = each["location"]["row"] - 1, each["location"]["column"]
+            if line > 0:
+                types.append(Complaint(line, column, each["code"], each["message"]))
+        return Verdict(tuple(types), refusal)
 
     def missing(self, statements: Sequence[str]) -> frozenset[str]:
-        """Returns those statements that fail; each imports something or reads a name."""
-        asked = statements[:_MOST_QUESTIONS]
-        if not asked:
+        """Returns the statements that fail; each imports something or reads a name."""
+        statements = statements[:_MOST_QUESTIONS]
+        if not statements:
             return frozenset()
+        lines = ["failed = []"]
+        for number, statement in enumerate(statements):
+            # Each has a function of its own, or an import would give its name to the others.
+            lines += ["def ask():", *(f" {line}" for line in statement.split("\n"))]
+            lines += ["try:", " ask()", "except BaseException:", f" failed.append({number})"]
+        code = "\n".join([*lines, "failed"])
         with self._session("") as session:
-            snapshot: Any = session.feed_start(_questions(asked), skip_type_check=True)
+            snapshot: Any = session.feed_start(code, skip_type_check=True)
             while not isinstance(snapshot, MontyComplete):
                 if isinstance(snapshot, FunctionSnapshot):
                     snapshot = snapshot.resume_not_handled()
                 else:
                     snapshot = snapshot.resume()
-        return frozenset(asked[number] for number in snapshot.output)
+        return frozenset(statements[number] for number in snapshot.output)
 
     @contextmanager
     def _session(self, stubs: str) -> Iterator[MontySession]:
@@ -161,35 +159,22 @@ class Checker:
             raise HostFault(f"the source could not be checked: {exc}") from exc
 
 
-def _run_to_stop(session: MontySession, code: str, *, skip_type_check: bool = False) -> None:
-    snapshot: Any = session.feed_start(code, skip_type_check=skip_type_check)
-    while isinstance(snapshot, FunctionSnapshot) and snapshot.function_name == _IMPORT:
-        snapshot = snapshot.resume_not_handled()
+def _refusal(
+    session: MontySession, code: str, *, skip_type_check: bool = False
+) -> Complaint | None:
+    """Runs `code` up to its first line, and returns what the parser refuses.
 
-
-def _diagnostics(exc: MontyTypingError) -> tuple[Complaint, ...]:
-    found = []
-    for each in json.loads(exc.display()):
-        line, column = each["location"]["row"] - 1, each["location"]["column"]
-        if line > 0:
-            found.append(Complaint(line, column, each["code"], each["message"]))
-    return tuple(found)
-
-
-def _refusal(exc: MontySyntaxError | MontyRuntimeError) -> Complaint:
-    error = exc.exception()
-    if not isinstance(error, SyntaxError | NotImplementedError):
-        raise exc  # a limit
-    rule = SYNTAX if isinstance(error, SyntaxError) else UNSUPPORTED
-    lines = _LINE.findall(exc.display())
-    return Complaint(max(1, int(lines[-1]) - 1) if lines else 1, 1, rule, str(error))
-
-
-def _questions(statements: Sequence[str]) -> str:
-    """A program whose output is the numbers of the statements that fail."""
-    lines = ["failed = []"]
-    for number, statement in enumerate(statements):
-        # In a function of its own: an import would give its name to the others.
-        lines += ["def ask():", *(f" {line}" for line in statement.split("\n"))]
-        lines += ["try:", " ask()", "except BaseException:", f" failed.append({number})"]
-    return "\n".join([*lines, "failed"])
+    Raises `MontyTypingError` for what the type checker finds before that.
+    """
+    try:
+        snapshot: Any = session.feed_start(code, skip_type_check=skip_type_check)
+        while isinstance(snapshot, FunctionSnapshot) and snapshot.function_name == _IMPORT:
+            snapshot = snapshot.resume_not_handled()
+    except (MontySyntaxError, MontyRuntimeError) as exc:
+        error = exc.exception()
+        if not isinstance(error, SyntaxError | NotImplementedError):
+            raise  # a limit of the sandbox, which says nothing of the source
+        rule = SYNTAX if isinstance(error, SyntaxError) else UNSUPPORTED
+        lines = _LINE.findall(exc.display())
+        return Complaint(max(1, int(lines[-1]) - 1) if lines else 1, 1, rule, str(error))
+    return None
