@@ -1,4 +1,4 @@
-"""Where the values of a source's expressions can go: read off the source, in linear time."""
+"""Follows where the values of a source's expressions can go, in linear time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from enum import Enum, auto
 
 from durable_monty.sandbox.scopes import Scopes
 
-# They look at the value they are given, and keep nothing of it.
-_LOOKING = {"bool", "format", "isinstance", "len", "print", "repr", "str", "type"}
-# They reach names that do not stand in the source as such.
+# These functions read their arguments and keep none of them.
+_READING = {"bool", "format", "isinstance", "len", "print", "repr", "str", "type"}
+# These functions reach names that do not stand in the source as such.
 _HIDDEN = {"eval", "exec", "globals", "locals", "vars"}
 
 
 class End(Enum):
-    """Where a value can end, beside being dropped."""
+    """The places where a value can end; a value that comes to none of them is dropped."""
 
     AWAITED = auto()  # by the main task: it goes on only with the answer
     AWAITED_BESIDE = auto()  # in a function, which may be run by a gather that gives it up
     GATHERED = auto()
-    ASKED = auto()  # as an argument of an outside function
+    PASSED = auto()  # as an argument of an outside function
     OUTPUT = auto()
     UNKNOWN = auto()
 
@@ -30,11 +30,11 @@ Place = ast.AST | str | End  # a node, or all variables of a name
 
 
 class Flow:
-    """`functions`: the names of the outside functions.
+    """The flow of values through a source. `functions`: the names of the outside functions.
 
-    Variables of one name are one, whatever their scope, and what is stored in an attribute or
-    given to a function can go anywhere. So a value may seem to go where it never does, but what
-    seems to be dropped is dropped.
+    All variables of one name count as one, whatever their scope, and a value that is stored in an
+    attribute or given to a function can go anywhere. So a value may seem to go where it never
+    does, but a value that seems to be dropped is dropped.
     """
 
     def __init__(self, tree: ast.Module, functions: Collection[str]) -> None:
@@ -49,28 +49,28 @@ class Flow:
 
     @property
     def is_hidden(self) -> bool:
-        """Whether the source does what cannot be read off it."""
+        """Returns whether the source reaches names in ways that cannot be followed."""
         return any(name.id in _HIDDEN for name in self.scopes.names)
 
     def goes(self, node: ast.AST, *ends: End) -> bool:
-        """Whether the value of an expression can come to one of these ends."""
-        return any(node in self._reaching(end) for end in ends)
-
-    def _reaching(self, end: End) -> set[Place]:
-        if end not in self._reached:
-            found: set[Place] = set()
-            todo: list[Place] = [end]
-            while todo:
-                new = [each for each in self._sources.get(todo.pop(), ()) if each not in found]
-                found.update(new)
-                todo += new
-            self._reached[end] = found
-        return self._reached[end]
+        """Returns whether the value of an expression can come to one of these ends."""
+        for end in ends:
+            if end not in self._reached:
+                found: set[Place] = set()
+                todo: list[Place] = [end]
+                while todo:
+                    new = [each for each in self._sources.get(todo.pop(), ()) if each not in found]
+                    found.update(new)
+                    todo += new
+                self._reached[end] = found
+            if node in self._reached[end]:
+                return True
+        return False
 
     def _edges(
         self, node: ast.AST, scope: ast.AST | None
     ) -> Iterator[tuple[ast.AST | str, Place]]:
-        """Each value of which `node` makes something, and what."""
+        """Yields each value that goes into `node` or through it, with the place it goes to."""
         match node:
             case ast.Name(ctx=ast.Load()):
                 yield node.id, node
@@ -102,7 +102,7 @@ class Flow:
             self._plainly_called.add(call.func)
             yield own, call
         for value in (*call.args, *(keyword.value for keyword in call.keywords)):
-            if called in _LOOKING:
+            if called in _READING:
                 continue
             if called == "asyncio.gather":
                 yield value, call
@@ -111,12 +111,12 @@ class Flow:
                 yield value, _awaited(scope)
                 yield from self._results(value, call)
             elif called in self.scopes.functions:
-                yield value, End.ASKED
+                yield value, End.PASSED
             else:
                 yield value, End.UNKNOWN
 
     def _results(self, awaited: ast.expr, node: ast.AST) -> Iterator[tuple[ast.AST | str, Place]]:
-        """What an own coroutine returns is the value of its `await`."""
+        """Yields an own coroutine as the source of its `await`, which has its return value."""
         if isinstance(awaited, ast.Call):
             own = self.scopes.own(awaited.func)
             if isinstance(own, ast.AsyncFunctionDef):
@@ -124,12 +124,12 @@ class Flow:
                 yield own, node
 
 
-# A value in them is in theirs.
+# Their value holds the values below them.
 _HOLDING = (
     ast.Attribute, ast.BinOp, ast.BoolOp, ast.Dict, ast.DictComp, ast.GeneratorExp, ast.List,
     ast.ListComp, ast.Set, ast.SetComp, ast.Starred, ast.Subscript, ast.Tuple,
 )  # fmt: skip
-# They look at a value, or have none.
+# They read a value and drop it, or have none.
 _DROPPING = (
     ast.Assert, ast.Compare, ast.Expr, ast.FormattedValue, ast.If, ast.JoinedStr, ast.Module,
     ast.Name, ast.Return, ast.UnaryOp, ast.While, ast.keyword,
@@ -137,6 +137,7 @@ _DROPPING = (
 
 
 def _values_of(node: ast.AST, scope: ast.AST | None) -> Iterator[tuple[ast.AST | str, Place]]:
+    """Yields the edges of a node that is no name, call, await or function."""
     match node:
         case ast.Return(value=ast.expr() as value):
             yield value, End.OUTPUT if scope is None else scope

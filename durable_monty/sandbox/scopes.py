@@ -1,4 +1,4 @@
-"""The names of a source: what they are bound to, and what a call calls."""
+"""Resolves the names of a source: what they are bound to, and what a call calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DULL = frozenset({
     ast.Constant, ast.Load, ast.Store, ast.Del, ast.Pass, ast.alias, *ast.boolop.__subclasses__(),
     *ast.operator.__subclasses__(), *ast.cmpop.__subclasses__(),
 })  # fmt: skip
-# What the values of a workflow have as attributes.
+# The attributes of all values that a workflow can have: a method of such a name may be theirs.
 _MEMBERS = frozenset(
     name
     for kind in (str, bytes, int, float, complex, list, tuple, dict, set, frozenset, BaseException,
@@ -31,8 +31,9 @@ _MEMBERS = frozenset(
 
 
 class Scopes:
-    """`nodes`: those of the source, parents first, with the function or class around each;
-    `functions`: the names of the outside functions, but for those that the source binds itself."""
+    """The bindings of a source. `nodes` are all its nodes, parents first, with the function or
+    class around each; `functions` are the outside functions whose names it does not bind itself.
+    """
 
     def __init__(self, tree: ast.Module, functions: Collection[str]) -> None:
         self.nodes: list[tuple[ast.AST, ast.AST | None]] = []
@@ -44,7 +45,13 @@ class Scopes:
         while todo:
             node, scope = todo.pop()
             self.nodes.append((node, scope))
-            self._note(node)
+            match node:
+                case ast.Name(ctx=ast.Load()):
+                    self.names.append(node)
+                case ast.Call():
+                    self.calls.append(node)
+                case ast.Attribute(ctx=ast.Store(), attr=name):
+                    self._members[name].append(node)
             for name, origin in self._bindings(node, scope):
                 self._bound[name].append(origin)
                 if isinstance(scope, ast.ClassDef):
@@ -74,27 +81,27 @@ class Scopes:
         }
 
     def own(self, node: ast.AST) -> Function | None:
-        """The function of the source that a name stands for, if it is surely that one."""
+        """Returns the function of the source that a name surely stands for."""
         return self._own.get(node.id) if isinstance(node, ast.Name) else None
 
     def is_method(self, node: ast.AST) -> bool:
-        """Whether it is surely an `async def` of a class of the source: nothing else has that
-        attribute."""
+        """Returns whether it is surely an `async def` of a class of the source: nothing else has
+        that attribute."""
         match node:
             case ast.Attribute(value=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
                 return node.attr in self._attributes and name not in self._imported
         return False
 
     def is_own(self, function: Function) -> bool:
-        """Whether its name surely stands for it."""
+        """Returns whether its name surely stands for it."""
         return self._own.get(function.name) is function
 
     def times_bound(self, name: str) -> int:
         return len(self._bound.get(name, ()))
 
     def stands_for(self, node: ast.AST) -> str:
-        """`f`, `asyncio.gather`; empty if it is anything else than an outside or builtin
-        function, or one of asyncio's."""
+        """Returns the name of the outside or builtin function, or of asyncio's (`asyncio.gather`),
+        that a node stands for; empty if it is anything else."""
         match node:
             case ast.Name(id=name):
                 return self._imported.get(name, "") if name in self._bound else name
@@ -102,19 +109,10 @@ class Scopes:
                 return f"asyncio.{attribute}" if self._imported.get(name) == "asyncio" else ""
         return ""
 
-    def _note(self, node: ast.AST) -> None:
-        match node:
-            case ast.Name(ctx=ast.Load()):
-                self.names.append(node)
-            case ast.Call():
-                self.calls.append(node)
-            case ast.Attribute(ctx=ast.Store(), attr=name):
-                self._members[name].append(node)
-
     def _bindings(
         self, node: ast.AST, scope: ast.AST | None
     ) -> Iterator[tuple[str, ast.AST | str]]:
-        """The names that `node` binds, and to what."""
+        """Yields the names that `node` binds, each with what it binds it to."""
         match node:
             case ast.Name(ctx=ast.Load()):
                 return

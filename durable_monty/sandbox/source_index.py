@@ -1,4 +1,4 @@
-"""What Python's own parser tells about a source: one walk, linear in its size."""
+"""Indexes a source: which names, calls and imports stand where. One walk, linear in its size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[int, int]  # line and column, both counted from 1, in characters
 
 
 class Import(NamedTuple):
-    """`statement` imports one name: a module, or a `member` of it."""
+    """An import of one name. `statement` imports only that: a module, or a `member` of it."""
 
     place: Place
     statement: str
@@ -23,7 +23,7 @@ class Import(NamedTuple):
 
 
 class Called(NamedTuple):
-    """A call of what the source calls `name`."""
+    """A call, and the dotted name that is called in the source; "" if it is no name."""
 
     name: str
     node: ast.Call
@@ -31,10 +31,10 @@ class Called(NamedTuple):
 
 @dataclass(slots=True)
 class SourceIndex:
-    """What stands where in a source."""
+    """The names, calls and imports of a source, by place."""
 
     tree: ast.Module
-    # What the parser of the sandbox refuses, as it calls it.
+    # Constructs that the parser of the sandbox refuses, in its own words.
     constructs: list[tuple[Place, str]] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
     # The import of each name that has one, and the other names that the source gives a value.
@@ -46,13 +46,12 @@ class SourceIndex:
     calls: dict[Place, Called] = field(default_factory=dict)
     # The calls whose value, without an await, is given a name.
     assigned: dict[str, Called] = field(default_factory=dict)
-    # The places where a name is read, and for each the exceptions that a `try` around it catches;
-    # "*": all.
+    # The places that read a name, and the exceptions that a `try` around each catches; "*": all.
     reads: dict[str, list[Place]] = field(default_factory=dict)
     caught: dict[Place, frozenset[str]] = field(default_factory=dict)
     annotations: set[Place] = field(default_factory=set)
     handlers: set[Place] = field(default_factory=set)
-    # Own coroutines; the calls that are a statement, or a value in an f-string.
+    # Own coroutines, and the calls that are a statement or a value in an f-string.
     coroutines: set[str] = field(default_factory=set)
     unused: set[Place] = field(default_factory=set)
     raised: set[Place] = field(default_factory=set)
@@ -60,7 +59,7 @@ class SourceIndex:
 
 
 def index_source(source: str) -> SourceIndex | None:
-    """None if this Python cannot parse it; the sandbox may know a newer one."""
+    """Returns the index, or None if this Python cannot parse it; the sandbox may know a newer."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SyntaxWarning):
@@ -71,11 +70,30 @@ def index_source(source: str) -> SourceIndex | None:
 
 
 class _Around(NamedTuple):
-    """What encloses a node."""
+    """Describes what encloses a node."""
 
     annotation: bool = False
     handler: bool = False
     caught: frozenset[str] = frozenset()
+
+
+# Where a node keeps the name that it gives a value. Names and imports have rules of their own.
+_NAME_FIELDS: dict[type[ast.AST], str] = {
+    **dict.fromkeys((ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef), "name"),
+    **dict.fromkeys((ast.ExceptHandler, ast.MatchAs, ast.MatchStar), "name"),
+    ast.arg: "arg",
+    ast.MatchMapping: "rest",
+}
+_CONSTRUCTS = {
+    "Yield": "yield expressions",
+    "YieldFrom": "yield expressions",
+    "AsyncWith": "async context managers (async with)",
+    "AsyncFor": "async for loops",
+    "Delete": "the 'del' statement",
+    "TryStar": "exception groups (try*/except*)",
+    "TypeAlias": "type aliases",
+    "TemplateStr": "template strings (t-strings)",
+}
 
 
 class _Indexer:
@@ -89,13 +107,35 @@ class _Indexer:
         stack: list[tuple[ast.AST, _Around]] = [(self.index.tree, _Around())]
         while stack:
             node, around = stack.pop()
-            self._note(node, around)
+            match node:
+                case ast.Import() | ast.ImportFrom():
+                    self._note_imports(node, around)
+                case ast.expr():
+                    self._note_expression(node, around)
+                case _:
+                    self._note_statement(node)
+            name = getattr(node, _NAME_FIELDS.get(type(node), ""), None)
+            if isinstance(name, str):
+                self.index.bound[name] += 1
+            where, construct = node, _CONSTRUCTS.get(type(node).__name__)
+            if isinstance(node, ast.ClassDef) and (node.bases or node.keywords):
+                construct = "class inheritance and metaclasses"
+            elif isinstance(node, ast.comprehension) and node.is_async:
+                where, construct = node.target, "async comprehensions"
+            if construct:
+                self.index.constructs.append((self._place(where), construct))
             stack += self._inside(node, around)
 
     def _inside(self, node: ast.AST, around: _Around) -> Iterator[tuple[ast.AST, _Around]]:
+        """Yields the nodes below a node, each with what encloses it."""
         match node:
             case ast.Try(body=body):
-                inner = around._replace(caught=around.caught | _caught_by(node))
+                kinds: list[ast.expr | None] = []
+                for handler in node.handlers:
+                    kind = handler.type
+                    kinds += kind.elts if isinstance(kind, ast.Tuple) else [kind]
+                caught = {"*" if kind is None else _text(kind) for kind in kinds}
+                inner = around._replace(caught=around.caught | caught)
                 yield from ((child, inner) for child in body)
                 rest: list[ast.AST] = [*node.handlers, *node.orelse, *node.finalbody]
                 yield from ((child, around) for child in rest)
@@ -103,7 +143,7 @@ class _Indexer:
                 if kind is not None:
                     yield kind, around._replace(handler=True)
                 yield from ((child, around) for child in body)
-            case ast.If(test=test) if _is_type_checking(test):
+            case ast.If(test=test) if _text(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
                 inner = around._replace(caught=around.caught | {"*"})
                 yield from ((child, inner) for child in node.body)
                 yield from ((child, around) for child in node.orelse)
@@ -120,20 +160,6 @@ class _Indexer:
                     children = value if isinstance(value, list) else [value]
                     yield from ((each, inner) for each in children if isinstance(each, ast.AST))
 
-    def _note(self, node: ast.AST, around: _Around) -> None:
-        match node:
-            case ast.Import() | ast.ImportFrom():
-                self._note_imports(node, around)
-            case ast.expr():
-                self._note_expression(node, around)
-            case _:
-                self._note_statement(node)
-        if isinstance(name := _name_given_by(node), str):
-            self.index.bound[name] += 1
-        if construct := _construct(node):
-            where = node.target if isinstance(node, ast.comprehension) else node
-            self.index.constructs.append((self._place(where), construct))
-
     def _note_expression(self, node: ast.expr, around: _Around) -> None:
         found = self.index
         match node:
@@ -141,6 +167,8 @@ class _Indexer:
                 self._note_name(node, around)
                 if name == "exec":
                     found.unsure.add("*")
+            case ast.Name(id=name):
+                found.bound[name] += 1
             case ast.Attribute(ctx=ast.Load()):
                 if isinstance(begins := _beginning(node), ast.Name):
                     self._note_name(begins, around)
@@ -167,11 +195,24 @@ class _Indexer:
                 found.returns = True
 
     def _note_imports(self, node: ast.Import | ast.ImportFrom, around: _Around) -> None:
+        index = self.index
         for alias in node.names:
-            if alias.name == "*":
-                self.index.constructs.append((self._place(node), "wildcard imports"))
+            name, place = alias.name, self._place(alias)
+            renamed = f" as {alias.asname}" if alias.asname else ""
+            if name == "*":
+                index.constructs.append((self._place(node), "wildcard imports"))
+                continue
+            if isinstance(node, ast.Import):
+                found = Import(place, f"import {name}{renamed}", name, "")
+                known_as = alias.asname or name.partition(".")[0]
             else:
-                self._note_import(node, alias, around)
+                module = "." * node.level + (node.module or "")
+                found = Import(place, f"from {module} import {name}{renamed}", module, name)
+                known_as = alias.asname or name
+            index.caught[place] = around.caught
+            index.imports.append(found)
+            if index.imported.setdefault(known_as, found).statement != found.statement:
+                index.bound[known_as] += 1
 
     def _note_name(self, node: ast.Name, around: _Around) -> None:
         place = self._place(node)
@@ -181,24 +222,6 @@ class _Indexer:
             self.index.annotations.add(place)
         if around.handler:
             self.index.handlers.add(place)
-
-    def _note_import(
-        self, node: ast.Import | ast.ImportFrom, alias: ast.alias, around: _Around
-    ) -> None:
-        name, place = alias.name, self._place(alias)
-        renamed = f" as {alias.asname}" if alias.asname else ""
-        if isinstance(node, ast.Import):
-            found = Import(place, f"import {name}{renamed}", name, "")
-            known_as = alias.asname or name.partition(".")[0]
-        else:
-            module = "." * node.level + (node.module or "")
-            found = Import(place, f"from {module} import {name}{renamed}", module, name)
-            known_as = alias.asname or name
-        self.index.caught[place] = around.caught
-        self.index.imports.append(found)
-        other = self.index.imported.setdefault(known_as, found)
-        if other.statement != found.statement:
-            self.index.bound[known_as] += 1
 
     def _place(self, node: ast.AST) -> Place:
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
@@ -213,18 +236,6 @@ class _Indexer:
         return line, columns[column] if column < len(columns) else len(columns) + 1
 
 
-def _caught_by(node: ast.Try) -> frozenset[str]:
-    caught: set[str] = set()
-    for handler in node.handlers:
-        kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-        caught |= {"*" if kind is None else _text(kind) for kind in kinds}
-    return frozenset(caught)
-
-
-def _is_type_checking(test: ast.expr) -> bool:
-    return _text(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-
-
 def _beginning(node: ast.expr) -> ast.expr:
     while isinstance(node, ast.Attribute):
         node = node.value
@@ -232,7 +243,7 @@ def _beginning(node: ast.expr) -> ast.expr:
 
 
 def _text(node: ast.expr) -> str:
-    """A dotted name as it is written; "" for anything else."""
+    """Returns a dotted name as it is written; "" for anything else."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
@@ -240,38 +251,3 @@ def _text(node: ast.expr) -> str:
     if not isinstance(node, ast.Name):
         return ""
     return ".".join([node.id, *reversed(names)])
-
-
-def _name_given_by(node: ast.AST) -> str | None:
-    """The name that a node gives a value, except by an import."""
-    match node:
-        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
-            return name
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            return node.name
-        case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar():
-            return node.name
-        case ast.MatchMapping(rest=name):
-            return name
-    return None
-
-
-_CONSTRUCTS = {
-    "Yield": "yield expressions",
-    "YieldFrom": "yield expressions",
-    "AsyncWith": "async context managers (async with)",
-    "AsyncFor": "async for loops",
-    "Delete": "the 'del' statement",
-    "TryStar": "exception groups (try*/except*)",
-    "TypeAlias": "type aliases",
-    "TemplateStr": "template strings (t-strings)",
-}
-
-
-def _construct(node: ast.AST) -> str | None:
-    """What the parser of the sandbox calls a node that it refuses."""
-    if isinstance(node, ast.comprehension) and node.is_async:
-        return "async comprehensions"
-    if isinstance(node, ast.ClassDef) and (node.bases or node.keywords):
-        return "class inheritance and metaclasses"
-    return _CONSTRUCTS.get(type(node).__name__)

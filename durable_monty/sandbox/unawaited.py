@@ -1,12 +1,13 @@
-"""Calls that nothing awaits, as far as the source of a workflow tells."""
+"""Finds calls that nothing awaits, by the source of a workflow."""
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from durable_monty import codec
@@ -14,16 +15,20 @@ from durable_monty.sandbox.flow import End, Flow
 from durable_monty.sandbox.types import Position, Workflow
 
 _AWAITING = (End.AWAITED, End.AWAITED_BESIDE, End.UNKNOWN)
-_LEAVING = (End.ASKED, End.OUTPUT, End.UNKNOWN)
+_LEAVING = (End.PASSED, End.OUTPUT, End.UNKNOWN)
 _AWAITABLE = ("asyncio.gather", "asyncio.sleep")
 _DOUBTS = (End.UNKNOWN, End.GATHERED, End.AWAITED_BESIDE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _CATCHING = (ast.Try, ast.With)
+_MOST = 20  # mistakes with a variable that are kept: those of an input's name do not count
 
 
 class UnawaitedCall(NamedTuple):
-    """A call whose `await` is missing. `used_on`: the line on which its coroutine is tested,
-    compared or written into a text, if it may be awaited after that; `variable`: its name then."""
+    """A call whose `await` is missing.
+
+    `used_on` is the line that tests, compares or formats its coroutine, if the call may be awaited
+    after that; `variable` is the name of the coroutine then.
+    """
 
     name: str
     line: int
@@ -42,7 +47,7 @@ class UnawaitedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """Which of the sandbox's own objects a source may let out of it, where they come as texts:
+    """The sandbox's own objects that a source may let out of it, where they arrive as texts:
     coroutines of its functions and these functions, by name, and gathers."""
 
     coroutines: Collection[str]
@@ -50,15 +55,17 @@ class Leaving:
     gathers: bool
 
     def may_be(self, kind: str, name: str) -> bool:
-        """`kind`: `coroutine`, `function` or `gather`."""
+        """Returns whether such an object can leave: a `coroutine`, `function` or `gather`."""
         if kind == "gather":
             return self.gathers
         return name in (self.coroutines if kind == "coroutine" else self.functions)
 
 
 def mistake_in(workflow: Workflow) -> UnawaitedCall | None:
-    """The first call that nothing can await. Finds none in a source that this Python does not
-    parse, or that uses `eval` and its like."""
+    """Returns the first call that nothing can await.
+
+    Finds none in a source that this Python does not parse, or that uses `eval` and its like.
+    """
     mistakes = _mistakes(workflow.source, frozenset(workflow.functions))
     inputs = codec.decode(workflow.inputs) if mistakes else ()
     return next((each for each in mistakes if each.variable not in inputs), None)
@@ -67,48 +74,71 @@ def mistake_in(workflow: Workflow) -> UnawaitedCall | None:
 @lru_cache(maxsize=128)
 def _mistakes(source: str, functions: frozenset[str]) -> tuple[UnawaitedCall, ...]:
     flow = _flow_of(source, functions)
-    return () if flow is None else (*_never_awaited(flow), *_used(flow))
+    if flow is None:
+        return ()
+    lost = [
+        call
+        for call in flow.scopes.calls
+        if _coroutine_name(flow, call) and not flow.goes(call, *_AWAITING, End.PASSED)
+    ]
+    # A source of thousands of such calls need not keep them all.
+    first = [_unawaited(flow, min(lost, key=_place))] if lost else []
+    return (*first, *_used(flow))
 
 
 @lru_cache(maxsize=16)
 def leaving(source: str, functions: frozenset[str]) -> Leaving | None:
-    """None if that is not known."""
+    """Returns the objects that may leave the sandbox; None if that is not known."""
     flow = _flow_of(source, functions)
     if flow is None:
         return None
-    calls = {call.func: call for call in flow.scopes.calls}
+    scopes = flow.scopes
+    calls = {call.func: call for call in scopes.calls}
+    nodes = [node for node, _scope in scopes.nodes]
+    # The name of a function that is not its own any more may stand for anything.
+    held = [node for node in nodes if isinstance(node, _FUNCTIONS) and not scopes.is_own(node)]
+    held += [own for name in scopes.names if name not in calls and (own := scopes.own(name))]
+    made = [
+        own
+        for name in scopes.names
+        if name in calls and (own := scopes.own(name)) and flow.goes(calls[name], *_LEAVING)
+    ]
+    lambdas = {"<lambda>" for node in nodes if isinstance(node, ast.Lambda)}
     return Leaving(
-        frozenset(_leaving_coroutines(flow, calls)),
-        frozenset(_leaving_functions(flow, calls)),
+        {own.name for own in (*held, *made) if isinstance(own, ast.AsyncFunctionDef)},
+        {own.name for own in held} | lambdas,
         any(
-            flow.scopes.stands_for(node) == "asyncio.gather"
+            scopes.stands_for(node) == "asyncio.gather"
             and (node not in calls or flow.goes(calls[node], *_LEAVING))
-            for node, _scope in flow.scopes.nodes
+            for node in nodes
         ),
     )
 
 
 @lru_cache(maxsize=128)
 def may_forget(source: str, functions: frozenset[str]) -> bool:
-    """Whether `not_given_up` can find anything in a source."""
+    """Returns whether `not_given_up` can find anything in a source."""
     if "gather" not in source:
         return True
     flow = _flow_of(source, functions)
     if flow is None or not _catches(flow):
         return flow is not None
     awaited = {node.value for node, _scope in flow.scopes.nodes if isinstance(node, ast.Await)}
-    return any(
-        call not in awaited and _may_be_outside(flow, call) and not flow.goes(call, *_DOUBTS)
-        for call in flow.scopes.calls
-    )
+    for call in flow.scopes.calls:
+        is_variable = isinstance(call.func, ast.Name) and not flow.scopes.stands_for(call.func)
+        may_be_outside = is_variable or _coroutine_name(flow, call)
+        if call not in awaited and may_be_outside and not flow.goes(call, *_DOUBTS):
+            return True
+    return False
 
 
 def not_given_up(
     source: str, functions: Collection[str], positions: Collection[Position]
 ) -> set[Position]:
-    """Those of these calls, unanswered when the workflow had completed, that nobody awaited.
+    """Returns the places of the calls that nobody awaited, among those without an answer when the
+    workflow had completed.
 
-    An `await gather(a(), b())` that raises gives up the calls that have no answer yet.
+    An `await gather(a(), b())` that raises gives up its other calls: they were awaited.
     """
     places, names = set(positions), frozenset(functions)
     if not may_forget(source, names):
@@ -117,7 +147,8 @@ def not_given_up(
         return places
     if not _catches(flow):
         return places  # what a gather raises ends the workflow
-    starts = _starts_of_lines(source)
+    lines = source.encode().splitlines(keepends=True)
+    starts = [*accumulate(map(len, lines), initial=0)]
     calls = [node for node in flow.scopes.calls if _position(node, starts) in places]
     return {_position(call, starts) for call in calls if not flow.goes(call, *_DOUBTS)}
 
@@ -135,7 +166,7 @@ def _flow_of(source: str, functions: frozenset[str]) -> Flow | None:
 
 
 def _coroutine_name(flow: Flow, call: ast.Call) -> str:
-    """What the source calls what this call makes a coroutine of; empty if it makes none."""
+    """Returns the source's name of what a call makes a coroutine of; empty if it makes none."""
     called = flow.scopes.stands_for(call.func)
     is_own = isinstance(flow.scopes.own(call.func), ast.AsyncFunctionDef)
     is_method = flow.scopes.is_method(call.func)
@@ -144,23 +175,8 @@ def _coroutine_name(flow: Flow, call: ast.Call) -> str:
     return ""
 
 
-def _may_be_outside(flow: Flow, call: ast.Call) -> bool:
-    is_variable = isinstance(call.func, ast.Name) and not flow.scopes.stands_for(call.func)
-    return bool(_coroutine_name(flow, call)) or is_variable
-
-
-def _never_awaited(flow: Flow) -> list[UnawaitedCall]:
-    """The first one of them: a workflow of thousands need not keep them all."""
-    lost = [
-        call
-        for call in flow.scopes.calls
-        if _coroutine_name(flow, call) and not flow.goes(call, *_AWAITING, End.ASKED)
-    ]
-    return [_unawaited(flow, call) for call in sorted(lost, key=_place)[:1]]
-
-
 def _used(flow: Flow) -> list[UnawaitedCall]:
-    """Of variables that never hold anything but a coroutine, the first use of each."""
+    """Returns the first use of each variable that never holds anything but a coroutine."""
     made: dict[str, list[ast.Call]] = defaultdict(list)
     uses: dict[str, list[ast.Name]] = defaultdict(list)
     for node, _scope in flow.scopes.nodes:
@@ -168,24 +184,20 @@ def _used(flow: Flow) -> list[UnawaitedCall]:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
                 made[name].append(call)
             case _:
-                for name_used in _looked_at(node):
-                    uses[name_used.id].append(name_used)
+                for read in _read_by(node):
+                    uses[read.id].append(read)
     found = []
     for name, names in uses.items():
         calls = made[name] if len(made[name]) == flow.scopes.times_bound(name) else []
         if calls and all(_coroutine_name(flow, call) for call in calls):
             line = min(names, key=_place).lineno
-            found.append(
-                _unawaited(flow, min(calls, key=_place))._replace(used_on=line, variable=name)
-            )
+            mistake = _unawaited(flow, min(calls, key=_place))
+            found.append(mistake._replace(used_on=line, variable=name))
     return sorted(found, key=lambda each: (each.line, each.column))[:_MOST]
 
 
-_MOST = 20  # that are kept: those of inputs do not count
-
-
-def _looked_at(node: ast.AST) -> Iterable[ast.Name]:
-    """The variables whose values are tested, compared or written into a text here."""
+def _read_by(node: ast.AST) -> Iterable[ast.Name]:
+    """Returns the variables whose values a node tests, compares or writes into a text."""
     match node:
         case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
             values = [test]
@@ -206,29 +218,6 @@ def _looked_at(node: ast.AST) -> Iterable[ast.Name]:
     return [value for value in values if isinstance(value, ast.Name)]
 
 
-def _leaving_coroutines(flow: Flow, calls: Mapping[ast.expr, ast.Call]) -> Iterator[str]:
-    """`calls`: by what they call."""
-    for node, _scope in flow.scopes.nodes:
-        if isinstance(node, ast.AsyncFunctionDef) and not flow.scopes.is_own(node):
-            yield node.name
-    for name in flow.scopes.names:
-        own = flow.scopes.own(name)
-        leaves = name not in calls or flow.goes(calls[name], *_LEAVING)
-        if leaves and isinstance(own, ast.AsyncFunctionDef):
-            yield own.name
-
-
-def _leaving_functions(flow: Flow, calls: Mapping[ast.expr, ast.Call]) -> Iterator[str]:
-    for node, _scope in flow.scopes.nodes:
-        if isinstance(node, ast.Lambda):
-            yield "<lambda>"
-        elif isinstance(node, _FUNCTIONS) and not flow.scopes.is_own(node):
-            yield node.name
-    for name in flow.scopes.names:
-        if name not in calls and (own := flow.scopes.own(name)) is not None:
-            yield own.name
-
-
 def _unawaited(flow: Flow, call: ast.Call) -> UnawaitedCall:
     return UnawaitedCall(_coroutine_name(flow, call), call.lineno, call.col_offset + 1)
 
@@ -244,11 +233,3 @@ def _position(node: ast.expr, starts: list[int]) -> Position:
         starts[node.lineno - 1] + node.col_offset,
         starts[node.end_lineno - 1] + node.end_col_offset,
     )
-
-
-def _starts_of_lines(source: str) -> list[int]:
-    """The place of each line's first byte."""
-    starts = [0]
-    for line in source.encode().splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    return starts
