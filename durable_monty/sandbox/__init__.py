@@ -1,4 +1,4 @@
-"""Drives Monty. Pure: no ORM, no settings, no clock; the only room that imports it."""
+"""Drives Monty. The only package that imports it; it uses no ORM, no settings and no clock."""
 
 from durable_monty.sandbox.complaints import complaints_of
 from durable_monty.sandbox.dictionary import dictionary_of

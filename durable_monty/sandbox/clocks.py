@@ -1,4 +1,4 @@
-"""What the clocks of a workflow show."""
+"""Answers the clocks of a workflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Clock = Callable[[], datetime]
 
 
 def answer_clock(snapshot: FunctionSnapshot, now: datetime) -> Any:
-    """The answer to a call of one of them."""
+    """Returns the value of a clock call at `now`, an aware time."""
     match snapshot.function_name:
         case "date.today":
             return now.astimezone(UTC).date()
@@ -22,6 +22,5 @@ def answer_clock(snapshot: FunctionSnapshot, now: datetime) -> Any:
             return now.timestamp()
         case _:
             zone = snapshot.args[0] if snapshot.args else None
-            return (
-                now.astimezone(UTC).replace(tzinfo=None) if zone is None else now.astimezone(zone)
-            )
+            there = now.astimezone(UTC if zone is None else zone)
+            return there.replace(tzinfo=None) if zone is None else there

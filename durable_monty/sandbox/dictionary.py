@@ -1,4 +1,4 @@
-"""What all snapshots of a program have in common: they are stored as their difference from it."""
+"""Makes the dictionary of a program: its snapshots are stored as differences from it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from durable_monty.exceptions import DurableMontyError
 from durable_monty.sandbox.interpreter import Interpreter
 from durable_monty.sandbox.types import Limits, Suspended, Workflow
 
-# The window of deflate: what lies further back is not looked at.
+# The window of deflate, which does not reach further back.
 _MOST = 32 * 1024
 _MOST_ITEMS = 16
 _EMPTIED = (bool, int, float, str, bytes, complex, Decimal, timedelta, time, set, frozenset)
-# Whole strings of the source. From each quote on, as one may end where another begins.
+# Whole strings of the source, from each quote on: one may end where another begins.
 _WORD = re.compile(r"""(?=["'](\w{1,64})["'])""")
 
 
@@ -26,11 +26,11 @@ _WORD = re.compile(r"""(?=["'](\w{1,64})["'])""")
 def dictionary_of(
     source: str, functions: tuple[tuple[str, str], ...], inputs: str, limits: Limits
 ) -> bytes | None:
-    """The dump of a first turn with inputs of the same shape that say nothing; None if that turn
-    does not wait for anything.
+    """Returns the dump of a first turn, run on empty inputs of the same shape.
 
-    A dump of a real run would hand its inputs to whoever can read the program: of a dict, only
-    the keys that stand in the source are kept.
+    Returns None if that turn does not wait for anything. A dump of a real run would show its
+    inputs to whoever can read the program; this one keeps only the keys of dicts that stand in the
+    source.
     """
     given = codec.decode(inputs)
     words = set(_WORD.findall(source))
@@ -50,7 +50,7 @@ def dictionary_of(
 
 
 def _emptied(value: Any, words: Collection[str]) -> Any:
-    """A value that says nothing but what `words`, those of the source, say already."""
+    """Returns a value of the same shape without content; dicts keep the keys among `words`."""
     match value:
         case dict():
             return {key: _emptied(item, words) for key, item in value.items() if key in words}

@@ -1,5 +1,4 @@
-"""Types of functions' exceptions: those that the sandbox can raise, and `error_type(error)`,
-which a workflow calls to learn the own type of an exception."""
+"""Maps the exceptions of functions to those of the sandbox, and back for `error_type(error)`."""
 
 from __future__ import annotations
 
@@ -38,17 +37,17 @@ _ARRIVES_AS = {
 
 
 class ErrorTypes:
-    """The own types of the errors that a run was given.
+    """The own types of the errors that were delivered to a run, for `error_type(error)`.
 
-    The sandbox keeps of an exception its type there and its message, so by these it is found
-    again; of several, those of the newest turn count.
+    An exception in the sandbox has its type there and its message: by these its own type is found.
+    If several errors share them, those of the newest turn count.
     """
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], set[str]] = {}
 
     def note(self, answers: Iterable[Settled]) -> None:
-        """`answers` of one turn; turns come in their order."""
+        """Notes the errors among the answers of one turn; turns come in their order."""
         found: dict[tuple[str, str], set[str]] = {}
         for answer in answers:
             if answer.result is None:
@@ -58,7 +57,7 @@ class ErrorTypes:
         self.known |= found
 
     def answer(self, snapshot: FunctionSnapshot) -> ExternalSettledResult:
-        """What a call of `error_type` is resumed with."""
+        """Returns what a call of `error_type` is resumed with."""
         error = snapshot.args[0] if len(snapshot.args) == 1 and not snapshot.kwargs else None
         if not isinstance(error, BaseException):
             return {"exc_type": "TypeError", "message": "error_type() takes one exception"}

@@ -1,4 +1,4 @@
-"""What went wrong in a run, in words for whoever wrote the workflow."""
+"""Words the failures of a run for whoever wrote the workflow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ PRINTED_TOO_MUCH = Failed(
 TOO_MANY_CALLS = Failed(
     "RuntimeError", "The workflow made more calls than DURABLE_MONTY['MAX_CALLS'] allows."
 )
-# Calls of a turn whose arguments cannot be stored: the host may need a quarter of a second to see
-# that.
+# The host may need a quarter of a second to see that the arguments of one call cannot be stored.
 MOST_REFUSED = 20
 TOO_MANY_REFUSED = Failed(
     "RuntimeError",
@@ -28,7 +27,7 @@ TOO_MANY_REFUSED = Failed(
 
 
 def failure_of(exc: MontyRuntimeError | MontySyntaxError, log_bytes: int) -> Failed:
-    """`log_bytes`: the limit that the run's log had."""
+    """Returns the failure for an exception of the sandbox; `log_bytes` was the run's limit."""
     if isinstance(exc, MontySyntaxError):
         return Failed("SyntaxError", with_remedy(str(exc)), _traceback(exc))
     error, message = exc.exception(), str(exc.exception())
@@ -41,12 +40,16 @@ def failure_of(exc: MontyRuntimeError | MontySyntaxError, log_bytes: int) -> Fai
 
 
 def failed_by(mistake: UnawaitedCall) -> Failed:
+    """Returns the failure for a call that nothing awaits."""
     line = mistake.used_on or mistake.line
     return Failed("RuntimeError", str(mistake), f'  File "workflow", line {line}')
 
 
 def never_awaited(calls: Collection[CallRequest], workflow: Workflow) -> Failed | None:
-    """`calls`: those without an answer, of a workflow that has completed."""
+    """Returns the failure for the first of `calls` that nobody awaited, if there is one.
+
+    `calls` have no answer, and their workflow has completed.
+    """
     if not calls:
         return None
     positions = [call.position for call in calls]
@@ -56,7 +59,7 @@ def never_awaited(calls: Collection[CallRequest], workflow: Workflow) -> Failed 
 
 
 def object_left(exc: NotAwaited, workflow: Workflow) -> Failed:
-    """Of an output that holds a coroutine."""
+    """Returns the failure for an output that holds a coroutine."""
     if exc.call is not None:
         return _not_awaited(exc.call, workflow)
     message = f"{exc.name}(...) was never awaited. Write: await {exc.name}(...)"
@@ -64,7 +67,7 @@ def object_left(exc: NotAwaited, workflow: Workflow) -> Failed:
 
 
 def coroutine_name(exc: NotAwaited, workflow: Workflow) -> str:
-    """What the source calls the function that the coroutine is of."""
+    """Returns the source's name of the function that the coroutine is of."""
     return exc.name if exc.call is None else _name_of(exc.call, workflow)
 
 

@@ -1,4 +1,4 @@
-"""One sandboxed run: started or loaded, resumed turn by turn, dumped between turns."""
+"""Runs a workflow in the sandbox: starts or loads it, resumes it turn by turn, dumps it."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ from durable_monty.sandbox.values import NotAwaited, to_sandbox
 SLEEP = "asyncio.sleep"
 
 Outcome = Suspended | Completed | Failed
+_QUESTIONS = (FunctionSnapshot, NameLookupSnapshot)
 
 
 class Interpreter:
-    """A run between two turns. Not for two threads at once; `close()` it, or use `with`.
+    """A run of a workflow. It serves one thread at a time; `close()` it, or use `with`.
 
-    `clock` gives the aware time that the workflow reads. Every method that talks to the sandbox
+    `clock` returns the aware time that the workflow reads. Every method that talks to the sandbox
     raises `HostFault` when its process crashed; the interpreter is of no use after that.
     """
 
@@ -88,21 +89,20 @@ class Interpreter:
 
     @property
     def cpu_seconds(self) -> float | None:
-        """What its process has worked in all; None where that cannot be known."""
+        """The CPU time that its process has used in all; None where that cannot be known."""
         return self._checkout.cpu_seconds
 
     def give_way(self) -> None:
-        """Called from another thread, when a turn takes long: other processes go first."""
+        """Lowers the priority of its process; another thread calls it when a turn takes long."""
         self._checkout.give_way()
 
     def start(self) -> Turn:
-        """The first turn. A source with a call that nothing can await fails before anything of it
-        is run."""
+        """Runs the first turn. A source with a call that nothing can await fails before that."""
         mistake = mistake_in(self.workflow)
         return self.begin() if mistake is None else Turn((), "", failures.failed_by(mistake))
 
     def begin(self) -> Turn:
-        """The first turn, whatever the source looks like."""
+        """Runs the first turn without looking at the source."""
         inputs = codec.decode_for_sandbox(self.workflow.inputs)
         return self._turn(
             lambda: self._session.feed_start(
@@ -111,7 +111,7 @@ class Interpreter:
         )
 
     def load(self, dump: bytes) -> None:
-        """Takes the place of `start`. Raises `SnapshotUnusable`."""
+        """Loads a dump, instead of `start`. Raises `SnapshotUnusable`."""
         try:
             snapshot = self._session.load_snapshot(dump, print_callback=self._printed)
         except MontyError as exc:
@@ -121,7 +121,7 @@ class Interpreter:
         self._paused = snapshot
 
     def resume(self, answers: Mapping[int, Settled]) -> Turn:
-        """The next turn: delivers these answers, in `call_id` order."""
+        """Delivers these answers in `call_id` order, and runs the next turn."""
         if self._paused is None:
             raise HostFault("the interpreter is not paused")
         paused, self._paused = self._paused, None
@@ -132,11 +132,11 @@ class Interpreter:
 
     @property
     def pending(self) -> frozenset[int]:
-        """The calls that it waits for, by their ids."""
+        """The ids of the calls that it waits for."""
         return frozenset(() if self._paused is None else self._paused.pending_call_ids)
 
     def dump(self) -> bytes:
-        """The bytes for `load`. Raises `HostFault`: then the journal alone must do."""
+        """Returns the bytes for `load`. Raises `HostFault`: then the journal alone must do."""
         if self._paused is None:
             raise HostFault("the interpreter is not paused")
         try:
@@ -144,30 +144,34 @@ class Interpreter:
         except MontyError as exc:
             raise HostFault(f"the sandbox could not be dumped: {exc}") from exc
 
-    # What a replay does otherwise:
+    # A replay overrides the next three.
 
     def admit(self, call: CallRequest) -> None:
-        """Called with each call that the workflow makes. Raises to stop the turn."""
+        """Counts a call that the workflow makes. Raises to stop the turn."""
         self._made += 1
         if self._made > self.limits.calls:
             raise _Stop(failures.TOO_MANY_CALLS)
 
     def read_clock(self, snapshot: FunctionSnapshot) -> str:
-        """The answer to a clock call, as JSON text."""
+        """Returns the answer to a clock call, as JSON text."""
         return codec.encode(answer_clock(snapshot, self.clock()))
 
     def value_limit(self, call_id: int) -> int | None:
-        """The size limit of the arguments of this call."""
+        """Returns how many bytes the arguments of a call may have."""
         return self.limits.value_bytes
-
-    # The turn:
 
     def _turn(self, begin: Callable[[], SyncSnapshot]) -> Turn:
         self._calls, self._refused, self._unknown = [], 0, 0
         outcome: Outcome
         began = time.monotonic()
         try:
-            outcome = self._drive(begin)
+            snapshot = begin()
+            while isinstance(snapshot, _QUESTIONS):
+                snapshot = self._answer(snapshot)
+            if isinstance(snapshot, FutureSnapshot):
+                self._paused, outcome = snapshot, Suspended(_position(snapshot))
+            else:
+                outcome = self._complete(snapshot)
         except _Stop as stop:
             outcome = stop.outcome
         except MontyCrashedError as exc:
@@ -175,52 +179,38 @@ class Interpreter:
         except (MontyRuntimeError, MontySyntaxError) as exc:
             outcome = failures.failure_of(exc, self.limits.log_bytes)
         self._worked += time.monotonic() - began
-        return Turn(tuple(self._calls), *self._take_log(outcome))
-
-    def _take_log(self, outcome: Outcome) -> tuple[str, Outcome]:
         printed = self._printed.output
         log, self._log_start = printed[self._log_start :], len(printed)
         self._log_left -= len(log.encode())
         if self._log_left < 0:
             # Here, and not by the collector alone: that may have room for what a replay prints.
-            return "", failures.PRINTED_TOO_MUCH
-        return log, outcome
+            log, outcome = "", failures.PRINTED_TOO_MUCH
+        return Turn(tuple(self._calls), log, outcome)
 
-    def _drive(self, begin: Callable[[], SyncSnapshot]) -> Outcome:
-        snapshot = begin()
-        while True:
-            match snapshot:
-                case FunctionSnapshot():
-                    snapshot = self._answer(snapshot)
-                case NameLookupSnapshot():
-                    snapshot = self._look_up(snapshot)
-                case FutureSnapshot():
-                    self._paused = snapshot
-                    return Suspended(_position(snapshot))
-                case MontyComplete():
-                    return self._complete(snapshot)
+    def _answer(self, snapshot: FunctionSnapshot | NameLookupSnapshot) -> SyncSnapshot:
+        """Answers one question of the sandbox, and runs it up to the next."""
+        functions = self.workflow.functions
+        if isinstance(snapshot, NameLookupSnapshot):
+            name = snapshot.variable_name
+            if snapshot.object_id is not None or (name not in functions and name != ERROR_TYPE):
+                return snapshot.resume()
 
-    def _answer(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
+            def function() -> None:
+                """Stands for a function in the sandbox; calling it there is an outside call."""
+
+            function.__name__ = function.__qualname__ = name
+            return snapshot.resume(value=function)
         name = snapshot.function_name
-        if not snapshot.is_os_function:
-            return self._answer_function(snapshot)
-        if name == SLEEP:
-            return self._sleep(snapshot)
-        if name in CLOCKS:
-            return self._tell_time(snapshot)
-        refusal = refusal_of(name, snapshot.args)
-        return snapshot.resume(refusal) if refusal else snapshot.resume_not_handled()
-
-    def _answer_function(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
-        name = snapshot.function_name
-        target = self.workflow.functions.get(name)
+        if snapshot.is_os_function:
+            return self._answer_system(snapshot)
+        target = functions.get(name)
         if target is not None and snapshot.object_id is None:
             return self._call(snapshot, target)
         if name == ERROR_TYPE:
             return snapshot.resume(self.error_types.answer(snapshot))
         self._unknown += 1
         # To look for a name like it, for each of tens of thousands, takes the host a minute.
-        known = self.workflow.functions if self._unknown <= failures.MOST_REFUSED else None
+        known = functions if self._unknown <= failures.MOST_REFUSED else None
         message = unknown_function(name, known)
         return snapshot.resume({"exc_type": "NameError", "message": message})
 
@@ -244,33 +234,28 @@ class Interpreter:
         )
         return snapshot.resume({"future": ...})
 
-    def _sleep(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
-        delay = max(0.0, float(snapshot.args[0]))
-        if not math.isfinite(delay) or delay > LONGEST:
-            message = "asyncio.sleep() takes at most 100 years"
-            return snapshot.resume({"exc_type": "OverflowError", "message": message})
-        args, place = codec.encode([delay]), _position(snapshot)
-        self._record(CallRequest(snapshot.call_id, "timer", SLEEP, args, "{}", place, delay=delay))
-        return snapshot.resume({"future": ...})
-
-    def _tell_time(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
-        result = self.read_clock(snapshot)
-        name, place = snapshot.function_name, _position(snapshot)
-        self._record(
-            CallRequest(snapshot.call_id, "clock", name, "[]", "{}", place, result=result)
-        )
-        return snapshot.resume({"return_value": codec.decode_for_sandbox(result)})
+    def _answer_system(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
+        """Answers a call of the sandbox's own: a sleep, a clock, an import."""
+        name, call_id, place = snapshot.function_name, snapshot.call_id, _position(snapshot)
+        if name == SLEEP:
+            delay = max(0.0, float(snapshot.args[0]))
+            if not math.isfinite(delay) or delay > LONGEST:
+                message = "asyncio.sleep() takes at most 100 years"
+                return snapshot.resume({"exc_type": "OverflowError", "message": message})
+            args = codec.encode([delay])
+            self._record(CallRequest(call_id, "timer", SLEEP, args, "{}", place, delay=delay))
+            return snapshot.resume({"future": ...})
+        if name in CLOCKS:
+            result = self.read_clock(snapshot)
+            self._record(CallRequest(call_id, "clock", name, "[]", "{}", place, result=result))
+            return snapshot.resume({"return_value": codec.decode_for_sandbox(result)})
+        refusal = refusal_of(name, snapshot.args)
+        return snapshot.resume(refusal) if refusal else snapshot.resume_not_handled()
 
     def _record(self, call: CallRequest) -> None:
         self.admit(call)
         self._calls.append(call)
         self.open_calls.add(call)
-
-    def _look_up(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
-        name = snapshot.variable_name
-        if snapshot.object_id is None and name in {*self.workflow.functions, ERROR_TYPE}:
-            return snapshot.resume(value=_function_named(name))
-        return snapshot.resume()
 
     def _complete(self, snapshot: MontyComplete) -> Completed | Failed:
         try:
@@ -287,15 +272,6 @@ class _Stop(Exception):
     def __init__(self, outcome: Failed) -> None:
         self.outcome = outcome
         super().__init__()
-
-
-def _function_named(name: str) -> Callable[[], None]:
-    """A host function for the sandbox to hold as a value; calling it is an outside call."""
-
-    def function() -> None: ...
-
-    function.__name__ = function.__qualname__ = name
-    return function
 
 
 def _position(snapshot: FunctionSnapshot | FutureSnapshot) -> Position:

@@ -1,4 +1,4 @@
-"""The calls of a run that have no answer yet, and what of them leaves the sandbox as a text."""
+"""Keeps the calls of a run that have no answer yet, and finds them in values that leave it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from durable_monty.sandbox.types import CallRequest, Workflow
 from durable_monty.sandbox.unawaited import Leaving, leaving, may_forget
 from durable_monty.sandbox.values import NotAwaited, objects_in, to_text
 
-# Characters of arguments that are not kept until the call has its answer.
+# Longer arguments are not kept: a wide gather may have thousands of calls open.
 _LONG = 200
 
 
 class OpenCalls:
-    """`known`: those that this process has seen being made, by id; long arguments are left out."""
+    """The calls without an answer. `known` are those that this process has seen being made, by
+    id, without long arguments."""
 
     def __init__(self, workflow: Workflow) -> None:
         self.workflow = workflow
@@ -33,14 +34,14 @@ class OpenCalls:
             self.known[call.call_id] = call._replace(args="", kwargs="") if is_long else call
 
     def answer(self, paused: FutureSnapshot, call_ids: Collection[int]) -> None:
-        """A turn begins with these answers, where the sandbox was paused."""
+        """Notes that a turn begins with these answers, where the sandbox was paused."""
         self._paused, self._answered, self._loaded = paused, call_ids, None
         for call_id in call_ids:
             self.known.pop(call_id, None)
 
     @property
     def loaded(self) -> frozenset[int]:
-        """Those that were made before a saved interpreter was loaded."""
+        """The calls that were made before a saved interpreter was loaded."""
         if self._loaded is None and self._paused is not None:
             waiting = self._paused.pending_call_ids
             self._loaded = frozenset(waiting).difference(self._answered, self.known)
@@ -48,23 +49,27 @@ class OpenCalls:
 
     @property
     def unknown(self) -> tuple[int, ...]:
-        """Those of which the journal must tell whether somebody awaited them."""
+        """The calls of which the journal must tell whether somebody awaited them."""
         may_be = self.loaded and may_forget(self.workflow.source, self._functions)
         return tuple(self.loaded) if may_be else ()
 
     def text(self, value: Any, path: str, max_bytes: int | None) -> str:
-        """JSON text of a value that leaves the sandbox. Raises `UnstorableValue`, `NotAwaited`.
+        """Returns the JSON text of a value that leaves the sandbox.
 
-        The sandbox gives its own objects as texts. What a user's string could be too is taken for
-        a call only if its answer is still to come, for another object only if the source can let
-        such a one out.
+        The sandbox gives its own objects as texts, and a user's string may be the same. It is
+        taken for a call only if that call's answer is still to come, and for another object only
+        if the source can let such a one out. Raises `UnstorableValue`, `NotAwaited`.
         """
         text = to_text(value, path, max_bytes)
         for kind, name in objects_in(text):
             if kind == "call":
-                self._refuse_open(int(name))
-            else:
-                self._refuse_object(kind, name, path)
+                call_id = int(name)
+                if call_id in self.known or call_id in self.loaded:
+                    raise NotAwaited("it", self.known.get(call_id))
+            elif self._leaving is None or self._leaving.may_be(kind, name):
+                if kind == "function":
+                    raise UnstorableValue(path, f"the function {name} cannot leave the workflow")
+                raise NotAwaited(name)
         return text
 
     @cached_property
@@ -74,14 +79,3 @@ class OpenCalls:
     @cached_property
     def _leaving(self) -> Leaving | None:
         return leaving(self.workflow.source, self._functions)
-
-    def _refuse_open(self, call_id: int) -> None:
-        if call_id in self.known or call_id in self.loaded:
-            raise NotAwaited("it", self.known.get(call_id))
-
-    def _refuse_object(self, kind: str, name: str, path: str) -> None:
-        if self._leaving is not None and not self._leaving.may_be(kind, name):
-            return
-        if kind == "function":
-            raise UnstorableValue(path, f"the function {name} cannot leave the workflow")
-        raise NotAwaited(name)

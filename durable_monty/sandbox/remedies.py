@@ -1,4 +1,4 @@
-"""What to write instead: the texts for typical mistakes, for the check and for a failed run."""
+"""Says what to write instead: texts for typical mistakes, for the check and for a failed run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMEOUT = (
 _NO_LOCK = "A workflow runs one line at a time and needs no lock. Use a plain variable or a list."
 _AWAIT = "Await coroutines directly; the workflow runs in an event loop already."
 
-# Modules that are not in the sandbox, and need another remedy than a function.
+# Modules that the sandbox lacks and that a function is no remedy for.
 _MODULES = {
     "enum": "Write constants instead: PAID = 'paid'.",
     "logging": "Write: print(...). It goes into the execution's log.",
@@ -28,7 +28,7 @@ _MODULES = {
     "subprocess": "Write a function with @register_function that runs the program.",
 }
 
-# (module or class, attribute): what the sandbox lacks, or does not do.
+# Members of (module or class) that the sandbox lacks, or that can only fail there.
 _MEMBERS = {
     ("asyncio", "create_task"): _GATHER,
     ("asyncio", "ensure_future"): _GATHER,
@@ -81,10 +81,10 @@ _NAMES = {
     "property": "Write a method, and call it: order.total().",
 }
 
-# The type checker knows them.
+# The type checker knows these names, the sandbox does not.
 NOT_IN_THE_SANDBOX = frozenset({"exit", "quit", "help", "EnvironmentError", "IOError"})
 
-# What the parser of the sandbox refuses, by the words in its message.
+# Constructs that the parser of the sandbox refuses, by the words in its message.
 _CONSTRUCTS = {
     "yield expressions": "Collect the values in a list and return it.",
     "async context managers (async with)": (
@@ -110,7 +110,7 @@ _CONSTRUCTS = {
 }
 _PARSER = "The monty syntax parser does not yet support "
 
-FORGOTTEN = "A call was not awaited. Write await before it: (await load(...))['key']."
+AWAIT_FIRST = "A call was not awaited. Write await before it: (await load(...))['key']."
 NOT_AWAITED = "A call is used here that was never awaited. Write await before it."
 FENCE = (
     "The source stands in a fence of backticks (```). Remove the lines of the fence; what is "
@@ -121,16 +121,16 @@ GATHER_KEYWORDS = (
     "gather takes no keyword arguments. For return_exceptions=True write try and except in an "
     "async def around each call."
 )
-# What a run of the sandbox says; the groups of a pattern lead to one of the remedies above.
+# Messages of a run of the sandbox; the groups of a pattern lead to one of the remedies above.
 _BY_PART = {
     "Wildcard imports": _CONSTRUCTS["wildcard imports"],
     "Got unexpected token `": FENCE,
     "gather() does not yet support keyword arguments": GATHER_KEYWORDS,
     "An asyncio.Future, a coroutine or an awaitable is required": GATHER_LIST,
     "Permission denied: ": _NAMES["open"],
-    "'coroutine' object is not ": FORGOTTEN,
-    "'coroutine' and ": FORGOTTEN,
-    "and 'coroutine'": FORGOTTEN,
+    "'coroutine' object is not ": AWAIT_FIRST,
+    "'coroutine' and ": AWAIT_FIRST,
+    "and 'coroutine'": AWAIT_FIRST,
 }
 _CANNOT_IMPORT = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
 _NO_ATTRIBUTE = re.compile(r"(?:module|type object) '([\w.]+)' has no attribute '(\w+)'")
@@ -156,21 +156,23 @@ def missing_member(owner: str, name: str) -> str:
 
 
 def unsupported(construct: str) -> str:
-    """`construct` as the parser of the sandbox names it."""
+    """Returns the message for a construct, given in the words of the sandbox's parser."""
     remedy = _CONSTRUCTS.get(construct, "Write it in another way, or in a function.")
     return f"A workflow cannot have {construct}. {remedy}"
 
 
 def refused(message: str) -> str:
-    """`message`: that of the sandbox's parser."""
+    """Returns a message of the sandbox's parser in our words."""
     if not message.startswith(_PARSER):
         return with_remedy(message)
     return unsupported(message.removeprefix(_PARSER))
 
 
 def unknown_function(name: str, functions: Collection[str] | None) -> str:
-    """For a name that is called. `functions`: the names that the workflow may call, None to name
-    none of them."""
+    """Returns the message for an unknown name that is called.
+
+    `functions` are the names that the workflow may call; None names none of them.
+    """
     if remedy := _NAMES.get(name):
         return f"name {name!r} is not defined. {remedy}"
     if functions is None:
@@ -182,7 +184,7 @@ def unknown_function(name: str, functions: Collection[str] | None) -> str:
 
 
 def unknown_name(name: str, known: Collection[str]) -> str:
-    """For a name that is read. `known`: the names of its functions and inputs."""
+    """Returns the message for an unknown name that is read; `known`: functions and inputs."""
     if remedy := _NAMES.get(name):
         return f"name {name!r} is not defined. {remedy}"
     close = close_to(name, known)
@@ -191,7 +193,7 @@ def unknown_name(name: str, known: Collection[str]) -> str:
 
 
 def unmatched_except(name: str, arrives_as: str | None) -> str:
-    """For the name of an exception that the sandbox does not know."""
+    """Returns the message for an `except` of an exception that the sandbox does not know."""
     how = (
         f"It arrives as {arrives_as}"
         if arrives_as
@@ -220,7 +222,7 @@ def lost_output(name: str) -> str:
 
 
 def refusal_of(name: str, args: Sequence[Any]) -> ExternalExceptionData | None:
-    """The answer to a call of the sandbox itself that nobody serves, if it has a remedy."""
+    """Returns the error for a system call that nobody serves, if there is a remedy for it."""
     if name == "time.sleep":
         message = "time.sleep() would hold a worker; write: await asyncio.sleep(...)"
         return {"exc_type": "RuntimeError", "message": message}
@@ -230,8 +232,18 @@ def refusal_of(name: str, args: Sequence[Any]) -> ExternalExceptionData | None:
 
 
 def with_remedy(message: str) -> str:
-    """An error message of the sandbox, with what to write instead where that is known."""
-    remedy = _remedy(message)
+    """Returns an error message of the sandbox, with what to write instead where that is known."""
+    remedy: str | None = None
+    if message.startswith(_PARSER):
+        remedy = _CONSTRUCTS.get(message.removeprefix(_PARSER))
+    elif parts := [found for part, found in _BY_PART.items() if part in message]:
+        remedy = parts[0]
+    elif match := _CANNOT_IMPORT.search(message):
+        remedy = _MEMBERS.get((match[2], match[1]))
+    elif match := _NO_ATTRIBUTE.search(message) or _NOT_SUPPORTED.search(message):
+        remedy = _MEMBERS.get((match[1], match[2]))
+    elif match := _NOT_DEFINED.match(message):
+        remedy = _NAMES.get(match[1])
     return f"{message}. {remedy}" if remedy else message
 
 
@@ -239,18 +251,3 @@ def close_to(name: str, known: Collection[str]) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
     return next(iter(difflib.get_close_matches(name, known, 1)), None)
-
-
-def _remedy(message: str) -> str | None:
-    if message.startswith(_PARSER):
-        return _CONSTRUCTS.get(message.removeprefix(_PARSER))
-    for part, remedy in _BY_PART.items():
-        if part in message:
-            return remedy
-    if match := _CANNOT_IMPORT.search(message):
-        return _MEMBERS.get((match[2], match[1]))
-    if match := _NO_ATTRIBUTE.search(message) or _NOT_SUPPORTED.search(message):
-        return _MEMBERS.get((match[1], match[2]))
-    if match := _NOT_DEFINED.match(message):
-        return _NAMES.get(match[1])
-    return None

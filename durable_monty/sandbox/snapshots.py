@@ -1,4 +1,4 @@
-"""Snapshot bytes: compressed on their way out, bounded and checked on their way in."""
+"""Compresses dumps to snapshots, and inflates them with bounds and checks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ MAX_DUMP_BYTES = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """`size`: bytes of the dump; `format`: its version; `digest`: its hex SHA-256; `dictionary`:
-    that of the dictionary it needs, empty if it needs none."""
+    """A compressed dump: its size in bytes, its format version and its hex SHA-256.
+
+    `dictionary` is the hex SHA-256 of the dictionary it needs, empty if it needs none.
+    """
 
     data: bytes
     size: int
@@ -41,7 +43,7 @@ def pack(dump: bytes, dictionary: bytes | None = None) -> Packed:
 
 
 def unpack(data: bytes, size: int, dictionary: bytes | None = None) -> tuple[bytes, str]:
-    """The dump of `size` bytes and its digest. Raises `SnapshotUnusable`."""
+    """Returns the dump of `size` bytes and its digest. Raises `SnapshotUnusable`."""
     if size > MAX_DUMP_BYTES:
         raise SnapshotUnusable(f"it claims a size of {size:,} bytes")
     inflate = zlib.decompressobj(-zlib.MAX_WBITS, *([dictionary] if dictionary else []))
@@ -59,7 +61,7 @@ def digest_of(dictionary: bytes | None) -> str:
 
 
 def dump_format(dump: bytes) -> int:
-    """The dump-format version: two bytes after the magic word; 0 if it is unknown."""
+    """Returns the format version, two bytes after the magic word; 0 if it is unknown."""
     if not dump.startswith(_MAGIC) or len(dump) < len(_MAGIC) + 2:
         return 0
     return int.from_bytes(dump[len(_MAGIC) : len(_MAGIC) + 2], "little")

@@ -1,4 +1,4 @@
-"""What goes into the sandbox and what comes out of it, as plain data."""
+"""The data that go into the sandbox and come out of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import NamedTuple, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A program and one run of it. `functions`: name in the source -> name in the registry;
-    `inputs`: JSON text of a dict of variables."""
+    """A program and one run of it.
+
+    `functions` maps names in the source to names in the registry; `inputs` is the JSON text of a
+    dict of variables.
+    """
 
     source: str
     functions: Mapping[str, str]
@@ -20,7 +23,7 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes, times in seconds; `log_bytes` and `calls` are what is left of them."""
+    """The limits of a run, in bytes and seconds; `log_bytes` and `calls` are what is left."""
 
     memory: int
     turn_seconds: float
@@ -40,8 +43,8 @@ class Position(NamedTuple):
 class CallRequest(NamedTuple):
     """An outside call that a turn made.
 
-    `kind` is a value of `Call.kind`; `args` and `kwargs` are JSON text; `delay` is the length of
-    a timer in seconds; `result` is what the clock was answered at once, as JSON text.
+    `kind` is a value of `Call.kind`. `args`, `kwargs` and `result` are JSON text. `delay` is the
+    length of a timer in seconds, and `result` the answer that a clock got at once.
     """
 
     call_id: int
@@ -59,8 +62,10 @@ CANCELLED = "durable_monty.Cancelled"
 
 
 class Settled(NamedTuple):
-    """An answer to deliver: `result` as JSON text, or None for an error. `raised_as` is the type
-    that the workflow sees, where the sandbox does not have `error_type`."""
+    """An answer to deliver: `result` as JSON text, or None for an error.
+
+    `raised_as` is the type that the workflow sees if the sandbox does not have `error_type`.
+    """
 
     result: str | None = None
     error_type: str = ""
@@ -69,15 +74,18 @@ class Settled(NamedTuple):
 
 
 class Suspended(NamedTuple):
-    """Everything waits for answers; `position` is the `await` of the main task."""
+    """The workflow waits for answers; `position` is the `await` of its main task."""
 
     position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """`left`: calls of earlier turns that have no answer yet, if this process does not know where
-    in the source they stand: a saved interpreter was loaded since."""
+    """The workflow came to its end, with `output` as JSON text.
+
+    `left` are unanswered calls of earlier turns whose place in the source this process does not
+    know, because a snapshot was loaded since.
+    """
 
     output: str
     left: tuple[int, ...] = field(default=(), compare=False)
@@ -85,8 +93,11 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The workflow raised, or broke a limit. `limit`: one that depends on the host's state too
-    (time, memory), so that the same turn may well pass when it is run again."""
+    """The workflow raised or broke a limit.
+
+    `limit` says that it was one of time or memory, which depend on the host too: the same turn may
+    pass when it is run again.
+    """
 
     error_type: str
     message: str
@@ -95,7 +106,7 @@ class Failed:
 
 
 class Turn(NamedTuple):
-    """One resume of the sandbox: what it asked for, printed, and came to."""
+    """One resume of the sandbox: its calls, what it printed, and its outcome."""
 
     calls: tuple[CallRequest, ...]
     log: str
@@ -104,7 +115,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordedTurn:
-    """A turn as the journal has it: `answers` it was given and `calls` it made, by call id."""
+    """A turn in the journal: the `answers` delivered to it and the `calls` it made, by call id."""
 
     turn: int
     answers: dict[int, Settled] = field(default_factory=dict)
@@ -113,7 +124,7 @@ class RecordedTurn:
 
 
 class RecordedTurns(Protocol):
-    """Turns of a journal, in order: a sequence, or what reads them bit by bit."""
+    """The turns of a journal, in order: a sequence, or a reader that takes them bit by bit."""
 
     def __len__(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""Values on their way between the sandbox and the journal."""
+"""Converts values between the sandbox and the journal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from durable_monty.exceptions import UnstorableValue
 from durable_monty.sandbox.error_types import RAISABLE
 from durable_monty.sandbox.types import CANCELLED, CallRequest, Settled
 
-# What the sandbox gives for objects that cannot leave it: whole strings of a JSON text. Users'
-# strings may be the same.
+# The texts that the sandbox gives for objects that cannot leave it, as whole strings of a JSON
+# text. Users' strings may be the same.
 _OBJECT = re.compile(
     r"""(?<!\\)"<(?:coroutine external_future\((?P<call>0|[1-9][0-9]{0,8})\)"""
     r"""|coroutine object (?P<coroutine>[^"<>]+)|(?P<gather>gather)\([0-9]+\)"""
@@ -25,8 +25,7 @@ _HOLDERS = (list, tuple, dict, MontyClassProxy)
 
 
 class NotAwaited(Exception):
-    """A coroutine, or a gather, stood where a value should be. `call`: what it is of, if that is
-    an outside call and known."""
+    """A coroutine or a gather stood where a value should be. `call`: its call, if known."""
 
     def __init__(self, name: str, call: CallRequest | None = None) -> None:
         self.name, self.call = name, call
@@ -34,21 +33,22 @@ class NotAwaited(Exception):
 
 
 def to_text(value: Any, path: str, max_bytes: int | None) -> str:
-    """JSON text of a value from the sandbox. Raises `UnstorableValue`."""
+    """Returns the JSON text of a value from the sandbox. Raises `UnstorableValue`."""
     try:
-        text = codec.encode(value, path=path, max_bytes=max_bytes)
+        return codec.encode(value, path=path, max_bytes=max_bytes)
     except UnstorableValue:
         seen: dict[int, Any] = {}
         value = _with_records(value, seen)
         if not any(isinstance(each, codec.Record) for each in seen.values()):
             raise  # a second walk as long as the first would find the same
-        text = codec.encode(value, path=path, max_bytes=max_bytes)
-    return text
+        return codec.encode(value, path=path, max_bytes=max_bytes)
 
 
 def objects_in(text: str) -> Iterator[tuple[str, str]]:
-    """What may be objects of the sandbox in the JSON text of a value: the kind of each (`call`,
-    `coroutine`, `gather`, `function`), and its name, of a call its id."""
+    """Yields kind and name of what may be objects of the sandbox in the JSON text of a value.
+
+    The kind is `call`, `coroutine`, `gather` or `function`; the name of a call is its id.
+    """
     if '"<' in text:
         for match in _OBJECT.finditer(text):
             kind = match.lastgroup or ""
@@ -56,7 +56,7 @@ def objects_in(text: str) -> Iterator[tuple[str, str]]:
 
 
 def to_sandbox(answer: Settled) -> ExternalSettledResult:
-    """What the sandbox is resumed with."""
+    """Returns what the sandbox is resumed with."""
     if answer.result is not None:
         return {"return_value": codec.decode_for_sandbox(answer.result)}
     if answer.error_type == CANCELLED:
@@ -68,9 +68,9 @@ def to_sandbox(answer: Settled) -> ExternalSettledResult:
 
 
 def _with_records(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
-    """Instances of sandbox classes as records; the rest as it is.
+    """Replaces the instances of sandbox classes by records.
 
-    `seen`, by id, keeps what is shared shared: sixty rounds of `x = [x, x]` are sixty lists.
+    `seen`, by id, keeps shared values shared: sixty rounds of `x = [x, x]` are sixty lists.
     """
     if depth > codec.MAX_DEPTH or type(value) not in _HOLDERS:
         return value  # encode() refuses what is too deep, with the path
