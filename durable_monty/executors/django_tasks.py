@@ -1,10 +1,11 @@
-"""Runs functions as tasks of Django's task framework: `django.tasks` of Django 6, or its backport
+"""Runs calls as tasks of Django's task framework: `django.tasks` of Django 6, or its backport
 `django_tasks`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -24,15 +25,15 @@ exceptions = import_module(f"{_PACKAGE}.exceptions")
 
 logger = logging.getLogger("durable_monty")
 
-# What the clients of brokers call their errors when a server cannot be reached. Which of them a
-# backend uses is its own business.
+# The names of errors of brokers' clients when a server cannot be reached. A backend may use any
+# client, so their classes are not known here.
 _AWAY = {"ConnectionError", "ConnectionInterrupted", "OperationalError", "TimeoutError"}
 
 
 class DjangoTasksExecutor(QueueExecutor):
     """Enqueues calls on a backend of the setting `TASKS`, whose workers have the project.
 
-    `queue`: by default "default", if the backend has it, or its first one by name.
+    `queue` is by default the queue "default", or the backend's first one by name.
     """
 
     name = "django_tasks"
@@ -42,17 +43,13 @@ class DjangoTasksExecutor(QueueExecutor):
         self.backend = backend
         self.queue = queue or _queue_of(backend)
         self._task = _checked(lambda: run_call.using(backend=backend, queue_name=self.queue))
-        # The ids of results; the newest last.
+        # The backend's ids of results, by job id, the newest last.
         self._results: dict[str, str] = {}
 
     def enqueue_claimed(self, call: Call, job_id: str) -> None:
         assert call.claim is not None  # noqa: S101  (only claimed calls are submitted)
-        try:
+        with self._reaching():
             result = self._task.enqueue(call.pk, call.claim.hex, self.using)
-        except Exception as exc:
-            if _is_away(exc):
-                raise ExecutorUnavailable(self.name, f"{type(exc).__name__}: {exc}") from exc
-            raise
         self._results[job_id] = str(result.id)
         while len(self._results) > 10 * self.prefetch:
             del self._results[next(iter(self._results))]
@@ -63,50 +60,48 @@ class DjangoTasksExecutor(QueueExecutor):
         raise NotImplementedError("Tasks have Django, and so they run calls.")
 
     def is_queued(self, job_id: str) -> bool:
-        """False where the backend cannot tell: then a call that waits longer than its lease is
-        enqueued again, and the first of its tasks that begins runs it."""
+        # A backend that cannot tell loses nothing: a call that waits longer than its lease is
+        # enqueued again, and the first of its tasks that starts runs it.
         backend = tasks.task_backends[self.backend]
         if job_id not in self._results or not backend.supports_get_result:
             return False
         try:
-            result = backend.get_result(self._results[job_id])
+            with self._reaching():
+                result = backend.get_result(self._results[job_id])
         except exceptions.TaskResultDoesNotExist:
             return False
-        except Exception as exc:
-            if _is_away(exc):
-                raise ExecutorUnavailable(self.name, f"{type(exc).__name__}: {exc}") from exc
-            raise
         if result.status == tasks.TaskResultStatus.FAILED:
-            self._report_failure(job_id, result)
-        # One that runs starts the attempt at once; if its worker died, it says so for ever.
+            error = result.errors[-1] if result.errors else None
+            why = error.traceback.rstrip().rpartition("\n")[2] if error else "no reason is known"
+            logger.error(
+                "The task %s failed before it ran its call: does its worker have the project's "
+                "settings and database? %s",
+                result.id,
+                why,
+                extra={"job": job_id, "executor": self.name, "reason": why},
+            )
+        # A running task has started its attempt. If its worker died, it stays "running" for ever.
         return bool(result.status == tasks.TaskResultStatus.READY)
 
     def check_job(self, job_id: str) -> JobStatus:
         raise LookupError(job_id)  # tasks record the answers of their calls themselves
 
     def revoke_job(self, job_id: str) -> None:
-        """Django's tasks cannot be taken back. This one will find its claim used up."""
+        """Forgets the job. Django's tasks cannot be revoked, but this one has lost its claim."""
         self._results.pop(job_id, None)
 
     def get_stats(self) -> dict[str, Any]:
         return {"backend": self.backend, "queue": self.queue, "waiting": self.waiting}
 
-    def _report_failure(self, job_id: str, result: Any) -> None:
-        error = result.errors[-1] if result.errors else None
-        why = error.traceback.rstrip().rpartition("\n")[2] if error else "no reason is known"
-        logger.error(
-            "The task %s failed before it ran its call: does its worker have the project's "
-            "settings and database? %s",
-            result.id,
-            why,
-            extra={"job": job_id, "executor": self.name, "reason": why},
-        )
-
-
-def _is_away(exc: Exception) -> bool:
-    return isinstance(exc, OSError | OperationalError | InterfaceError) or any(
-        kind.__name__ in _AWAY for kind in type(exc).__mro__
-    )
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as exc:
+            away = isinstance(exc, OSError | OperationalError | InterfaceError)
+            if away or any(kind.__name__ in _AWAY for kind in type(exc).__mro__):
+                raise ExecutorUnavailable(self.name, f"{type(exc).__name__}: {exc}") from exc
+            raise
 
 
 def _checked(make: Callable[[], Any]) -> Any:
@@ -124,7 +119,8 @@ def _queue_of(backend: str) -> str:
 
 
 def _as_task(function: Callable[..., None]) -> Any:
-    """Makes the task, on a backend and queue that exist: an executor enqueues it on its own."""
+    """Makes a task. Its backend and queue must exist, although an executor enqueues it on its
+    own."""
     options = options_of("django_tasks")
     backend = options.get("backend", "default")
     queue = options.get("queue") or _queue_of(backend)

@@ -8,7 +8,7 @@ import django
 
 django.setup()
 
-# Imported before RQ forks a process for each job, which would else import it again and again.
+# Imported before RQ forks: otherwise the process of each job would import them again.
 from durable_monty.executors import batch, remote  # noqa: E402, F401
 from durable_monty.executors.loading import options_of  # noqa: E402
 from durable_monty.executors.rq.executor import DEFAULT_QUEUE, DEFAULT_URL  # noqa: E402
@@ -16,6 +16,6 @@ from durable_monty.executors.rq.executor import DEFAULT_QUEUE, DEFAULT_URL  # no
 _options = options_of("rq")
 
 QUEUES = [_options.get("queue_name", DEFAULT_QUEUE)]
-# With a client of the project's own, the workers are told by `rq worker --url`.
+# A project that passes its own client starts its workers with `rq worker --url`.
 if "connection" not in _options:
     REDIS_URL = _options.get("url", DEFAULT_URL)

@@ -86,7 +86,7 @@ def test_channels_of_our_jobs_alone():
     redis.conf.result_backend_transport_options = {"global_keyprefix": "shop[1]"}
     results = results_of(redis, "default")
     assert isinstance(results, RedisResults)
-    assert results._pattern() == r"shop\[1\]_celery-task-meta-[0-9]*-" + 32 * "?"
+    assert results.channels == r"shop\[1\]_celery-task-meta-[0-9]*-" + 32 * "?"
 
 
 # --- a broker that is away ---
@@ -174,10 +174,10 @@ def presence(monkeypatch, durable_settings):
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     made = JobPresence(app, poll=5)
     made.length, made.in_workers = 0, set()
-    monkeypatch.setattr(made, "_length", lambda queue: made.length)
-    monkeypatch.setattr(made, "_in_workers", lambda job_ids: made.in_workers & set(job_ids))
+    monkeypatch.setattr(made._broker, "length", lambda queue: made.length)
+    monkeypatch.setattr(made._broker, "in_workers", lambda job_ids: made.in_workers & set(job_ids))
     looks = []
-    monkeypatch.setattr(made, "_begin_to_look", lambda: looks.append(1))  # not in a thread
+    monkeypatch.setattr(made, "_start_search", lambda: looks.append(1))  # not in a thread
 
     def ask(job_id, seconds):
         """Asks now and then, for so long; gives the last answer."""
@@ -186,7 +186,7 @@ def presence(monkeypatch, durable_settings):
             found = made.has(job_id, lambda job_id: "q")
             if looks:
                 looks.clear()
-                made._look()
+                made._search()
         return found
 
     made.ask = ask
@@ -261,7 +261,7 @@ def test_a_broker_that_cannot_be_asked_says_nothing(presence, monkeypatch):
     def away(queue):
         raise ExecutorUnavailable("celery", "refused")
 
-    monkeypatch.setattr(presence, "_length", away)
+    monkeypatch.setattr(presence._broker, "length", away)
     presence.sent(JOB, "q")
     assert presence.ask(JOB, 600)
 

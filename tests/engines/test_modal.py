@@ -103,7 +103,7 @@ def test_results_come_at_once(worker):
 
 def test_more_calls_than_places_to_wait(server, monkeypatch):
     """What waits does not keep new calls from being spawned, nor asks Modal all the time."""
-    monkeypatch.setattr(modal_client, "_PLACES", 10)
+    monkeypatch.setattr(modal_client, "_MAX_WAITING", 10)
     server.tell("pause")
     before = server.tell("facts")["requests"]["FunctionGetOutputs"]
     with in_thread(executor(poll=1.0)):
@@ -259,7 +259,7 @@ def test_a_token_that_is_refused(server, log, worker):
 
 def test_modal_is_silent(server, monkeypatch, log):
     """It accepts the connection and answers nothing."""
-    monkeypatch.setattr(modal_client, "_PATIENCE", 0.5)
+    monkeypatch.setattr(modal_client, "_TIMEOUT", 0.5)
     with in_thread(executor()):
         assert output_of(start("await total(1, 1)", ["total"])) == 2
         server.tell("keep_silent")

@@ -1,9 +1,9 @@
-"""The connection to Celery's broker, which gives up within seconds."""
+"""Connections to Celery's broker. They give up within seconds: Celery's own wait for ever."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 # Seconds.
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 5.0
+# Seconds for which Celery's workers may answer a broadcast. They do not say how many they are.
+_BROADCAST_TIMEOUT = 1.0
 
 
 def open_connection(app: Celery, *, heartbeat: float = 0) -> Connection:
-    """Returns a connection, which connects when it is first used: one try for each address of the
-    broker, and one more.
-
-    Redis and RabbitMQ have names of their own for the limits, and each ignores the others'.
-    """
+    """Returns a connection that connects when it is first used. It tries each address of the
+    broker once, and one of them twice."""
+    # Redis and RabbitMQ name the limits differently. Each ignores the names of the other.
     limits = {
         "interval_start": 0,
         "interval_step": 0.1,
         "interval_max": 0.2,
-        # RabbitMQ: a message counts as sent when the broker has said that it has it.
+        # RabbitMQ: a message counts as sent when the broker has confirmed it.
         "confirm_publish": True,
         "read_timeout": ANSWER_TIMEOUT,
         "write_timeout": ANSWER_TIMEOUT,
@@ -49,8 +49,8 @@ def open_connection(app: Celery, *, heartbeat: float = 0) -> Connection:
 
 @contextmanager
 def reaching(errors: Sequence[type[BaseException]] = ()) -> Iterator[None]:
-    """Turns errors of a server that is out of reach into `ExecutorUnavailable`: those of the
-    network, and `errors` of the server's client."""
+    """Turns errors of the network, and `errors` of the server's client, into
+    `ExecutorUnavailable`."""
     try:
         yield
     except (OperationalError, OSError, *errors) as exc:
@@ -58,7 +58,7 @@ def reaching(errors: Sequence[type[BaseException]] = ()) -> Iterator[None]:
 
 
 class Broker:
-    """One connection to the broker. One thread at a time uses it."""
+    """A connection to the broker, for one thread at a time."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -66,8 +66,8 @@ class Broker:
         self._connection: Connection | None = None
 
     def use(self, action: Callable[[Connection], T]) -> T:
-        """Calls `action` with the connection; once more with a fresh one if the one at hand turns
-        out to be broken, as it is after a restart of the broker. Raises `ExecutorUnavailable`."""
+        """Calls `action` with the connection. If that is broken, as after a restart of the broker,
+        calls it again with a new one. Raises `ExecutorUnavailable`."""
         with self._lock:
             if self._connection is not None:
                 with suppress(ExecutorUnavailable):
@@ -85,10 +85,8 @@ class Broker:
         queue: str = "",
         **options: Any,
     ) -> str:
-        """Sends the message of a task; returns the name of its queue.
-
-        `Celery.send_task` would also subscribe to the result, on a connection that nobody reads.
-        """
+        """Sends the message of a task and returns the name of its queue."""
+        # `Celery.send_task` would also subscribe to the result, on a connection that nobody reads.
         amqp = self._app.amqp
         route = self._route(name, queue)
         message = amqp.create_task_message(job_id, name, args, kwargs, **options)
@@ -104,6 +102,32 @@ class Broker:
 
     def queue_of(self, task: str) -> str:
         return self._queue_name(self._route(task, ""))
+
+    def length(self, queue: str) -> int:
+        """Returns how many messages wait in a queue."""
+
+        def count(connection: Connection) -> int:
+            with connection.channel() as channel:
+                try:
+                    return int(channel.queue_declare(queue, passive=True).message_count)
+                except connection.channel_errors as exc:
+                    # Redis has no empty queues.
+                    if str(getattr(exc, "reply_code", "")) == "404":
+                        return 0
+                    raise
+
+        return self.use(count)
+
+    def in_workers(self, job_ids: Collection[str]) -> set[str]:
+        """Returns the jobs that Celery's workers run or have reserved."""
+
+        def query(connection: Connection) -> set[str]:
+            control = self._app.control
+            inspect = control.inspect(timeout=_BROADCAST_TIMEOUT, connection=connection)
+            answers = inspect.query_task(*job_ids) or {}
+            return {job_id for jobs in answers.values() for job_id in jobs}
+
+        return self.use(query)
 
     def close(self) -> None:
         with self._lock:

@@ -27,18 +27,18 @@ from durable_monty.models import Call
 
 RUN_CALL = "durable_monty.run_call"
 
-# A call fails when so many of its jobs in a row have vanished before they began.
+# So many jobs of a call in a row may vanish before they start. Then the call fails.
 _MAX_VANISHED = 3
 
 
 class CeleryExecutor(QueueExecutor):
     """Runs calls in the workers of a Celery app.
 
-    `app`: the app, or its dotted path ("shop.celery:app"); or `broker` and `backend`, the URLs
-    of one. `queue`: for all calls; without it the app's routes and default apply.
-    With `mode="django"` Celery's workers have Django and run the task `durable_monty.run_call`.
-    With `mode="result"` they have tasks that are named as the functions' dotted paths, and the app
-    has a result backend.
+    `app` is the app or its dotted path, "shop.celery:app". Without it, `broker` and `backend` are
+    the URLs of an app of its own. All calls go to `queue`, or else as the app routes them. With
+    `mode="django"` Celery's workers have Django and run the task `durable_monty.run_call`. With
+    `mode="result"` they have tasks that are named as the functions' dotted paths, and the app has
+    a result backend.
     """
 
     name = "celery"
@@ -74,12 +74,12 @@ class CeleryExecutor(QueueExecutor):
                 "CeleryExecutor(mode='result') needs a result backend: set result_backend in the "
                 f"Celery app {self.app.main!r}."
             )
-        if self._results.tells:
-            self._listener = Listener(self._results, self._tell, using)
+        if self._results.notifies:
+            self._listener = Listener(self._results, self._receive, using)
             self._listener.start()
 
     def stop(self, timeout: float) -> bool:
-        """Jobs go on: the next worker asks for them."""
+        """Closes the connections. Jobs go on, and the next worker checks them."""
         if self._listener is not None:
             self._listener.stop(timeout)
         self._broker.close()
@@ -100,7 +100,7 @@ class CeleryExecutor(QueueExecutor):
     def enqueue_function(
         self, call: Call, job_id: str, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        assert self._results is not None  # noqa: S101  (start() has seen to it)
+        assert self._results is not None  # noqa: S101  (set by `start`)
         check_plain_json(call.function, args, kwargs)
         self._functions[job_id] = call.function
         queue = self._broker.send_task(
@@ -117,18 +117,17 @@ class CeleryExecutor(QueueExecutor):
         return False
 
     def check_job(self, job_id: str) -> JobStatus:
-        assert self._results is not None  # noqa: S101  (start() has seen to it)
+        assert self._results is not None  # noqa: S101  (set by `start`)
         meta = self._results.find(job_id)
         if meta is not None and is_end(meta):
-            return self._ended(job_id, meta)
+            return self._status_of(job_id, meta)
         if job_id not in self._lost and self._presence.has(job_id, self._queue_of_job):
             return {"status": "queued" if meta is None else "started"}
         self._forget(job_id)
         raise JobLost(job_id, "it is in no queue and in no Celery worker.")
 
     def revoke_job(self, job_id: str) -> None:
-        """Tells the Celery workers that are there now to skip the job. A function that runs goes
-        on."""
+        """Tells the Celery workers that run now to skip the job. A started function goes on."""
         self._presence.revoked(job_id)
         self._functions.pop(job_id, None)
         revoke = self.app.control.revoke
@@ -141,19 +140,19 @@ class CeleryExecutor(QueueExecutor):
     def get_stats(self) -> dict[str, Any]:
         return {"mode": self.mode, "queue": self.queue, "waiting": self.waiting}
 
-    def _tell(self, job_id: str, meta: Meta) -> None:
-        assert self._results is not None  # noqa: S101  (start() has seen to it)
-        # All workers are told of a published result, and one is sent a reply.
+    def _receive(self, job_id: str, meta: Meta) -> None:
+        assert self._results is not None  # noqa: S101  (set by `start`)
+        # All workers receive a published result, but only one receives a reply.
         is_ours = job_id in self._functions or bool(self._results.reply_to)
         if not (is_end(meta) and is_ours):
             return
         try:
-            self.deliver(job_id, self._ended(job_id, meta))
+            self.deliver(job_id, self._status_of(job_id, meta))
         except JobLost:
-            self._lost.add(job_id)  # check_job raises it again, to the worker's own thread
+            self._lost.add(job_id)  # `check_job` raises it again, in a thread of the worker
 
-    def _ended(self, job_id: str, meta: Meta) -> JobStatus:
-        """Raises `JobLost` if the process that ran the function was killed."""
+    def _status_of(self, job_id: str, meta: Meta) -> JobStatus:
+        """Returns how a job ended, and forgets the job. Raises `JobLost` if its process died."""
         function = self._forget(job_id)
         if is_lost(meta):
             raise JobLost(job_id, "its process died, or could not store what it returned.")
@@ -165,7 +164,7 @@ class CeleryExecutor(QueueExecutor):
         return self._functions.pop(job_id, "the function")
 
     def _queue_of_job(self, job_id: str) -> str:
-        """The queue of a job that another process has sent."""
+        """Returns the queue of a job that another process has sent."""
         calls = Call.objects.using(self.using).filter(pk=job_id.partition("-")[0])
         entry = FUNCTION_REGISTRY.get(calls.values_list("function", flat=True).first() or "")
         return self._queue_of("" if entry is None else entry.place)

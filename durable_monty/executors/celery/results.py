@@ -1,4 +1,4 @@
-"""The results of tasks: found in the result backend, or told by it."""
+"""Reads the results of tasks from result backends, and listens for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.db import connections
 from django.utils.crypto import salted_hmac
 from kombu import Consumer, Exchange, Queue
 
-from durable_monty.executors.base import JobStatus
+from durable_monty.executors.base import JobStatus, failed_job
 from durable_monty.executors.celery.connections import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -27,58 +27,55 @@ from durable_monty.executors.tracebacks import describe_traceback
 from durable_monty.loop_errors import LoopErrors
 
 Meta = dict[str, Any]
-"""What a worker stores of a task: `status`, `result`, `traceback`."""
-Tell = Callable[[str, Meta], None]
+"""The facts that a worker stores about a task: `status`, `result` and `traceback`."""
+Receive = Callable[[str, Meta], None]
 
-# Seconds: how long a listening thread waits before it looks whether it has to stop, ...
+# Seconds for which a listening thread waits before it checks whether it has to stop.
 _TICK = 0.5
-# ... how often RabbitMQ and it tell each other that they are there, ...
+# Seconds between heartbeats on the connection to RabbitMQ.
 _HEARTBEAT = 10
-# ... and until RabbitMQ deletes a queue of results for which nobody listens.
+# Seconds until RabbitMQ deletes a queue of results that nobody reads.
 _UNUSED = 24 * 3600
 
 
 class Results:
-    """A result backend that is asked by task id: any that Celery has."""
+    """Any result backend of Celery. It finds results by the id of their task."""
 
     reply_to = ""
     """The queue to which workers send results, for a backend that needs one."""
-    tells = False
-    """Whether `listen` hears of results."""
+    notifies = False
+    """Whether `listen` receives results."""
 
     def __init__(self, app: Celery, backend: Backend) -> None:
         self.app, self.backend = app, backend
 
     def find(self, job_id: str) -> Meta | None:
-        """Returns what is known of a task. Raises `ExecutorUnavailable`."""
+        """Returns the stored facts about a task. Raises `ExecutorUnavailable`."""
         with reaching((Exception,)):
             if isinstance(self.backend, BaseKeyValueStoreBackend):
-                return self._decoded(self._get(self.backend.get_key_for_task(job_id)))
+                return self.decode(self.backend.get(self.backend.get_key_for_task(job_id)))
             meta: Meta = self.backend.get_task_meta(job_id, cache=False)
         if isinstance(meta.get("result"), BaseException):
             meta = {**meta, "result": self.backend.prepare_exception(meta["result"], "json")}
         return meta
 
     def forget(self, job_id: str) -> None:
-        """Deletes what is known of a task."""
+        """Deletes the stored facts about a task."""
         with reaching((Exception,)):
             self.backend.forget(job_id)
 
-    def listen(self, tell: Tell, stopping: threading.Event) -> None:
-        """Calls `tell` with each result that comes, until `stopping` is set. Raises what the
-        connection raises."""
+    def listen(self, receive: Receive, stopping: threading.Event) -> None:
+        """Passes each new result to `receive`, until `stopping` is set. Raises the errors of the
+        connection."""
 
-    def _get(self, key: Any) -> Any:
-        return self.backend.get(key)
-
-    def _decoded(self, payload: Any) -> Meta | None:
+    def decode(self, payload: Any) -> Meta | None:
         return None if payload is None else self.backend.decode(payload)
 
 
 class RedisResults(Results):
-    """Redis publishes each result on a channel that is named as its key."""
+    """Redis publishes each result on a channel with the name of its key."""
 
-    tells = True
+    notifies = True
 
     def __init__(self, app: Celery, backend: Backend) -> None:
         from redis.backoff import NoBackoff
@@ -90,41 +87,46 @@ class RedisResults(Results):
             "socket_connect_timeout": CONNECT_TIMEOUT,
             "retry": Retry(NoBackoff(), 1),
         }
-        # With the address, credentials and certificates of the backend, which may be a Sentinel.
+        # The backend's own client waits without limit. This one has the same address, credentials
+        # and certificates; it may lead to a Sentinel.
         self._client = backend._create_client(**{**backend.connparams, **limits})
 
-    def listen(self, tell: Tell, stopping: threading.Event) -> None:
-        with closing(self._client.pubsub(ignore_subscribe_messages=True)) as pubsub:
-            pubsub.psubscribe(self._pattern())
-            while not stopping.is_set():
-                message = pubsub.get_message(timeout=_TICK)
-                if message is not None and (meta := self._decoded(message["data"])):
-                    tell(str(meta["task_id"]), meta)
+    @property
+    def channels(self) -> str:
+        """The pattern of the channels for our jobs."""
+        key = self.backend.get_key_for_task("-")
+        text = key.decode() if isinstance(key, bytes) else key
+        prefix = re.sub(r"([*?\[\]\\])", r"\\\1", text.removesuffix("-"))
+        # The ids of our jobs are a number, a hyphen and 32 digits. Celery's own are UUIDs.
+        return f"{prefix}[0-9]*-{32 * '?'}"
+
+    def find(self, job_id: str) -> Meta | None:
+        with reaching((Exception,)):
+            return self.decode(self._client.get(self.backend.get_key_for_task(job_id)))
 
     def forget(self, job_id: str) -> None:
         with reaching((Exception,)):
             self._client.delete(self.backend.get_key_for_task(job_id))
 
-    def _get(self, key: Any) -> Any:
-        return self._client.get(key)
-
-    def _pattern(self) -> str:
-        """The channels of our jobs' ids, and of no other tasks: Celery's ids are UUIDs."""
-        key = self.backend.get_key_for_task("-")
-        text = key.decode() if isinstance(key, bytes) else key
-        prefix = re.sub(r"([*?\[\]\\])", r"\\\1", text.removesuffix("-"))
-        return f"{prefix}[0-9]*-{32 * '?'}"
+    def listen(self, receive: Receive, stopping: threading.Event) -> None:
+        with closing(self._client.pubsub(ignore_subscribe_messages=True)) as pubsub:
+            pubsub.psubscribe(self.channels)
+            while not stopping.is_set():
+                message = pubsub.get_message(timeout=_TICK)
+                if message is not None and (meta := self.decode(message["data"])):
+                    receive(str(meta["task_id"]), meta)
 
 
 class ReplyResults(Results):
-    """The backend `rpc`: workers send results to the queue `reply_to`, where all workers of the
-    project take them, also after a restart."""
+    """The backend `rpc`. Celery's workers send results to the queue `reply_to`, and any worker of
+    the project takes them, also after a restart."""
 
-    tells = True
+    notifies = True
 
     def __init__(self, app: Celery, backend: Backend, using: str) -> None:
         super().__init__(app, backend)
-        # Projects that share a broker must not take each other's results.
+        # Projects that share a broker must not take each other's results. The module's name is
+        # part of the queue's: jobs that were sent before a deploy reply to it.
         name = f"{using} {connections[using].settings_dict['NAME']}"
         self.reply_to = f"durable_monty.results.{salted_hmac(__name__, name).hexdigest()[:12]}"
 
@@ -132,12 +134,12 @@ class ReplyResults(Results):
         return None
 
     def forget(self, job_id: str) -> None:
-        """A result is a message, which is gone when it is taken."""
+        """Does nothing: a result is a message, which is gone when it is taken."""
 
-    def listen(self, tell: Tell, stopping: threading.Event) -> None:
+    def listen(self, receive: Receive, stopping: threading.Event) -> None:
         def received(meta: Any, message: Any) -> None:
             if isinstance(meta, dict) and "status" in meta:
-                tell(str(message.properties.get("correlation_id") or meta.get("task_id")), meta)
+                receive(str(message.properties.get("correlation_id") or meta.get("task_id")), meta)
             message.ack()
 
         queue = Queue(self.reply_to, Exchange(""), self.reply_to, durable=True, expires=_UNUSED)
@@ -160,7 +162,7 @@ class ReplyResults(Results):
 
 
 def results_of(app: Celery, using: str) -> Results | None:
-    """Returns the app's results; None if it keeps none."""
+    """Returns the results of an app; None if it has no result backend."""
     backend = app.backend
     if isinstance(backend, DisabledBackend):
         return None
@@ -177,10 +179,10 @@ def results_of(app: Celery, using: str) -> Results | None:
 
 
 class Listener:
-    """A thread that hears of results, and connects again when the connection is lost."""
+    """A thread that receives results, and connects again when the connection is lost."""
 
-    def __init__(self, results: Results, tell: Tell, using: str) -> None:
-        self._results, self._tell, self._using = results, tell, using
+    def __init__(self, results: Results, receive: Receive, using: str) -> None:
+        self._results, self._receive, self._using = results, receive, using
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="durable_monty-celery-results", daemon=True
@@ -197,7 +199,7 @@ class Listener:
         errors = LoopErrors("Listening for Celery's results", self._using)
         while not self._stopping.is_set():
             try:
-                self._results.listen(self._tell, self._stopping)
+                self._results.listen(self._receive, self._stopping)
             except Exception as exc:  # noqa: BLE001  (noted)
                 self._stopping.wait(errors.note(exc))
 
@@ -207,47 +209,36 @@ def is_end(meta: Meta) -> bool:
 
 
 def is_lost(meta: Meta) -> bool:
-    """Whether the process that ran the function was killed, or could not store its result."""
+    """Returns whether the function's process was killed, or could not store the result."""
     if meta["status"] != states.FAILURE or (name := _type_of(meta)) == "EncodeError":
         return False
-    # Celery stores the error of its own backend as the task's, unless the setting
+    # Celery stores an error of its result backend as the task's own, unless the setting
     # result_backend_always_retry is on.
     return name == "WorkerLostError" or ", in mark_as_done\n" in (meta.get("traceback") or "")
 
 
 def job_status(meta: Meta, function: str) -> JobStatus:
-    """Translates the end of a task, as a worker has stored it."""
+    """Returns how a job ended, from the facts that a worker stored."""
     if meta["status"] == states.SUCCESS:
         return {"status": "finished", "result": meta["result"]}
     if meta["status"] == states.REVOKED:
-        return _failed("RuntimeError", "The task was revoked in Celery.", is_final=True)
+        return failed_job("RuntimeError", "The task was revoked in Celery.", is_final=True)
     message, text = _message_of(meta), meta.get("traceback") or ""
     match name := _type_of(meta):
         case "EncodeError":
             why = f"{function}() returned what cannot be stored: {message}"
-            return _failed("TypeError", why, text, is_final=True)
+            return failed_job("TypeError", why, text, is_final=True)
         case "NotRegistered":
             why = (
                 f"Celery's workers have no task {message!r}. Name the task as the function's "
                 "dotted path, and have the workers import its module."
             )
-            return _failed("RuntimeError", why)
+            return failed_job("RuntimeError", why)
         case "TimeLimitExceeded" | "SoftTimeLimitExceeded":
-            return _failed("TimeoutError", f"{function}() overran its time limit in Celery.", text)
+            why = f"{function}() overran its time limit in Celery."
+            return failed_job("TimeoutError", why, text)
     module = meta["result"].get("exc_module") if isinstance(meta["result"], dict) else None
-    return _failed(name if module in (None, "builtins") else f"{module}.{name}", message, text)
-
-
-def _failed(
-    error_type: str, message: str, traceback: str = "", *, is_final: bool = False
-) -> JobStatus:
-    return {
-        "status": "failed",
-        "error_type": error_type,
-        "error": message,
-        "traceback": traceback,
-        "is_final": is_final,
-    }
+    return failed_job(name if module in (None, "builtins") else f"{module}.{name}", message, text)
 
 
 def _type_of(meta: Meta) -> str:
@@ -257,7 +248,8 @@ def _type_of(meta: Meta) -> str:
 
 
 def _message_of(meta: Meta) -> str:
-    """The text of the exception: from its traceback, or made of its arguments."""
+    """Returns the message of the exception."""
+    # Celery stores the arguments of an exception. Only the traceback has its message.
     described = describe_traceback(meta.get("traceback") or "")
     if described is not None and described.error_type.rpartition(".")[2] == _type_of(meta):
         return described.message

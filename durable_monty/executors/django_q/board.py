@@ -1,6 +1,6 @@
-"""The memory that the processes of a cluster share: who is doing what since when.
+"""The memory that the processes of a cluster share: the work of each process and its start.
 
-Each field has one writer at a time and is a machine word, so it needs no lock. Times are
+Each field is a machine word with one writer at a time, so it needs no lock. Times are of
 `time.monotonic()`, which is the same clock in all processes of a machine.
 """
 
@@ -15,24 +15,24 @@ from typing import Any
 
 from durable_monty.executors.django_q.channels import Channel
 
-# A worker that ends its tasks within so many seconds may have so many more waiting for it.
+# A worker is quick if its tasks take at most so many seconds. So many tasks may wait for it.
 _QUICK = 0.1
 _AHEAD = 4
-# A task is of as many calls as end within so many seconds, and of so many at most: to start and to
-# end a task takes about as long.
+# A task has as many calls as end within so many seconds, because starting and ending a task takes
+# about as long. It never has more calls than this.
 _TASK = 0.01
 _AT_ONCE = 32
 
 
 class Seat(ctypes.Structure):
-    """The place of one worker; its successor takes it over."""
+    """The place of one worker. The worker that replaces it takes the place over."""
 
     _fields_ = (
-        ("taken", ctypes.c_longlong),  # how many tasks it took
+        ("taken", ctypes.c_longlong),  # the number of tasks that it took
         ("busy_since", ctypes.c_double),  # 0: it waits for a task
-        ("last_took", ctypes.c_double),  # seconds, with what the database took
-        ("function_took", ctypes.c_double),  # seconds, of its last call
-        ("call", ctypes.c_longlong),  # the primary key of the call that it runs; 0: none
+        ("last_took", ctypes.c_double),  # seconds of its last task, database included
+        ("function_took", ctypes.c_double),  # seconds of its last call
+        ("call", ctypes.c_longlong),  # the primary key of the running call; 0: none
         ("token", ctypes.c_char * 32),
     )
 
@@ -47,7 +47,7 @@ class Seat(ctypes.Structure):
         self.busy_since = 0
 
     def clear(self) -> None:
-        """For a new worker: how quick its tasks are is not known yet."""
+        """Prepares the place for a new worker, which does not count as quick yet."""
         self.call = 0
         self.busy_since = 0
         self.last_took = math.inf
@@ -60,9 +60,9 @@ class Seat(ctypes.Structure):
 
 class Pulse(ctypes.Structure):
     _fields_ = (
-        ("sentinel", ctypes.c_double),  # when its guard loop last came round
-        ("pusher", ctypes.c_double),
-        ("put", ctypes.c_longlong),  # how many tasks were put for the workers
+        ("sentinel", ctypes.c_double),  # the last round of its guard loop
+        ("pusher", ctypes.c_double),  # the last round of its loop
+        ("put", ctypes.c_longlong),  # the number of tasks that were put for the workers
         ("put_at", ctypes.c_double),
     )
 
@@ -81,7 +81,8 @@ class Board:
 
 
 class TaskChannel(Channel):
-    """From the pusher to the workers. It knows how many more tasks they could start soon."""
+    """The channel from the pusher to the workers. It knows how many more tasks they could start
+    soon."""
 
     def __init__(self, board: Board) -> None:
         super().__init__()
@@ -105,7 +106,7 @@ class TaskChannel(Channel):
         return message
 
     def take_back(self) -> Iterator[Any]:
-        """The tasks that no worker has taken yet."""
+        """Yields the tasks that no worker has taken yet, and removes them."""
         while True:
             try:
                 yield self.get(block=False)
@@ -113,35 +114,30 @@ class TaskChannel(Channel):
                 return
 
     def room(self) -> int:
-        """A task for each worker that waits, and a few ahead for each that is quick.
-
-        Not more: the lease of a call counts from its claim, and what waits here behind a long
-        one could have been run elsewhere.
-        """
-        now = time.monotonic()
+        """Returns how many more tasks to put: one for each idle worker and some for quick ones."""
+        # Not more: the lease of a call counts from its claim, and another process could have run
+        # a call that waits here behind a long one.
+        now, pulse = time.monotonic(), self._board.pulse
         seats = self._board.seats
         wanted = sum((not seat.busy_since) + _AHEAD * seat.is_quick(now) for seat in seats)
-        waiting = self._waiting(now)
-        # Half of it at once: a claim of many costs little more than a claim of one.
-        return 0 if 2 * waiting > wanted else wanted - waiting
-
-    def calls_at_once(self) -> int:
-        """How many calls a task may be of."""
-        slowest = max(seat.function_took for seat in self._board.seats)
-        return max(1, int(min(_AT_ONCE, _TASK / max(slowest, 1e-6))))
-
-    def _waiting(self, now: float) -> int:
-        pulse = self._board.pulse
-        waiting: int = pulse.put - sum(seat.taken for seat in self._board.seats)
+        waiting = pulse.put - sum(seat.taken for seat in seats)
         if waiting and now - pulse.put_at > 1 and self.empty():
             # Some process was killed between a message and its count.
             pulse.put -= waiting
-            return 0
-        return max(0, waiting)
+            waiting = 0
+        waiting = max(0, waiting)
+        # None until half of them are taken: a claim of many costs little more than a claim of one.
+        return 0 if 2 * waiting > wanted else wanted - waiting
+
+    def calls_at_once(self) -> int:
+        """Returns how many calls a task may have."""
+        slowest = max(seat.function_took for seat in self._board.seats)
+        return max(1, int(min(_AT_ONCE, _TASK / max(slowest, 1e-6))))
 
 
 class ResultChannel(Channel):
-    """From the workers to the monitor, which needs no results of ours: they are recorded."""
+    """The channel from the workers to the monitor. Results of calls do not travel: the workers
+    have recorded them."""
 
     def __init__(self, ours: Callable[..., Any]) -> None:
         super().__init__()
@@ -153,5 +149,5 @@ class ResultChannel(Channel):
         try:
             super().put(message)
         except Exception as exc:  # noqa: BLE001
-            # A value that cannot be pickled; django-q2's own queue drops it in silence.
+            # The value cannot be pickled. django-q2's own queue would drop it in silence.
             super().put({**message, "result": f"{type(exc).__name__}: {exc}", "success": False})

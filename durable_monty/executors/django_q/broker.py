@@ -1,4 +1,4 @@
-"""The call table as django-q2's broker: no second queue, no double write."""
+"""Makes the call table django-q2's broker: there is no second queue and no double write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.models import Call
 from durable_monty.models.clock import database_now
-from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.claim import claim_calls
 from durable_monty.wakeups import LISTENING_POLL_FACTOR
 
@@ -34,35 +33,41 @@ Package = tuple[Any, str]
 
 
 class CallSource(Broker):  # type: ignore[misc]
-    """Gives out due calls before anything else. Acknowledging one does nothing: its answer is
-    recorded by the worker, and if that died, its lease brings it back."""
+    """A broker that gives out due calls first.
+
+    Acknowledging a call does nothing. The worker records its answer; if the worker died, the lease
+    brings the call back.
+    """
 
     worker_id: int | None = None
-    # These two are set in a cluster of ours.
+    # Only a cluster of `runworker` sets these two.
     tasks: TaskChannel | None = None
     calls_came: Bell | None = None
-    # Times `POLL_INTERVAL`. The bell is rung for calls alone.
-    _patience = 1
+    # An idle broker waits for so many times `POLL_INTERVAL`, or until the bell rings.
+    _poll_factor = 1
     _full_pause = 0.0
-    _has_all = False  # of the calls that were due, so far as the bell has told
+    _has_all = False  # whether the last claim took all due calls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         demote_calls()
 
     def dequeue(self) -> list[Package] | None:
-        """What to start next. It waits a little when there is nothing, and never raises:
-        django-q2 would sleep 10 s and replace the pusher."""
-        if self.tasks is not None:
+        """Returns the next tasks. Waits a little if there are none."""
+        if self.tasks is None:
+            # django-q2's pusher blocks when its queue is full (Q_CLUSTER["queue_limit"]).
+            room = max(1, min(int(Conf.BULK), int(Conf.WORKERS)))
+        else:
             self.tasks.beat()
-        if (room := self._room()) <= 0:
+            room = self.tasks.room()
+        if room <= 0:
             self._full_pause = min(2 * self._full_pause or _FULL_PAUSES[0], _FULL_PAUSES[1])
             time.sleep(self._full_pause)
             return None
         self._full_pause = 0.0
         try:
             return self._packages(room) or self._other_tasks()
-        except Exception as exc:  # noqa: BLE001  (noted)
+        except Exception as exc:  # noqa: BLE001  (django-q2 would sleep 10 s and replace the pusher)
             time.sleep(self._errors.note(exc))
             return None
 
@@ -82,30 +87,21 @@ class CallSource(Broker):  # type: ignore[misc]
         if not _is_call(task_id):
             super().fail(task_id)
 
-    def _room(self) -> int:
-        if self.tasks is None:
-            # django-q2's pusher blocks when its queue is full (Q_CLUSTER["queue_limit"]).
-            return max(1, min(int(Conf.BULK), int(Conf.WORKERS)))
-        return self.tasks.room()
-
-    def _claim(self, limit: int) -> list[ClaimedCall]:
-        return claim_calls(
+    def _packages(self, room: int) -> list[Package]:
+        """Claims calls for at most `room` tasks. While calls are quick, a task has several."""
+        if self._has_all:
+            self._has_all = False
+            return []
+        most = 1 if self.tasks is None else self.tasks.calls_at_once()
+        # Other processes could run the calls that are claimed beyond that.
+        limit = min(room * most, max(room, conf.current().BATCH_SIZE))
+        claims = claim_calls(
             FUNCTION_REGISTRY.served_by(SERVED),
             SERVED,
             limit,
             using=self.using,
             worker_id=self.worker_id,
         )
-
-    def _packages(self, room: int) -> list[Package]:
-        """At most `room` tasks, of one call each, or of some while calls are quick."""
-        if self._has_all:
-            self._has_all = False
-            return []
-        most = 1 if self.tasks is None else self.tasks.calls_at_once()
-        # What is claimed beyond that could be run elsewhere.
-        limit = min(room * most, max(room, conf.current().BATCH_SIZE))
-        claims = self._claim(limit)
         self._has_all = self.calls_came is not None and 0 < len(claims) < limit
         groups = [[claimed] for claimed in claims if claimed.alone]
         together = [claimed for claimed in claims if not claimed.alone]
@@ -116,19 +112,19 @@ class CallSource(Broker):  # type: ignore[misc]
         ]
 
     def _other_tasks(self) -> list[Package] | None:
-        """The project's own tasks; waits a little if there are none."""
+        """Returns the project's own tasks. Waits a little if there are none."""
         seconds = conf.current().POLL_INTERVAL
         if self.calls_came is None:
             time.sleep(seconds)
         else:
-            self.calls_came.wait(self._patience * seconds)
+            self.calls_came.wait(self._poll_factor * seconds)
         return None
 
 
 class CallBroker(CallSource):
-    """Calls only. What django-q2's scheduler puts goes to the project's own broker."""
+    """A broker of calls alone. Tasks of django-q2's scheduler go to the project's own broker."""
 
-    _patience = LISTENING_POLL_FACTOR
+    _poll_factor = LISTENING_POLL_FACTOR
 
     def enqueue(self, task: str) -> Any:
         broker = get_broker(self.list_key)
@@ -158,12 +154,12 @@ class CallBroker(CallSource):
 
     @staticmethod
     def get_cache() -> None:
-        """No statistics: django-q2 would write them to the cache twice a second."""
+        """Returns no cache: django-q2 would write statistics to it twice a second."""
         return
 
 
 class SharedBroker(CallSource, ORM):  # type: ignore[misc]
-    """Q_CLUSTER["broker_class"]: due calls first, then the ordinary tasks of the ORM broker."""
+    """A value for Q_CLUSTER["broker_class"]: due calls first, then tasks of the ORM broker."""
 
     def _other_tasks(self) -> list[Package] | None:
         if not self.queue_size():

@@ -1,8 +1,8 @@
-"""What the processes of a cluster wait on: no lock that a killed process could take with it.
+"""Channels between the processes of a cluster, without locks that a killed process could keep.
 
 `multiprocessing.Queue` holds a semaphore while it waits for a message, so kill -9 of an idle
-worker froze the whole cluster; kill -9 of the process that waits for an `Event` made its `set()`
-hang (both measured). What the kernel keeps loses nothing with a reader.
+worker froze the whole cluster. Kill -9 of a process that waits for an `Event` made its `set()`
+hang (both measured). The kernel keeps sockets and pipes intact when a reader dies.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-# Both keep messages whole. macOS has only the second, with 2 KB for a packet by default.
+# Both kinds keep messages whole. macOS has only the second, with 2 KB for a packet by default.
 _KIND = socket.SOCK_SEQPACKET if sys.platform.startswith("linux") else socket.SOCK_DGRAM
-# Linux holds 160 packets of a call before `put` blocks. Larger messages travel as an open file.
+# Linux holds 160 such packets before `put` blocks. Larger messages travel as an open file.
 _MAX_PACKET = 2000
 _INT = struct.Struct("i")
 
 
 class Bell:
-    """Wakes a waiting process; ringing often is ringing once."""
+    """Wakes a waiting process. Several rings count as one."""
 
     def __init__(self) -> None:
-        # Connections only as owners of their descriptors.
+        # The connections only own the descriptors: their messages would not be atomic.
         self._reader, self._writer = multiprocessing.Pipe(duplex=False)
         os.set_blocking(self._reader.fileno(), False)
         os.set_blocking(self._writer.fileno(), False)
 
     def ring(self) -> None:
-        with suppress(BlockingIOError):  # rung 65,536 times, and nobody has listened yet
+        with suppress(BlockingIOError):  # 65,536 rings that nobody has waited for yet
             os.write(self._writer.fileno(), b"!")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it was rung since the last wait."""
+        """Waits for a ring. Returns whether it was rung since the last wait."""
         if not wait([self._reader], timeout):
             return False
         try:
             os.read(self._reader.fileno(), 65_536)
         except BlockingIOError:
-            return False  # another listener was quicker
+            return False  # another waiting process was quicker
         return True
 
 
 class Flag(Bell):
-    """An event: set once, never cleared."""
+    """An event that is set once and never cleared."""
 
     def set(self) -> None:
         self.ring()
@@ -66,7 +66,7 @@ class Flag(Bell):
 
 
 class Channel:
-    """Many writers, many readers, each message to one of them; it stands in for `Queue`."""
+    """A replacement for `multiprocessing.Queue`. Each message goes to one of its readers."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, _KIND)
@@ -87,7 +87,8 @@ class Channel:
             self._send(b"file", descriptor)
 
     def get(self, *, block: bool = True) -> Any:
-        """Raises BlockingIOError if there is no message and it may not wait."""
+        """Returns the next message. Raises BlockingIOError if there is none and `block` is
+        False."""
         # Not socket.recv_fds: up to Python 3.13 at least it drops its flags.
         packet, ancillary, _flags, _address = self._reader.recvmsg(
             _MAX_PACKET, socket.CMSG_SPACE(_INT.size), 0 if block else socket.MSG_DONTWAIT
@@ -102,14 +103,14 @@ class Channel:
         return not wait([self._reader], 0)
 
     def qsize(self) -> int:
-        """Not how many: whether there is one, for django-q2's own statistics."""
+        """Returns 1 if there are messages, else 0: enough for django-q2's statistics."""
         return int(not self.empty())
 
     def close(self) -> None:
-        """As `Queue.close`, which ends the caller's writing only: others go on."""
+        """Does nothing: `Queue.close` ends the writing of its caller alone."""
 
     def join_thread(self) -> None:
-        """As `Queue.join_thread`; what was put is with the kernel already."""
+        """Does nothing: the kernel has all messages already."""
 
     def _send(self, packet: bytes, *ancillary: tuple[int, int, bytes]) -> None:
         while True:

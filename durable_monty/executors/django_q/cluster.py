@@ -1,4 +1,4 @@
-"""A cluster as the main process sees it: the sentinel, and the tree that ends with it."""
+"""A cluster in the view of the main process: the sentinel, and the tree that ends with it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ _DIES_WITHIN = 5.0
 
 
 class Cluster:
-    """Not `django_q.cluster.Cluster`: that installs signal handlers whose `stop()` runs in signal
-    context and can deadlock, and it waits without end for processes that may be dead."""
+    """A running cluster.
+
+    It replaces `django_q.cluster.Cluster`, whose signal handlers call `stop()`, which can deadlock
+    there, and which waits without end for processes that may be dead.
+    """
 
     def __init__(self, broker: CallSource, workers: int, answers: Bell) -> None:
-        """Forks; raises `ClusterNotStarted`."""
-        _check_place()
+        """Forks the cluster's processes. Raises `ClusterNotStarted`."""
+        if "fork" not in multiprocessing.get_all_start_methods():
+            raise ClusterNotStarted("this system cannot fork; use another executor")
+        if threading.current_thread() is not threading.main_thread():
+            # Its processes end with the thread that forked them.
+            raise ClusterNotStarted("it must be started in the main thread of its process")
         self.board = Board(workers)
         links = Links(self.board, stop=Flag(), started=Flag(), answers=answers)
         self._stop = links.stop
@@ -39,7 +46,7 @@ class Cluster:
         )
         self._process.start()
         self._beat, self._silence, self._looked_at = 0.0, 0.0, time.monotonic()
-        self._await(links.started)
+        self._wait_for_start(links.started)
 
     @property
     def pid(self) -> int:
@@ -49,9 +56,9 @@ class Cluster:
         return self._process.is_alive()
 
     def failure(self) -> str:
-        """What is wrong with it; empty if nothing is."""
+        """Returns why the cluster has to be replaced, or an empty text."""
         now = time.monotonic()
-        # A machine that was suspended has not been silent all that time.
+        # While the machine was suspended the sentinel could not beat.
         looked = min(now - self._looked_at, 1.0)
         self._looked_at = now
         if not self._process.is_alive():
@@ -64,7 +71,7 @@ class Cluster:
         return ""
 
     def drain(self, timeout: float) -> bool:
-        """Lets running calls end and gives back the others; False if some had to be killed."""
+        """Lets running calls end and gives back the others. Returns False if some were killed."""
         self._stop.set()
         self._process.join(timeout)
         if self._process.is_alive():
@@ -73,10 +80,10 @@ class Cluster:
         return not self.board.running_calls
 
     def kill(self) -> None:
-        """SIGKILL to the whole tree; safe in a signal handler."""
+        """Sends SIGKILL to the whole tree. It is safe in a signal handler."""
         self._process.kill()
 
-    def _await(self, started: Flag) -> None:
+    def _wait_for_start(self, started: Flag) -> None:
         deadline = time.monotonic() + _STARTS_WITHIN
         while not started.wait(0.1):
             if not self._process.is_alive():
@@ -86,11 +93,3 @@ class Cluster:
             if time.monotonic() > deadline:
                 self.kill()
                 raise ClusterNotStarted(f"its sentinel was not ready after {_STARTS_WITHIN:g} s")
-
-
-def _check_place() -> None:
-    if "fork" not in multiprocessing.get_all_start_methods():
-        raise ClusterNotStarted("this system cannot fork; use another executor")
-    if threading.current_thread() is not threading.main_thread():
-        # Its processes end with the thread that forked them.
-        raise ClusterNotStarted("it must be started in the main thread of its process")

@@ -30,8 +30,8 @@ _MAX_RESTARTS, _IN_SECONDS = 6, 60.0
 class DjangoQExecutor(TableExecutor):
     """Runs calls in a django-q2 cluster of `workers` processes, Q_CLUSTER["workers"] by default.
 
-    The cluster claims due calls and records their answers by itself. This object, in the main
-    process, starts it, replaces it when it dies or freezes, and ends it.
+    The cluster claims due calls and records their answers itself. This object lives in the main
+    process. It starts the cluster, replaces it when it dies or freezes, and ends it.
     """
 
     name = NAME
@@ -48,7 +48,7 @@ class DjangoQExecutor(TableExecutor):
         self._restarted_at: deque[float] = deque(maxlen=_MAX_RESTARTS)
 
     def running_calls(self) -> list[RunningCall]:
-        """By its seats, which tell the rows; also after the cluster was killed."""
+        """Returns the calls in the cluster's seats, also after the cluster was killed."""
         if self._board is None:
             return []
         seats = {
@@ -67,7 +67,7 @@ class DjangoQExecutor(TableExecutor):
         return 0
 
     def submit_call(self, call: Call) -> str:
-        """For a call that somebody claimed by hand: leaves it to the cluster."""
+        """Leaves a call that somebody claimed by hand to the cluster."""
         if call.claim is not None:
             release_calls([ClaimedCall.of(call)], using=self.using)
         self.calls_came()
@@ -84,7 +84,7 @@ class DjangoQExecutor(TableExecutor):
         }
 
     def start(self, using: str, worker_id: int | None) -> None:
-        """Raises `ClusterNotStarted`. All database connections are closed first."""
+        """Closes all database connections and starts the cluster. Raises `ClusterNotStarted`."""
         super().start(using, worker_id)
         self._worker_id = worker_id
         self._start_cluster()
@@ -129,7 +129,12 @@ class DjangoQExecutor(TableExecutor):
             self._cluster.kill()
 
     def _start_cluster(self) -> None:
-        broker = _broker_class()()
+        # The project's own broker, if it serves calls: then its tasks run in this cluster too.
+        configured = import_string(Conf.BROKER_CLASS) if Conf.BROKER_CLASS else None
+        if isinstance(configured, type) and issubclass(configured, CallSource):
+            broker: CallSource = configured()
+        else:
+            broker = CallBroker()
         broker.using, broker.worker_id = self.using, self._worker_id
         broker.calls_came = self._calls_came
         self._cluster = Cluster(broker, self.workers, self._answers_came)
@@ -139,11 +144,3 @@ class DjangoQExecutor(TableExecutor):
         while self._listening:
             if self._answers_came.wait():
                 self.wake()
-
-
-def _broker_class() -> type[CallSource]:
-    """The project's own if it serves calls (and, then, its tasks too)."""
-    configured = import_string(Conf.BROKER_CLASS) if Conf.BROKER_CLASS else None
-    if isinstance(configured, type) and issubclass(configured, CallSource):
-        return configured
-    return CallBroker

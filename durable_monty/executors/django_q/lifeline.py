@@ -1,4 +1,4 @@
-"""No orphans: a process of the cluster ends when the one that forked it does."""
+"""Ends a process of the cluster when the process that forked it ends."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
 
 def end_with(parent: int) -> None:
-    """Called first thing in a child: kill -9 of `parent` then ends this process too.
+    """Makes this process end with `parent`, also by kill -9. A child calls it first.
 
-    On Linux the kernel does it, when the *thread* that forked ends: fork from the main thread.
+    On Linux the kernel ends the child with the *thread* that forked it: fork in the main thread.
     """
     if _libc is not None:
         if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it ended before that
+    if os.getppid() != parent:  # it ended before the kernel knew
         os._exit(1)
 
 

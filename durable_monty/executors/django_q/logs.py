@@ -1,4 +1,4 @@
-"""django-q2 logs two lines for each task at INFO. For ours they are DEBUG: a call is no event."""
+"""Lowers django-q2's two log lines about each task of calls from INFO to DEBUG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django_q.utils import get_func_repr
 
 from durable_monty.executors.django_q.task import run_task
 
-# It stands in these lines; the project's own tasks have other functions.
+# These lines contain it. The project's own tasks have other functions, and are logged as before.
 _OURS = f"'{get_func_repr(run_task)}'"
 
 
@@ -25,5 +25,5 @@ _demote = _Demote()
 
 
 def demote_calls() -> None:
-    """Called before the processes of a cluster are forked. A second time it changes nothing."""
+    """Installs the filter, once. It has to be called before a cluster's processes are forked."""
     logger.addFilter(_demote)

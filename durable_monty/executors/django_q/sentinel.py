@@ -1,5 +1,5 @@
-"""The guard of a cluster: django-q2's own, with children that end with it and channels that
-survive the death of any of them."""
+"""The guard of a cluster: django-q2's sentinel, with children that end with it and channels that
+survive the death of any child."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -41,7 +42,7 @@ _PUSHER_ENDS_WITHIN = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """What the sentinel shares with the main process."""
+    """The objects that the sentinel shares with the main process."""
 
     board: Board
     stop: Flag
@@ -52,8 +53,9 @@ class Links:
 class CallSentinel(Sentinel):  # type: ignore[misc]
     def __init__(self, parent: int, broker: CallSource, links: Links) -> None:
         super().__init__(links.stop, links.started, uuid.uuid4(), broker, start=False)
-        # A SIGTERM to the whole process group is for the main process, which drains.
-        signal.signal(signal.SIGTERM, _ignore)
+        # A SIGTERM to the whole process group is for the main process, which drains. Not SIG_IGN:
+        # the programs that a function starts would inherit it.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         self.parent_pid = parent
         self.pool_size = len(links.board.seats)
         self.board = links.board
@@ -65,8 +67,12 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         self._taken = 0
 
     def spawn_process(self, target: Callable[..., Any], *args: Any) -> BaseProcess:
-        """As django-q2's, around `_run_child`."""
-        seat = self._free_seat() if target is worker else None
+        """Starts a child as django-q2 does, in `_run_child`."""
+        seat: Seat | None = None
+        if target is worker:
+            taken = {id(process.seat) for process in self.pool}
+            seat = next(seat for seat in self.board.seats if id(seat) not in taken)
+            seat.clear()
         process = multiprocessing.get_context("fork").Process(
             target=_run_child,
             args=(self, os.getpid(), seat, target, args),
@@ -84,14 +90,14 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
 
     def reincarnate(self, process: BaseProcess) -> None:
         if process in self.pool and process.timer.value == 0:  # type: ignore[attr-defined]
-            # It overran its time-out and did not react: it may be deep in C.
+            # It overran its time-out and did not react: it may run C code.
             process.kill()
             process.join(5)
             self._settle_overdue(process.seat)  # type: ignore[attr-defined]
         super().reincarnate(process)
 
     def status(self) -> Any:
-        """Asked for in each round of the guard loop."""
+        """Returns the status, and does the work of each round: the guard loop calls it."""
         now = time.monotonic()
         self.board.pulse.sentinel = now
         if self.start_event.is_set() and not self.stop_event.is_set():
@@ -101,18 +107,12 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
     def stop(self) -> None:
         self.event_out.set()
         if self.broker.calls_came is not None:
-            self.broker.calls_came.ring()  # it may be waiting for that
+            self.broker.calls_came.ring()  # the pusher may wait for it
         self.pusher.join(_PUSHER_ENDS_WITHIN)
         if self.pusher.is_alive():
             self.pusher.kill()
         self._give_back()
         super().stop()
-
-    def _free_seat(self) -> Seat:
-        taken = {id(process.seat) for process in self.pool}
-        seat: Seat = next(seat for seat in self.board.seats if id(seat) not in taken)
-        seat.clear()
-        return seat
 
     def _settle_overdue(self, seat: Seat) -> None:
         if not seat.call:
@@ -127,11 +127,11 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
             policy = FUNCTION_REGISTRY[call.function].retry_policy
             answer = Answer.of_exception(exc).under(policy, exc, call.failures + 1)
             settle_attempt(claimed, answer, using=using)
-        except Exception as exc:  # noqa: BLE001  (the guard goes on; a lease brings the call back)
+        except Exception as exc:  # noqa: BLE001  (the lease brings the call back)
             log_calls(logging.WARNING, "time-out not recorded", [claimed], exc)
 
     def _give_back(self) -> None:
-        """Calls that nobody has started are for other workers now."""
+        """Gives calls that no worker has taken to other clusters, and tasks to django-q2."""
         ours: dict[str, list[ClaimedCall]] = {}
         others = []
         for package in self.task_queue.take_back():
@@ -142,14 +142,14 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         for using, claims in ours.items():
             try:
                 release_calls(claims, using=using)
-            except Exception as exc:  # noqa: BLE001  (the others are given back all the same)
+            except Exception as exc:  # noqa: BLE001  (the others are still given back)
                 log_calls(logging.WARNING, "calls left to their leases", claims, exc)
         connections.close_all()
         for package in others:
             self.task_queue.put(package)
 
     def _end_frozen(self, now: float) -> None:
-        """Kills what shows no sign of life for a lease; the guard loop replaces it."""
+        """Kills processes without a sign of life for a lease. The guard loop replaces them."""
         lease = conf.current().LEASE
         if now - self.board.pulse.pusher > lease and self.pusher.is_alive():
             pid = self.pusher.pid
@@ -157,7 +157,7 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
             self.pusher.kill()
             self.board.pulse.pusher = now
         for process in self.pool:
-            # Recycled, but its exit waits for a thread that some function started.
+            # It is recycled, but its exit waits for a thread that some function started.
             if process.timer.value == -2 and now - process.seat.busy_since > lease:
                 process.kill()
         idle = [process for process in self.pool if not process.seat.busy_since]
@@ -175,12 +175,12 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
 
 
 def run_sentinel(parent: int, broker: CallSource, links: Links) -> None:
-    """The body of the sentinel's process, forked by the main one."""
+    """Runs the sentinel, in the process that the main process has forked."""
     end_with(parent)
     try:
         CallSentinel(parent, broker, links).start()
     except BaseException:
-        # Not the usual exit: it would wait for children that no longer get STOP.
+        # An orderly exit would wait for children that no longer get STOP.
         logger.exception("cluster failed")
         os._exit(1)
 
@@ -196,27 +196,18 @@ def _run_child(
     if seat is not None:
         sentinel.task_queue.seat = seat
         task.place = task.Place(seat, args[2], sentinel.answers)
-        # The handler is not for what a function forks: `terminate()` must work there, at once too.
+        # `terminate()` has to end a process that a function forks, so that must not have the
+        # handler. SIGTERM is blocked until it is reset.
         os.register_at_fork(
-            before=_hold_sigterm, after_in_parent=_let_sigterm, after_in_child=_default_sigterm
+            before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM}),
+            after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM}),
+            after_in_child=_default_sigterm,
         )
     elif target is monitor:
-        _default_sigterm()  # the sentinel ends it so
+        _default_sigterm()  # the sentinel ends the monitor with it
     target(*args)
-
-
-def _ignore(*_: Any) -> None:
-    """A handler, not SIG_IGN: that would be passed on to the programs a function starts."""
-
-
-def _hold_sigterm() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-
-def _let_sigterm() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _default_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _let_sigterm()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

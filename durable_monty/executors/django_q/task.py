@@ -1,4 +1,4 @@
-"""What a worker of the cluster does for a call. Only ids travel to it."""
+"""Runs calls in a worker of the cluster. Only the ids of calls travel to it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -27,18 +28,22 @@ from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_calls
 from durable_monty.operations.schedule import timeouts_of
 
-# After its own time-out a function has this many seconds; then its process is killed.
+# Seconds from the time-out of a function until its process is killed.
 _GRACE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this worker stands in a cluster of ours. `timer` is django-q2's: the seconds after
-    which the sentinel kills the process, or -1."""
+    """The place of this process in a cluster of `runworker`. `timer` is django-q2's: the seconds
+    after which the sentinel kills the process, or -1."""
 
     seat: Seat
     timer: Any
     answers: Bell
+
+    def show(self, claimed: ClaimedCall) -> None:
+        """Shows the main process which call runs here."""
+        self.seat.token, self.seat.call = claimed.token.hex.encode(), claimed.pk
 
 
 # None in a plain `qcluster`.
@@ -46,7 +51,7 @@ place: Place | None = None
 
 
 def task_for(claims: Sequence[ClaimedCall], using: str) -> dict[str, Any]:
-    """A django-q2 task, of which nothing is saved or delivered twice."""
+    """Returns a django-q2 task. django-q2 neither saves it nor delivers it again."""
     pks, token = [claimed.pk for claimed in claims], claims[0].token.hex
     return {
         "id": token,
@@ -61,7 +66,7 @@ def task_for(claims: Sequence[ClaimedCall], using: str) -> dict[str, Any]:
 
 
 def claims_of(task: Mapping[str, Any]) -> tuple[list[ClaimedCall], str] | None:
-    """The claims in a task and their database; None if the task is not one of ours."""
+    """Returns the claims in a task and their database; None for a task of the project."""
     if task.get("func") is not run_task:
         return None
     pks, token, using = task["args"]
@@ -73,12 +78,12 @@ def _claims(pks: Sequence[int], token: str) -> list[ClaimedCall]:
 
 
 def run_task(pks: Sequence[int], token: str, using: str) -> None:
-    """Runs claimed calls and records their answers; django-q2 has nothing to do with either."""
+    """Runs claimed calls and records their answers."""
     invocation = Invocation(_stop_clock())
     batch = Batch(
         using=using,
         invoke=invocation,
-        begin=_take_seat,
+        begin=place.show if place is not None else lambda claimed: None,
         may_go_on=lambda: not invocation.overran,
     )
     try:
@@ -97,14 +102,12 @@ def run_task(pks: Sequence[int], token: str, using: str) -> None:
             _end_process()
 
 
-def _take_seat(claimed: ClaimedCall) -> None:
-    if place is not None:
-        place.seat.token, place.seat.call = claimed.token.hex.encode(), claimed.pk
-
-
 def time_limit(name: str, left: float) -> tuple[float, str]:
-    """The seconds that a function may take, and what is said if it takes longer: its own
-    start-to-close, or what is `left` of django-q2's time-out, if that is less. 0: no limit."""
+    """Returns the seconds that a function may take, or 0 for no limit, and the error message.
+
+    The limit is the function's start-to-close, or the seconds `left` of django-q2's time-out, if
+    they are fewer.
+    """
     own = timeouts_of(name).start_to_close
     if own is not None and (not left or own < left):
         return own, f"start-to-close: {name}() did not end within {own:g} seconds"
@@ -112,10 +115,8 @@ def time_limit(name: str, left: float) -> tuple[float, str]:
 
 
 def _stop_clock() -> float:
-    """Stops django-q2's time-out and gives the seconds it had left; 0: there is none.
-
-    It must not fire while the answer is recorded, so it runs only while the function does.
-    """
+    """Stops django-q2's time-out and returns the seconds that were left; 0 if there is none."""
+    # It runs only while a function runs: it must not fire while the answer is recorded.
     seconds, _interval = signal.setitimer(signal.ITIMER_REAL, 0)
     if place is not None:
         place.timer.value = -1
@@ -124,8 +125,8 @@ def _stop_clock() -> float:
 
 @dataclass(slots=True)
 class Invocation:
-    """Calls a function within `seconds`, what is left of django-q2's time-out (0: it has none),
-    or within the function's own start-to-close, if that is less."""
+    """Calls functions within their time limits. `seconds` are left of django-q2's time-out; 0 if
+    it has none."""
 
     seconds: float
     overran: bool = False
@@ -137,23 +138,17 @@ class Invocation:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
+        seconds, message = time_limit(name, self.seconds)
         began = time.monotonic()
         try:
-            return self._within_its_time(name, function, args, kwargs)
+            if not seconds:
+                return function(*args, **kwargs)
+            return self._run_within(seconds, message, partial(function, *args, **kwargs))
         finally:
             if place is not None:
                 place.seat.function_took = time.monotonic() - began
 
-    def _within_its_time(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        seconds, message = time_limit(name, self.seconds)
-        if not seconds:
-            return function(*args, **kwargs)
+    def _run_within(self, seconds: float, message: str, run: Callable[[], Any]) -> Any:
         before = signal.signal(signal.SIGALRM, _raise_timeout)
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -161,7 +156,7 @@ class Invocation:
                 # The sentinel counts in half seconds and looks for exactly 0.
                 place.timer.value = math.ceil(seconds) + _GRACE
             try:
-                return function(*args, **kwargs)
+                return run()
             finally:
                 _stop_clock()
         except TimeoutException as exc:
@@ -177,8 +172,8 @@ def _raise_timeout(signum: int, frame: object) -> None:
 
 
 def _drop_connections() -> None:
-    """A time-out may hit any line of any library. A connection inside `atomic()` may believe
-    that it is still there: nothing that it writes would ever be committed."""
+    # A time-out may hit any line of any library. A connection may believe that it is still inside
+    # `atomic()`: nothing that it writes would ever be committed.
     for connection in connections.all(initialized_only=True):
         with suppress(Exception):
             connection.connection.close()
@@ -186,12 +181,10 @@ def _drop_connections() -> None:
 
 
 def _end_process() -> None:
-    """For the same reason this process is not used again.
-
-    django-q2 replaces a worker whose memory passed a limit without calling its task a failure.
-    An orderly exit would wait for threads, and an async function may still run in one.
-    """
+    """Makes django-q2 replace this process, which a time-out may have left in any state."""
+    # django-q2 replaces a worker whose memory passed a limit without calling its task a failure.
     Conf.MAX_RSS = 1
+    # An orderly exit would wait for threads, and an async function may still run in one.
     last = threading.Timer(1.0, os._exit, (0,))
     last.daemon = True
     last.start()

@@ -1,7 +1,7 @@
-"""Modal's client, as the executor uses it: it spawns functions and waits for what they give.
+"""Spawns functions at Modal and waits for their results.
 
-Modal's library is asynchronous. All use of it is in one thread with an event loop; a method that
-the worker calls waits for that thread.
+Modal's library is asynchronous. One thread with an event loop makes all use of it. Methods that
+the worker calls wait for that thread.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from durable_monty.executors.modal.errors import UNREACHABLE, job_of, unavailabl
 T = TypeVar("T")
 
 # Seconds that an answer of Modal may take.
-_PATIENCE = 30.0
-# Questions that wait for an output at a time: servers often allow no more than 100 requests on a
-# connection, and jobs are started over the same one.
-_PLACES = 50
+_TIMEOUT = 30.0
+# Requests that wait for a result at a time. Servers often allow no more than 100 requests on a
+# connection, and jobs are spawned over the same one.
+_MAX_WAITING = 50
 # Seconds for which the id of a function is used without another look-up of its name.
 _KEEP = 60.0
 
 
 class ModalClient:
-    """The functions of one app, and the calls that it waits for.
+    """The functions of an app, and the calls whose results it waits for.
 
     The id of a job is the key of the call's row, a hyphen, and Modal's id of the function call.
-    `ended(job_id, job)` is called once for each job that ends, in a thread of this object's own.
-    `poll`: the longest time in seconds between two questions for a job.
+    `ended(job_id, job)` is called once for each job that ends, in this object's thread. `poll` is
+    the longest time in seconds that one request waits for a result.
     """
 
     def __init__(
@@ -63,55 +63,72 @@ class ModalClient:
 
     @property
     def waiting(self) -> int:
-        """How many jobs it waits for."""
+        """The number of jobs whose results it waits for."""
         return len(self._waiting)
 
     def spawn(self, pk: int, function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """Starts a job, waits for its end from now on, and returns its id."""
+        """Starts a job and returns its id. From now on the client waits for its result."""
         return self._run(self._spawn(pk, function, args, kwargs))
 
     def check(self, job_id: str) -> JobStatus:
-        """Returns how a job is doing, and waits for its end from now on.
+        """Returns the status of a job. From now on the client waits for its result.
 
-        Raises `LookupError` if Modal does not know it.
+        Raises LookupError if Modal does not know the job.
         """
-        if job_id in self._waiting:
-            return {"status": "started"}
-        return self._run(self._check(job_id))
+
+        async def check() -> JobStatus:
+            await _sign_in()
+            job = await _fetch(job_id, 0)
+            if job["status"] == "started":
+                self._wait_for(job_id)
+            return job
+
+        return {"status": "started"} if job_id in self._waiting else self._run(check())
 
     def cancel(self, job_id: str) -> None:
-        self._run(self._cancel(job_id))
+        async def cancel() -> None:
+            if waiting := self._waiting.pop(job_id, None):
+                waiting.cancel()
+            await _sign_in()
+            with suppress(errors.NotFoundError):
+                await _function_call(job_id).cancel.aio()
+
+        self._run(cancel())
 
     def stop(self) -> None:
-        """Ends the thread. What was spawned goes on."""
+        """Ends the thread. Spawned calls go on."""
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(_PATIENCE)
+        self._thread.join(_TIMEOUT)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, _PATIENCE), self._loop)
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, _TIMEOUT), self._loop)
         try:
             return future.result()
         except TimeoutError as exc:
-            why = f"Modal has not answered for {_PATIENCE:.0f} seconds"
+            why = f"Modal has not answered for {_TIMEOUT:.0f} seconds"
             raise ExecutorUnavailable("modal", why) from exc
         except UNREACHABLE as exc:
             raise unavailable(exc) from exc
 
     async def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        self._stopping, self._places = asyncio.Event(), asyncio.Semaphore(_PLACES)
+        self._stopping, self._turns = asyncio.Event(), asyncio.Semaphore(_MAX_WAITING)
         started.set_result(asyncio.get_running_loop())
         await self._stopping.wait()
 
     async def _spawn(
         self, pk: int, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> str:
-        await self._sign_in()
-        function, is_new = self._function(name)
+        await _sign_in()
+        looked_up, function = self._functions.get(name, (0.0, None))
+        is_new = function is None or monotonic() - looked_up >= _KEEP
+        if is_new:
+            function = modal.Function.from_name(self.app, name, environment_name=self.environment)
+            self._functions[name] = monotonic(), function
         try:
             call = await function.spawn.aio(*args, **kwargs)
         except (errors.NotFoundError, errors.ConflictError) as exc:
             del self._functions[name]
-            if not is_new:  # the app may have been stopped, and deployed again
+            if not is_new:  # the app may have been stopped and deployed again since the look-up
                 return await self._spawn(pk, name, args, kwargs)
             raise UnknownFunction(
                 name,
@@ -122,49 +139,18 @@ class ModalClient:
         self._wait_for(job_id)
         return job_id
 
-    async def _sign_in(self) -> None:
-        try:
-            await modal.Client.from_env.aio()
-        except errors.AuthError as exc:
-            raise ImproperlyConfigured(
-                "Modal's client has no token. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET where "
-                "runworker runs, or run 'modal token new' there."
-            ) from exc
-
-    def _function(self, name: str) -> tuple[Any, bool]:
-        known = self._functions.get(name)
-        if known is not None and monotonic() - known[0] < _KEEP:
-            return known[1], False
-        function = modal.Function.from_name(self.app, name, environment_name=self.environment)
-        self._functions[name] = monotonic(), function
-        return function, True
-
-    async def _check(self, job_id: str) -> JobStatus:
-        await self._sign_in()
-        job = await _ask(job_id, 0)
-        if job["status"] == "started":
-            self._wait_for(job_id)
-        return job
-
-    async def _cancel(self, job_id: str) -> None:
-        if waiting := self._waiting.pop(job_id, None):
-            waiting.cancel()
-        await self._sign_in()
-        with suppress(errors.NotFoundError):
-            await _function_call(job_id).cancel.aio()
-
     def _wait_for(self, job_id: str) -> None:
         self._waiting[job_id] = asyncio.create_task(self._wait(job_id))
 
     async def _wait(self, job_id: str) -> None:
-        """Waits for the end of a job. When nothing is learnt it gives up: `check` asks again."""
+        """Waits for the end of a job. Stops if Modal gives no answer: `check` starts it again."""
         job: JobStatus = {"status": "started"}
         try:
             while job["status"] == "started":
-                async with self._places:
-                    # With more jobs than places, the questions take turns.
-                    share = _PLACES / max(_PLACES, len(self._waiting))
-                    job = await _ask(job_id, self._poll * share)
+                async with self._turns:
+                    # With more jobs than requests, each request waits for less, to make room.
+                    share = _MAX_WAITING / max(_MAX_WAITING, len(self._waiting))
+                    job = await _fetch(job_id, self._poll * share)
         except (ExecutorUnavailable, LookupError):
             return
         finally:
@@ -172,11 +158,22 @@ class ModalClient:
         self._ended(job_id, job)
 
 
-async def _ask(job_id: str, seconds: float) -> JobStatus:
-    """Waits for the end of a job, for at most so many seconds."""
+async def _sign_in() -> None:
+    try:
+        await modal.Client.from_env.aio()
+    except errors.AuthError as exc:
+        raise ImproperlyConfigured(
+            "Modal's client has no token. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET where "
+            "runworker runs, or run 'modal token new' there."
+        ) from exc
+
+
+async def _fetch(job_id: str, seconds: float) -> JobStatus:
+    """Waits for the result of a job, for at most `seconds`."""
     try:
         result = await _function_call(job_id).get.aio(timeout=seconds)
     except BaseException as exc:
+        # A function may raise CancelledError too. It counts if nobody has cancelled this task.
         task = asyncio.current_task()
         if isinstance(exc, asyncio.CancelledError) and task and task.cancelling():
             raise

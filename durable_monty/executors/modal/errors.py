@@ -1,6 +1,6 @@
-"""What an exception of `modal.FunctionCall.get` says about the call.
+"""Translates the exceptions of `modal.FunctionCall.get`.
 
-It raises the exception of the function, and exceptions of its own, by the same way.
+It raises the function's exceptions and those of Modal itself in the same way.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import traceback
 from modal import exception as errors
 
 from durable_monty.exceptions import ExecutorUnavailable
-from durable_monty.executors.base import JobStatus
+from durable_monty.executors.base import JobStatus, failed_job
 from durable_monty.operations.exception_texts import message_of
 
-# Modal cannot be reached, or refuses the token: it may be better in a while.
+# Modal cannot be reached, or refuses the token. A later try may succeed.
 UNREACHABLE = (
     errors.AuthError,
     errors.ClientClosed,
@@ -29,31 +29,39 @@ UNREACHABLE = (
 )
 
 _REMOTE_TRACEBACK = "Here is the remote traceback:\n"
-# A frame of a traceback, with its lines of source; what follows the last one; the `repr` of an
-# exception.
+# A frame of a traceback with its lines of source, the exception after the last frame, and the
+# `repr` of an exception.
 _FRAMES = re.compile(r'^  File ".*\n(?: .*\n)*', re.MULTILINE)
 _RAISED = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?", re.DOTALL)
 _REPR = re.compile(r"(?P<type>[A-Za-z_]\w*)\((?P<arguments>.*)\)", re.DOTALL)
 
 
 def job_of(exc: BaseException) -> JobStatus:
-    """Returns what `exc` says. Raises `LookupError` if Modal does not know the call any more, and
-    `ExecutorUnavailable` if nothing was learnt."""
-    if not _is_of_function(exc):
+    """Returns the status of the job that raised `exc`. Raises LookupError if Modal does not know
+    the call any more, and `ExecutorUnavailable` if Modal did not say how the job is."""
+    # Modal's client adds the source lines of the traceback to the exceptions of functions alone.
+    if not (hasattr(exc, "__line_cache__") or isinstance(exc, asyncio.CancelledError)):
         match exc:
             case errors.NotFoundError() | errors.OutputExpiredError():
                 raise LookupError(str(exc)) from exc
             case errors.FunctionTimeoutError():
-                return _failed("TimeoutError", str(exc))
+                return failed_job("TimeoutError", str(exc))
             case errors.ExecutionError() | errors.DeserializationError():
                 return _unreadable(str(exc))
             case errors.RemoteError():
-                return _of_text(str(exc))
+                return _raised_remotely(str(exc))
             case TimeoutError():
                 return {"status": "started"}
             case _ if isinstance(exc, UNREACHABLE):
                 raise unavailable(exc) from exc
-    return _failed(_name_of(exc), message_of(exc), _traceback_of(exc))
+    kind = type(exc)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    frames = traceback.extract_tb(exc.__traceback__)
+    # Modal writes the files of the container's frames as `<ta-...>:/root/app.py`.
+    remote = [frame for frame in frames if frame.filename.startswith("<ta-")]
+    lines = traceback.format_list(remote or frames)
+    text = "".join([*lines, f"{name}: {message_of(exc)}\n"])
+    return failed_job(name, message_of(exc), text)
 
 
 def unavailable(exc: BaseException) -> ExecutorUnavailable:
@@ -63,54 +71,25 @@ def unavailable(exc: BaseException) -> ExecutorUnavailable:
     return ExecutorUnavailable("modal", f"{type(exc).__name__}: {exc}{remedy}")
 
 
-def _is_of_function(exc: BaseException) -> bool:
-    """Modal's client gives the exception of a function the source lines of its traceback."""
-    return hasattr(exc, "__line_cache__") or isinstance(exc, asyncio.CancelledError)
-
-
-def _failed(error_type: str, message: str, remote_traceback: str = "") -> JobStatus:
-    return {
-        "status": "failed",
-        "error_type": error_type,
-        "error": message,
-        "traceback": remote_traceback,
-    }
-
-
-def _name_of(exc: BaseException) -> str:
-    kind = type(exc)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-
-
-def _traceback_of(exc: BaseException) -> str:
-    """The frames in the container: Modal writes their files as `<ta-...>:/root/app.py`."""
-    frames = traceback.extract_tb(exc.__traceback__)
-    there = [frame for frame in frames if frame.filename.startswith("<ta-")]
-    lines = traceback.format_list(there or frames)
-    return "".join([*lines, f"{_name_of(exc)}: {message_of(exc)}\n"])
-
-
 def _unreadable(text: str) -> JobStatus:
-    """A value or an exception that this process could not load."""
-    _, is_exception, told = text.partition(_REMOTE_TRACEBACK)
+    """Returns the failure of a job whose result or exception this process could not load."""
+    _, is_exception, remote = text.partition(_REMOTE_TRACEBACK)
     if not is_exception:
-        return {
-            **_failed("TypeError", f"The result cannot be read here; return plain values. {text}"),
-            "is_final": True,
-        }
-    raised = _RAISED.fullmatch(_FRAMES.split(told)[-1].removesuffix("\n"))
+        why = f"The result cannot be read here; return plain values. {text}"
+        return failed_job("TypeError", why, is_final=True)
+    raised = _RAISED.fullmatch(_FRAMES.split(remote)[-1].removesuffix("\n"))
     if raised is None:
-        return _failed("modal.exception.ExecutionError", text, told)
-    return _failed(raised["type"], raised["message"] or "", told)
+        return failed_job("modal.exception.ExecutionError", text, remote)
+    return failed_job(raised["type"], raised["message"] or "", remote)
 
 
-def _of_text(text: str) -> JobStatus:
-    """An exception of which Modal has only the `repr`, or something that Modal says itself."""
+def _raised_remotely(text: str) -> JobStatus:
+    """Returns the failure in the text of a RemoteError: an exception's `repr`, or a message."""
     found = _REPR.fullmatch(text)
     if found is None:
-        return _failed("modal.exception.RemoteError", text)
+        return failed_job("modal.exception.RemoteError", text)
     try:
         message = str(ast.literal_eval(found["arguments"] or "''"))
     except (SyntaxError, ValueError):
         message = found["arguments"]
-    return _failed(found["type"], message)
+    return failed_job(found["type"], message)

@@ -1,5 +1,3 @@
-"""Calls that run as functions of a deployed Modal app. `docs/how-to/modal.md` describes it."""
-
 from __future__ import annotations
 
 import importlib.util
@@ -20,8 +18,8 @@ if TYPE_CHECKING:
 class ModalExecutor(RemoteExecutor):
     """Spawns calls as functions of the Modal app `app`, in its `environment` or the default one.
 
-    `functions` maps names of registered functions to those in the app, where they differ. `poll`:
-    the longest time in seconds that a request waits at Modal for the end of a call.
+    `functions` maps names of registered functions to names in the app, where they differ. `poll`
+    is the longest time in seconds that a request waits at Modal for the end of a call.
     """
 
     name: ClassVar[str] = "modal"
@@ -61,14 +59,14 @@ class ModalExecutor(RemoteExecutor):
         return {"jobs": self._client.waiting if self._client else 0}
 
     def stop(self, timeout: float) -> bool:
-        """What was spawned goes on: the next worker asks for it."""
+        """Disconnects. Spawned calls go on, and the next worker checks them."""
         if self._client is not None:
             self._client.stop()
             self._client = None
         return True
 
     def _connected(self) -> ModalClient:
-        # Not before the first call: importing Modal's library takes a second.
+        # Imported with the first call: Modal's library takes a second.
         from durable_monty.executors.modal.client import ModalClient
 
         if self._client is None:

@@ -1,5 +1,3 @@
-"""Runs functions in the worker processes of RQ (https://python-rq.org)."""
-
 from __future__ import annotations
 
 import logging
@@ -33,10 +31,13 @@ logger = logging.getLogger("durable_monty")
 DEFAULT_QUEUE, DEFAULT_URL = "durable_monty", "redis://127.0.0.1:6379/0"
 _RUN_JOB = "durable_monty.executors.remote.run_job"
 
+_ENDS = (RQStatus.FINISHED, RQStatus.FAILED, RQStatus.CANCELED, RQStatus.STOPPED)
+
 # Seconds.
 _SOCKET_TIMEOUT = 5.0
 _DAY = 86_400
-# How long a job may be neither in the queue nor begun: its worker may have died in between.
+# A job whose worker died right after taking it stays queued without being in the queue. A job that
+# is like that for so long is lost.
 _IN_BETWEEN = 5.0
 # From the end of a call's time to that of its job, so that the call has its answer by then.
 _AFTER_TIMEOUT = 3.0
@@ -45,12 +46,11 @@ _AFTER_TIMEOUT = 3.0
 class RQExecutor(QueueExecutor):
     """Puts calls into a queue of RQ, whose workers read JSON (`rq worker --serializer json`).
 
-    `connection` is a client of Redis, used instead of `url`; it needs a `socket_timeout`.
-    `job_timeout`: seconds after which RQ ends a job; by default soon after the
-    `start_to_close` of its function, if that has one. `result_ttl`: seconds for which Redis keeps
-    the end of a job. `lost_after` is for `mode="result"`: the seconds without a heartbeat of its
-    RQ worker after which a job counts as lost, by default those after which RQ itself gives it up
-    (90).
+    `connection` is a Redis client to use instead of `url`; it needs a `socket_timeout`. RQ ends a
+    job after `job_timeout` seconds, by default soon after the `start_to_close` of its function.
+    Redis keeps the end of a job for `result_ttl` seconds. With `mode="result"`, a job counts as
+    lost after `lost_after` seconds without a heartbeat of its RQ worker, by default when RQ itself
+    gives it up (90 seconds).
     """
 
     name = "rq"
@@ -70,22 +70,27 @@ class RQExecutor(QueueExecutor):
     ) -> None:
         super().__init__(mode=mode, prefetch=prefetch, poll=poll)
         self.queue_name = queue_name
-        self._redis = _client(url) if connection is None else _checked(connection)
+        self._redis = _connect(url) if connection is None else connection
+        options = self._redis.connection_pool.connection_kwargs
+        if options.get("decode_responses"):
+            raise ValueError("connection decodes responses, which RQ cannot work with")
+        timeout = self._redis.connection_pool.connection_class(**options).socket_timeout
+        if not timeout:
+            raise ValueError("connection has no socket_timeout: a Redis that hangs would hang us")
         self._job_timeout, self._result_ttl = job_timeout, result_ttl
         self._lost_after = lost_after
         self._queue = Queue(queue_name, connection=self._redis, serializer=JSONSerializer)
-        timeout = _socket_timeout(self._redis) or _SOCKET_TIMEOUT
         self._listener = ResultListener(self._redis, self.deliver, block=min(2.0, timeout / 2))
         self._in_between: dict[str, float] = {}
 
     def stop(self, timeout: float) -> bool:
-        """Jobs go on: the next worker asks for them."""
+        """Stops listening. Jobs go on, and the next worker checks them."""
         self._listener.stop()
         return True
 
     def enqueue_claimed(self, call: Call, job_id: str) -> None:
         assert call.claim is not None  # noqa: S101  (only claimed calls are submitted)
-        # It has recorded its answer when it ends, so that RQ need not keep anything of it.
+        # The job records its answer itself, so RQ need not keep a result.
         args = [call.pk, call.claim.hex, self.using]
         self._enqueue(call, _RUN_JOB, args, job_id=job_id, result_ttl=0)
 
@@ -111,7 +116,14 @@ class RQExecutor(QueueExecutor):
             except NoSuchJobError as exc:
                 raise LookupError(job_id) from exc
             self._raise_if_lost(job)
-            found = self._result_of(job)
+            entries: Any = self._redis.xrevrange(f"{STREAMS}{job_id}", count=1)
+            status = job.get_status(refresh=False)
+            found: JobStatus = {"status": "started" if status == RQStatus.STARTED else "queued"}
+            if entries:
+                entry_id, fields = entries[0]
+                found = read_result(job_id, entry_id, fields, self._redis)
+            elif status in _ENDS:
+                raise LookupError(f"RQ has no result of the job {job_id} any more.")
         if found["status"] in ("finished", "failed"):
             self._listener.forget(job_id)
         else:
@@ -119,8 +131,7 @@ class RQExecutor(QueueExecutor):
         return found
 
     def revoke_job(self, job_id: str) -> None:
-        """Takes a job out of the queue. One that runs is stopped, unless it has Django: then its
-        function can ask `current_call().cancelled()`."""
+        """Takes a job out of the queue, or stops it if it runs in the mode "result"."""
         self._listener.forget(job_id)
         self._in_between.pop(job_id, None)
         with self._reaching(), suppress(NoSuchJobError):
@@ -128,13 +139,13 @@ class RQExecutor(QueueExecutor):
             self._report_unrun(job)
             if job.get_status(refresh=False) != RQStatus.STARTED:
                 job.delete()
-            elif self.mode == "result":
+            elif self.mode == "result":  # a function that has Django can ask `cancelled()` itself
                 with suppress(InvalidJobOperation):
                     send_stop_job_command(self._redis, job_id, serializer=JSONSerializer)
 
     def forget_job(self, job_id: str) -> None:
-        """Deletes a job that succeeded. Those that failed stay, for people to look at, until their
-        time in Redis is over."""
+        """Deletes a job that succeeded. Failed jobs stay in Redis for `result_ttl`, for people to
+        look at."""
         with self._reaching(), suppress(NoSuchJobError):
             job = self._fetch(job_id)
             if job.get_status(refresh=False) == RQStatus.FINISHED:
@@ -160,18 +171,22 @@ class RQExecutor(QueueExecutor):
         job_id: str,
         result_ttl: int,
     ) -> None:
-        # With `unique`, what the client sends again after a lost connection is there once.
+        if (seconds := self._job_timeout) is None:
+            limit = FUNCTION_REGISTRY[call.function].timeouts.start_to_close
+            seconds = -1 if limit is None else limit + _AFTER_TIMEOUT  # -1: RQ sets no limit
+        # The client sends again after a lost connection. `unique` keeps the first job.
         with self._reaching(), suppress(DuplicateJobError):
             self._queue.enqueue_call(
                 path,
                 args=list(args),
                 kwargs=dict(kwargs or {}),
-                timeout=self._timeout_of(call.function),
+                timeout=math.ceil(seconds),
                 result_ttl=result_ttl,
                 failure_ttl=self._result_ttl,
-                # A job that expires in the queue is submitted again, if anybody waits for it.
+                # A job that expires in the queue is submitted again, unless it was withdrawn.
                 ttl=_DAY,
-                description=f"{call.function}, call {call.pk}",  # RQ would log its arguments
+                # By default the description has the arguments, and RQ logs it.
+                description=f"{call.function}, call {call.pk}",
                 job_id=job_id,
                 unique=True,
             )
@@ -179,27 +194,8 @@ class RQExecutor(QueueExecutor):
     def _fetch(self, job_id: str) -> Job:
         return Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
 
-    def _timeout_of(self, function: str) -> int:
-        """Whole seconds; -1: RQ sets no limit."""
-        if self._job_timeout is not None:
-            return math.ceil(self._job_timeout)
-        limit = FUNCTION_REGISTRY[function].timeouts.start_to_close
-        return -1 if limit is None else math.ceil(limit + _AFTER_TIMEOUT)
-
-    def _result_of(self, job: Job) -> JobStatus:
-        entries: Any = self._redis.xrevrange(f"{STREAMS}{job.id}", count=1)
-        for entry_id, fields in entries:
-            return read_result(job.id, entry_id, fields, self._redis)
-        match job.get_status(refresh=False):
-            case RQStatus.STARTED:
-                return {"status": "started"}
-            case RQStatus.FINISHED | RQStatus.FAILED | RQStatus.CANCELED | RQStatus.STOPPED:
-                raise LookupError(f"RQ has no result of the job {job.id} any more.")
-            case _:
-                return {"status": "queued"}
-
     def _raise_if_lost(self, job: Job) -> None:
-        """Raises LookupError if no worker has the job, and no queue."""
+        """Raises LookupError for a job that is neither with a worker nor in its queue."""
         match job.get_status(refresh=False):
             case RQStatus.STARTED:
                 if not self._is_alive(job):
@@ -214,7 +210,7 @@ class RQExecutor(QueueExecutor):
 
     def _is_alive(self, job: Job) -> bool:
         for execution_id in ExecutionRegistry(job.id, self._redis).get_execution_ids():
-            with suppress(ValueError):  # RQ lets it expire when its worker sends no heartbeats
+            with suppress(ValueError):  # without heartbeats RQ lets the execution expire
                 beat = Execution.fetch(execution_id, job.id, self._redis).last_heartbeat
                 seconds, _microseconds = self._redis.time()
                 age = seconds - beat.timestamp()
@@ -225,13 +221,13 @@ class RQExecutor(QueueExecutor):
             return False
 
     def _report_unrun(self, job: Job) -> None:
-        """Logs that a job failed before it came to its call, which comes back by its lease."""
+        """Logs that a job failed before it started its call. The call's lease brings it back."""
         if self.mode == "result" or job.get_status(refresh=False) != RQStatus.FAILED:
             return
         result = job.latest_result()
         try:
             failure = read_failure(job.id, (result and result.exc_string) or "")
-        except LookupError:  # its process died; the lease tells of that
+        except LookupError:  # its process died, which the expired lease shows anyway
             return
         why = f"{failure['error_type']}: {failure['error']}"
         logger.error(
@@ -251,28 +247,13 @@ class RQExecutor(QueueExecutor):
             raise ExecutorUnavailable(self.name, exc) from exc
 
 
-def _client(url: str) -> Redis:
+def _connect(url: str) -> Redis:
     return Redis.from_url(
         url,
         socket_timeout=_SOCKET_TIMEOUT,
         socket_connect_timeout=_SOCKET_TIMEOUT,
         socket_keepalive=True,
         health_check_interval=30,
-        # A connection that Redis has closed, by a restart maybe, is opened again once.
+        # A restart of Redis closes connections. One more try opens them again.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisDown, RedisTimeout)),
     )
-
-
-def _checked(connection: Redis) -> Redis:
-    options = connection.connection_pool.connection_kwargs
-    if options.get("decode_responses"):
-        raise ValueError("connection decodes responses, which RQ cannot work with")
-    if not _socket_timeout(connection):
-        raise ValueError("connection has no socket_timeout: a Redis that hangs would hang us")
-    return connection
-
-
-def _socket_timeout(connection: Redis) -> float | None:
-    pool = connection.connection_pool
-    timeout: float | None = pool.connection_class(**pool.connection_kwargs).socket_timeout
-    return timeout
