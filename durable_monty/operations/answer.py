@@ -6,6 +6,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from django.db.models import Q
+
 from durable_monty import codec, conf
 from durable_monty.exceptions import NonRetryable, RetryAfter, UnstorableValue
 from durable_monty.models import Call, CallStatus
@@ -17,12 +19,21 @@ from durable_monty.operations.exception_texts import (
     type_of,
 )
 from durable_monty.policy import Retry
-from durable_monty.sandbox import nearest
+from durable_monty.sandbox import CANCELLED, nearest
 
 if TYPE_CHECKING:
     from durable_monty.operations.new_calls import NewCall
 
 _TRACEBACK_LIMIT = 50_000
+
+DEADLINE_PASSED = "The deadline of the execution has passed."
+# Answers that ask the execution to end; no function gave them.
+END_REQUESTS = Q(error_type=CANCELLED) | Q(error_message=DEADLINE_PASSED)
+
+
+def asks_to_end(call: Call) -> bool:
+    """Returns whether the call was answered by one of `END_REQUESTS`."""
+    return call.error_type == CANCELLED or call.error_message == DEADLINE_PASSED
 
 
 @dataclass(frozen=True, slots=True)

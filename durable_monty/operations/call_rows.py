@@ -12,7 +12,8 @@ from durable_monty.durations import later
 from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations import sql
-from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.close import closed
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.schedule import schedule
 
@@ -113,15 +114,9 @@ class CallRows:
         self, call: NewCall, refusal: tuple[str, str] | None, *, is_last: bool
     ) -> dict[str, Any]:
         if is_last:
-            return {"status": CallStatus.CANCELLED, "finished_at": self.now}
+            return closed(None, self.now)
         if refusal is not None:
-            error_type, message = refusal
-            return {
-                "status": CallStatus.FAILED,
-                "finished_at": self.now,
-                "error_type": error_type,
-                "error_message": message,
-            }
+            return closed(Answer.of_error(*refusal), self.now)
         if call.started_at is not None:
             self.running.append(call)
             return {

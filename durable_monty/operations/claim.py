@@ -20,9 +20,9 @@ from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import lock_claimed, note_lost
+from durable_monty.operations.close import close_call, wake
 from durable_monty.operations.leases import lease
 from durable_monty.operations.postgresql.calls import claim_plain_calls
-from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
 
 # Attempts in a row whose worker vanished: a fourth would take another worker down.
@@ -160,7 +160,7 @@ def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
         )
         _note_losses(held, now, using)
         for call in held:
-            settle_open(call, _given_up(call), Q(claim=token), now, using)
+            close_call(call, _given_up(call), Q(claim=token), now, using)
 
 
 def _goes_alone(call: Call) -> bool:

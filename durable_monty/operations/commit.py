@@ -11,12 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from durable_monty.models import Call, Execution, Program, Snapshot
 from durable_monty.operations import sql
+from durable_monty.operations.answer import DEADLINE_PASSED, END_REQUESTS
 from durable_monty.operations.call_rows import CallRows
 from durable_monty.operations.failed_calls import own_type
+from durable_monty.operations.finish import clear_finished
 from durable_monty.operations.leases import lease
 from durable_monty.operations.log import log_execution, log_retry
 from durable_monty.operations.new_calls import NewCall
@@ -27,7 +29,6 @@ from durable_monty.operations.sql import as_uuid
 from durable_monty.operations.transactions import may_pass, write
 from durable_monty.operations.transitions import Changes, Locked, keep_claim, transition
 from durable_monty.operations.unawaited import fail_if_unawaited
-from durable_monty.operations.withdraw import DEADLINE_PASSED, withdraw_calls
 from durable_monty.sandbox import CANCELLED, Failed
 from durable_monty.wakeups import announce
 
@@ -129,7 +130,9 @@ def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Ch
             changed["call_count"] = execution.call_count + len(calls)
             changes[execution.pk] = changed
         finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
-        _clear(finished, advanced, now, using)
+        clean = {outcome.execution.id for outcome in advanced if outcome.is_clean}
+        if left := [pk for pk in finished if pk not in clean]:
+            clear_finished(left, now, using)
         rows.write()
         _save_snapshots([outcome for outcome in advanced if not outcome.holds], now, using)
         _save(changes, using)
@@ -217,16 +220,6 @@ def _deliver(advanced: Iterable[TurnResult], using: str) -> None:
     sql.update(Call, ("delivered_turn", "after_load"), sorted(delivered), using=using)
 
 
-def _clear(
-    finished: Collection[uuid.UUID], advanced: Iterable[TurnResult], now: datetime, using: str
-) -> None:
-    """What executions that end leave behind."""
-    clean = {outcome.execution.id for outcome in advanced if outcome.is_clean}
-    if left := [pk for pk in finished if pk not in clean]:
-        withdraw_calls(left, now, using)
-        Snapshot.objects.using(using).filter(pk__in=left).delete()
-
-
 def _save(changes: Changes, using: str) -> None:
     alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for pk, changed in sorted(changes.items()):
@@ -262,8 +255,7 @@ def _told(asked: Collection[uuid.UUID], using: str) -> set[tuple[uuid.UUID, str]
     """The executions, with the error, that a call has been answered with the request."""
     if not asked:
         return set()
-    requests = Q(error_type=CANCELLED) | Q(error_message=DEADLINE_PASSED)
-    calls = Call.objects.using(using).filter(requests, execution_id__in=asked)
+    calls = Call.objects.using(using).filter(END_REQUESTS, execution_id__in=asked)
     return set(calls.values_list("execution_id", "error_type"))
 
 

@@ -10,13 +10,12 @@ from typing import Any
 from durable_monty.kinds import kind_of
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import ANSWERED
-from durable_monty.operations.answer import Answer, by_hand
+from durable_monty.operations.answer import Answer, asks_to_end, by_hand
+from durable_monty.operations.close import closed
 from durable_monty.operations.schedule import due_time, executor_of, schedule
-from durable_monty.operations.withdraw import DEADLINE_PASSED
-from durable_monty.sandbox import CANCELLED, Position
+from durable_monty.sandbox import Position
 
-_ERROR = ("error_type", "error_message", "raised_as", "error_traceback")
-_ANSWER = ("status", "result", *_ERROR)
+_ANSWER = ("status", "result", "error_type", "error_message", "raised_as", "error_traceback")
 _HISTORY = ("started_at", "finished_at", "completed_by_id", "completed_by_name", "reason")
 
 
@@ -59,9 +58,8 @@ def copy_call(
         copy.delivered_turn, copy.after_load = call.delivered_turn, call.after_load
         _take(copy, call, *_ANSWER, *_HISTORY)
     elif (answer := edits.answers.get(call.call_id)) is not None:
-        copy.status, copy.result, copy.finished_at = answer.status, answer.result, now
-        _take(copy, answer, *_ERROR)
-        for name, value in by_hand(edits.user, edits.reason).items():
+        columns = closed(answer, now) | by_hand(edits.user, edits.reason)
+        for name, value in columns.items():
             setattr(copy, name, value)
     elif call.call_id not in edits.answers and has_answer(call):
         _take(copy, call, *_ANSWER, *_HISTORY)
@@ -78,11 +76,10 @@ def is_delivered(call: Call, turn: int) -> bool:
 
 def has_answer(call: Call) -> bool:
     """One that a fork can keep: not one that asked its execution to end."""
-    ends = call.error_type == CANCELLED or call.error_message == DEADLINE_PASSED
-    return call.status in ANSWERED and not ends
+    return call.status in ANSWERED and not asks_to_end(call)
 
 
-def _take(copy: Call, of: Call | Answer, *names: str) -> None:
+def _take(copy: Call, of: Call, *names: str) -> None:
     for name in names:
         setattr(copy, name, getattr(of, name))
 

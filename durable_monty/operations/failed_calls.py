@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 
 from durable_monty.models import Call, CallStatus
-from durable_monty.operations.withdraw import DEADLINE_PASSED
-from durable_monty.sandbox import CANCELLED, Failed
+from durable_monty.operations.answer import END_REQUESTS
+from durable_monty.sandbox import Failed
 
 # How many failed calls are looked at, the last ones.
 _LOOKED_AT = 100
@@ -18,8 +18,7 @@ def failed_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
     return list(
         Call.objects.using(using)
         .filter(execution_id=execution_id, status=CallStatus.FAILED, delivered_turn__isnull=False)
-        .exclude(error_type=CANCELLED)
-        .exclude(error_message=DEADLINE_PASSED)
+        .exclude(END_REQUESTS)
         .order_by("-delivered_turn", "call_id")
         .only("call_id", "delivered_turn", "error_type", "error_message", "raised_as")[:_LOOKED_AT]
     )

@@ -10,7 +10,6 @@ from django.db import IntegrityError
 
 from durable_monty import codec
 from durable_monty.exceptions import (
-    ExecutionNotFound,
     InvalidInputs,
     InvalidWorkflow,
     ReplayMismatch,
@@ -23,6 +22,7 @@ from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
 from durable_monty.operations.copies import NO_EDITS, Edits, copy_call, is_delivered, same_answers
+from durable_monty.operations.find import find_execution
 from durable_monty.operations.journal import StoredTurns
 from durable_monty.operations.keys import (
     OnConflict,
@@ -64,7 +64,8 @@ def fork_execution(
 
     Raises `ExecutionNotFound`, `TurnNotForkable`, `HostFault`, and as `start_execution` does.
     """
-    origin = _find(execution_id, using)
+    executions = Execution.objects.using(using).select_related("program")
+    origin = find_execution(execution_id, executions)
     if key is not None:
         check_label("key", key, empty=False)
         check_on_conflict(on_conflict)
@@ -105,14 +106,6 @@ class _Plan:
     @property
     def name(self) -> str:
         return self.origin.name if self.edits.name is None else self.edits.name
-
-
-def _find(execution_id: uuid.UUID, using: str) -> Execution:
-    executions = Execution.objects.using(using).select_related("program")
-    execution = executions.filter(pk=execution_id).first()
-    if execution is None:
-        raise ExecutionNotFound(execution_id)
-    return execution
 
 
 def _differing(known: Execution, plan: _Plan, using: str) -> list[str]:

@@ -7,7 +7,7 @@ from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotPaused
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
-from durable_monty.operations.stop import locked
+from durable_monty.operations.find import lock_unfinished
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
@@ -19,7 +19,7 @@ def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None
     Raises `ExecutionNotFound`, `ExecutionFinished`.
     """
     with write(using):
-        execution = locked(execution_id, ExecutionStatus.PAUSED, using)
+        execution = lock_unfinished(execution_id, ExecutionStatus.PAUSED, using)
         changes: dict[str, Any] = {}
         if execution.cancel_requested_at is None:  # else the reason is that of the cancellation
             changes |= {"reason": codec.clean_text(reason, 10_000)}
@@ -36,7 +36,7 @@ def resume_execution(execution_id: uuid.UUID, *, using: str) -> None:
     Raises `ExecutionNotFound`, `ExecutionFinished`, `ExecutionNotPaused`.
     """
     with write(using):
-        execution = locked(execution_id, ExecutionStatus.WAITING, using)
+        execution = lock_unfinished(execution_id, ExecutionStatus.WAITING, using)
         executions = Execution.objects.using(using).filter(pk=execution_id)
         kept = execution.reason if execution.cancel_requested_at is not None else ""
         if execution.status != ExecutionStatus.PAUSED:

@@ -24,11 +24,10 @@ from durable_monty.models import (
 )
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
+from durable_monty.operations.close import close_open_calls, wake
 from durable_monty.operations.leases import lease
 from durable_monty.operations.schedule import due_time
-from durable_monty.operations.settle import wake
 from durable_monty.operations.transactions import write
-from durable_monty.operations.withdraw import withdraw_calls
 
 
 def repair(check: str, execution_id: uuid.UUID, call_id: int | None, *, using: str) -> str:
@@ -92,7 +91,7 @@ def _withdraw(broken: _Broken) -> str:
     calls = Call.objects.using(broken.using).filter(execution=broken.execution)
     if not broken.execution.is_finished or not calls.open().exists():
         return ""
-    withdraw_calls([broken.execution.pk], broken.now, broken.using)
+    close_open_calls([broken.execution.pk], None, broken.now, broken.using)
     return "Its open calls were withdrawn."
 
 

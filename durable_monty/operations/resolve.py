@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 
 from durable_monty import codec
-from durable_monty.exceptions import ExecutionNotFailed, ExecutionNotFound, ExecutionNotResolved
-from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.exceptions import ExecutionNotFailed, ExecutionNotResolved
+from durable_monty.models import ExecutionStatus
 from durable_monty.models.clock import database_now
+from durable_monty.operations.find import lock_execution
 from durable_monty.operations.transactions import write
 
 _REASON_LIMIT = 10_000
@@ -17,7 +18,7 @@ def resolve_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> No
     """Takes a failed execution out of the failures that are to be handled. One that is handled
     already stays as it is. Raises `ExecutionNotFound`, `ExecutionNotFailed`."""
     with write(using):
-        execution = _locked(execution_id, using)
+        execution = lock_execution(execution_id, using)
         if execution.status != ExecutionStatus.FAILED:
             raise ExecutionNotFailed(execution_id, execution.status)
         if execution.handled_at is None:
@@ -30,16 +31,8 @@ def unresolve_execution(execution_id: uuid.UUID, *, using: str) -> None:
     """Lists an execution that was resolved by hand among the failures again. Raises
     `ExecutionNotFound`, `ExecutionNotResolved`."""
     with write(using):
-        execution = _locked(execution_id, using)
+        execution = lock_execution(execution_id, using)
         if execution.handled_at is None or execution.retried_by_id is not None:
             raise ExecutionNotResolved(execution_id)
         execution.handled_at, execution.resolution = None, ""
         execution.save(using=using, update_fields=["handled_at", "resolution"])
-
-
-def _locked(execution_id: uuid.UUID, using: str) -> Execution:
-    executions = Execution.objects.using(using).filter(pk=execution_id)
-    execution = executions.select_for_update().first()
-    if execution is None:
-        raise ExecutionNotFound(execution_id)
-    return execution

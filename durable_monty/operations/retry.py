@@ -5,20 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from durable_monty.exceptions import (
-    CallNotFound,
-    CallNotWaiting,
-    ExecutionNotFound,
-    NothingToRetry,
-)
+from durable_monty.exceptions import CallNotWaiting, NothingToRetry
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.operations.copies import Edits
 from durable_monty.operations.failed_calls import failed_calls, is_message_of
+from durable_monty.operations.find import (
+    find_call,
+    find_execution,
+    lock_execution,
+    lock_unfinished,
+)
 from durable_monty.operations.fork import fork_execution
 from durable_monty.operations.schedule import after, timeouts_of
-from durable_monty.operations.stop import locked
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
@@ -34,14 +34,12 @@ def retry_execution(
     keys. Raises `ExecutionNotFound`, `NothingToRetry`, and as `fork_execution` does.
     """
     executions = Execution.objects.using(using).select_related("retried_by")
-    execution = executions.filter(pk=execution_id).first()
-    if execution is None:
-        raise ExecutionNotFound(execution_id)
+    execution = find_execution(execution_id, executions)
     if execution.retried_by is not None:
         return execution.retried_by
     if not execution.is_finished:
         with write(using):
-            execution = locked(execution_id, ExecutionStatus.WAITING, using)
+            execution = lock_unfinished(execution_id, ExecutionStatus.WAITING, using)
             calls = Call.objects.using(using).filter(execution=execution)
             if not _hurry(calls, using):
                 why = "no call of it that waits for a retry"
@@ -57,12 +55,8 @@ def retry_call(execution_id: uuid.UUID, call_id: int, *, using: str) -> None:
     `CallNotFound`, `CallNotWaiting`."""
     calls = Call.objects.using(using).filter(execution_id=execution_id, call_id=call_id)
     with write(using):
-        execution = Execution.objects.using(using).filter(pk=execution_id)
-        if execution.select_for_update().first() is None:
-            raise ExecutionNotFound(execution_id)
-        call = calls.first()
-        if call is None:
-            raise CallNotFound(execution_id, call_id)
+        lock_execution(execution_id, using)
+        call = find_call(execution_id, call_id, using)
         if not _hurry(calls, using):
             raise CallNotWaiting(execution_id, call_id, call.status)
 

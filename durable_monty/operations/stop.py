@@ -10,14 +10,14 @@ from django.db.models import Q
 
 from durable_monty import codec, conf
 from durable_monty.durations import LONGEST, later
-from durable_monty.exceptions import ExecutionFinished, ExecutionNotFound, InvalidDuration
-from durable_monty.models import Execution, ExecutionStatus, Snapshot
+from durable_monty.exceptions import InvalidDuration
+from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
-from durable_monty.operations.answer import Answer
-from durable_monty.operations.reports import report_execution
+from durable_monty.operations.answer import DEADLINE_PASSED, Answer
+from durable_monty.operations.close import close_open_calls
+from durable_monty.operations.find import lock_unfinished
+from durable_monty.operations.finish import finish
 from durable_monty.operations.transactions import write
-from durable_monty.operations.transitions import finished
-from durable_monty.operations.withdraw import DEADLINE_PASSED, answer_calls, withdraw_calls
 from durable_monty.sandbox import CANCELLED
 from durable_monty.wakeups import announce
 
@@ -36,13 +36,13 @@ def cancel_execution(
     if grace is not None and not 0 <= grace <= LONGEST:
         raise InvalidDuration("grace", grace)
     with write(using):
-        execution = locked(execution_id, ExecutionStatus.CANCELLED, using)
+        execution = lock_unfinished(execution_id, ExecutionStatus.CANCELLED, using)
         if execution.cancel_requested_at is not None:
             return
         now = database_now(using)
         reason = codec.clean_text(reason, _REASON_LIMIT)
         if not execution.turn and execution.claim is None:
-            _end(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
+            finish(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
             return
         _ask(
             execution,
@@ -59,10 +59,10 @@ def terminate_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> 
     """Ends an execution now. A turn that is running is thrown away; functions that are running
     are told by `current_call().cancelled()`. Raises `ExecutionNotFound`, `ExecutionFinished`."""
     with write(using):
-        execution = locked(execution_id, ExecutionStatus.CANCELLED, using)
+        execution = lock_unfinished(execution_id, ExecutionStatus.CANCELLED, using)
         now = database_now(using)
         reason = codec.clean_text(reason, _REASON_LIMIT)
-        _end(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
+        finish(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
 
 
 def expire_executions(limit: int, *, using: str) -> int:
@@ -83,17 +83,6 @@ def expire_executions(limit: int, *, using: str) -> int:
     return len(pks)
 
 
-def locked(execution_id: uuid.UUID, wanted: str, using: str) -> Execution:
-    """The unfinished execution. Raises `ExecutionNotFound`, `ExecutionFinished`."""
-    executions = Execution.objects.using(using).filter(pk=execution_id)
-    execution = executions.select_for_update().first()
-    if execution is None:
-        raise ExecutionNotFound(execution_id)
-    if execution.is_finished:
-        raise ExecutionFinished(execution_id, execution.status, wanted)
-    return execution
-
-
 def _expire(execution: Execution, now: datetime, using: str) -> None:
     if execution.grace_until is not None and execution.grace_until <= now:
         if execution.cancel_requested_at is not None:
@@ -102,7 +91,7 @@ def _expire(execution: Execution, now: datetime, using: str) -> None:
         else:
             status, error_type = ExecutionStatus.FAILED, "TimeoutError"
             message = "The deadline of the execution has passed, and its grace too."
-        _end(execution, status, error_type, message, now, using)
+        finish(execution, status, error_type, message, now, using)
         return
     answer = Answer.of_error("TimeoutError", DEADLINE_PASSED)
     _ask(execution, answer, now, using, grace=None, deadline=None)
@@ -118,7 +107,7 @@ def _ask(
     **changes: Any,
 ) -> None:
     """Gives `answer` to all that the execution awaits, and wakes it, paused or not."""
-    answer_calls(execution.pk, answer, now, using)
+    close_open_calls([execution.pk], answer, now, using)
     seconds = conf.current().CANCEL_GRACE if grace is None else grace
     if execution.status == ExecutionStatus.PAUSED:
         changes["status"] = execution.active_status
@@ -131,18 +120,3 @@ def _ask(
         grace_until=later(now, seconds),
         **changes,
     )
-
-
-def _end(  # noqa: PLR0917
-    execution: Execution,
-    status: ExecutionStatus,
-    error_type: str,
-    message: str,
-    now: datetime,
-    using: str,
-) -> None:
-    withdraw_calls([execution.pk], now, using)
-    Snapshot.objects.using(using).filter(pk=execution.pk).delete()
-    changes = finished(status, now) | {"error_type": error_type, "error_message": message}
-    Execution.objects.using(using).filter(pk=execution.pk).update(claim=None, **changes)
-    report_execution(execution, changes, using)

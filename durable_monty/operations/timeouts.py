@@ -10,9 +10,8 @@ from durable_monty.functions import FUNCTION_REGISTRY, default_retry
 from durable_monty.models import AttemptOutcome, Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
-from durable_monty.operations.attempts import end_attempt, schedule_retry
+from durable_monty.operations.close import close_attempt, wake
 from durable_monty.operations.schedule import timeouts_of
-from durable_monty.operations.settle import settle_open, wake
 from durable_monty.operations.transactions import write
 
 
@@ -30,18 +29,15 @@ def settle_overdue(limit: int, *, using: str) -> int:
         answers = [(call, _answer(call, now)) for call in found]
         final = [call.execution_id for call, answer in answers if answer.retry_in is None]
         wake(final, now, using)
-        return sum(_time_out(call, answer, now, using) for call, answer in answers)
+        timed_out = AttemptOutcome.TIMED_OUT
+        return sum(
+            close_attempt(call, answer, timed_out, _unchanged(call), now, using)
+            for call, answer in answers
+        )
 
 
-def _time_out(call: Call, answer: Answer, now: datetime, using: str) -> bool:
-    unchanged = Q(claim=call.claim, deadline_at=call.deadline_at)
-    if answer.retry_in is not None:
-        done = schedule_retry(call, answer, unchanged, now, using)
-    else:
-        done = settle_open(call, answer, unchanged, now, using)
-    if done:
-        end_attempt(call, AttemptOutcome.TIMED_OUT, answer, now, using)
-    return done
+def _unchanged(call: Call) -> Q:
+    return Q(claim=call.claim, deadline_at=call.deadline_at)
 
 
 def _answer(call: Call, now: datetime) -> Answer:

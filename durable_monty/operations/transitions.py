@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from durable_monty import codec
 from durable_monty.durations import later
 from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.operations.finish import finished
 from durable_monty.operations.outcomes import Faulted, Mismatched, Outcome, Parked, TurnResult
 from durable_monty.sandbox import Completed, Failed
 
@@ -128,19 +129,6 @@ def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dic
         "error_type": codec.clean_text(error_type, 200),
         "error_message": codec.clean_text(message, 10_000),
         "error_traceback": codec.clean_text(traceback, 50_000),
-    }
-
-
-def finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
-    """The columns of an execution that ends."""
-    return {
-        "status": status,
-        "finished_at": now,
-        "due_at": None,
-        "deadline": None,
-        "grace_until": None,
-        "position_start": None,
-        "position_end": None,
     }
 
 
