@@ -7,19 +7,18 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
 from django.db import Error, connections, reset_queries
 
 from durable_monty import conf, operations
-from durable_monty.engine import TURN_THREADS, Engine
+from durable_monty.engine import Engine
 from durable_monty.engine.job_thread import JobThread
 from durable_monty.engine.jobs import Jobs
 from durable_monty.executors.base import Executor
 from durable_monty.executors.group import ExecutorGroup
 from durable_monty.executors.loading import configured_executors
-from durable_monty.functions import FUNCTION_REGISTRY, searched
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.answer import Answer, ClaimedCall
@@ -32,21 +31,23 @@ from durable_monty.worker_reports import WorkerReports
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds.
+# Seconds until a worker notices `stop`, which cannot wake it.
 _STOP_LATENCY = 0.2
-_QUICK = 0.002
-# Until the threads of executors that may block have ended what they do.
+# Seconds of the first pause after a round with nothing to do.
+_FIRST_PAUSE = 0.002
+# Seconds for the threads of executors that may block to end.
 _JOBS_STOP = 3.0
-# Between looks at what time brings: the least, and the most while there is work.
-_LOOK_PAUSE, _BUSY_LOOK = 0.05, 0.2
+# Seconds between queries for timed work: at least, and at most while there is other work.
+_TIMED_PAUSE, _TIMED_BUSY = 0.05, 0.2
 
 
 class Worker:
-    """Advances executions and hands their calls to `executor`, or to several; by default to those
-    of the settings `EXECUTOR` and `EXECUTORS`. The first one also runs what names none.
+    """Advances executions and hands their calls to `executor`, or to several executors.
 
-    `poll_interval`: seconds between looks at the database while there is nothing to do; 20 times
-    that where the database tells of it (PostgreSQL, SQLite).
+    By default these are the executors of the settings `EXECUTOR` and `EXECUTORS`. The first one
+    also runs the functions that name none. `poll_interval` is the longest pause in seconds between
+    two polls of an idle worker; with notifications (PostgreSQL, SQLite) it polls 20 times less
+    often.
     """
 
     def __init__(
@@ -55,32 +56,32 @@ class Worker:
         executor: Executor | Sequence[Executor] | None = None,
         poll_interval: float | None = None,
     ) -> None:
-        settings = conf.current()
-        self.service = service
-        self.using = service.using
+        self.service, self.using = service, service.using
         self.executors = ExecutorGroup(executor or configured_executors())
         self.executor = self.executors.first
-        self.poll_interval = settings.POLL_INTERVAL if poll_interval is None else poll_interval
+        self.poll_interval = (
+            conf.current().POLL_INTERVAL if poll_interval is None else poll_interval
+        )
+        self.listener: Listener | None = None
+        self.worker_id: int | None = None
         self._names = self.executors.serves()
         self._work_came = threading.Event()
         self._engine = Engine(self.executors.inline_runner, self._work_came.set, self.using)
         self._all_jobs = [Jobs(each, self.using) for each in self.executors]
-        # Those of executors that may block have threads; in a single round nothing has.
+        # Executors that may block have threads, but not in a single round.
         self._jobs, self._job_threads = self._all_jobs, list[JobThread]()
         self._stopping = False
         self._reports = WorkerReports(self.executors, self.using)
         self._answers: list[tuple[ClaimedCall, Answer]] = []
-        self._worker_id: int | None = None
         self._beat_at = 0.0
-        self._looked_at, self._next_due_at = -math.inf, math.inf
-        self._pause_for = _QUICK
-        self._listener: Listener | None = None
+        self._timed_at, self._next_due_at = -math.inf, math.inf
+        self._pause_for = _FIRST_PAUSE
 
     def run(self, once: bool = False, until_complete: bool = False) -> bool:
         """Works until `stop()`, for one round, or until nothing is left that this or another
         worker, or time, can advance: what waits only for people, or is paused, is left.
 
-        Gives False if running calls had to be cut off at the end; they run again once their
+        Returns False if running calls had to be cut off at the end; they run again once their
         leases have run out. An error in a round is logged, and the next round begins after a
         pause; with `once` it is raised. Raises `DatabaseNotMigrated`, and ValueError for both
         options.
@@ -90,157 +91,47 @@ class Worker:
         self._stopping = False
         drained = True
         try:
-            self._begin(once=once)
-            with ThreadPoolExecutor(
-                TURN_THREADS, thread_name_prefix="durable_monty-turn"
-            ) as threads:
-                try:
-                    if once:
-                        self._round(threads)
-                    else:
-                        self._loop(threads, until_complete=until_complete)
-                    self._reports.drain_begins(conf.current().DRAIN_TIMEOUT)
-                    drained = self._drain(threads)
-                finally:
-                    self._engine.give_back()
+            self.start(once=once)
+            try:
+                if once:
+                    self.round()
+                else:
+                    self._loop(until_complete=until_complete)
+                self._reports.drain_begins(conf.current().DRAIN_TIMEOUT)
+                drained = self._drain()
+            finally:
+                self._engine.give_back()
         finally:
-            self._stop_job_threads()
-            drained = self.executors.stop(conf.current().DRAIN_TIMEOUT) and drained
-            self._reports.drain_ends()
-            drained = self._end() and drained
+            drained = self.close() and drained
         return drained
 
     def stop(self) -> None:
-        """Ends the loop after its round. Safe in a signal handler: it sets a flag, no more."""
+        """Ends the loop after its round. A signal handler may call it: it only sets a flag."""
         self._stopping = True
 
-    def _begin(self, *, once: bool = False) -> None:
-        check_migrated(self.using)
-        functions = FUNCTION_REGISTRY.served_by(self._names)
-        self._worker_id = operations.register_worker(
-            self.executors.name, functions, using=self.using
-        )
-        self._beat_at, self._looked_at = time.monotonic(), -math.inf
-        self._engine.start(self._worker_id)
-        for jobs in self._all_jobs:
-            jobs.worker_id = self._worker_id
-        self.executors.start(self.using, self._worker_id, self._work_came.set)
-        self._start_job_threads(once=once)
-        if not any(executor.is_inline for executor in self.executors):
-            self._listener = Listener(self.using, self.wake)
-        logger.info(
-            "worker started: number %d, executor %s",
-            self._worker_id,
-            self.executors.name,
-            extra={"worker": self._worker_id, "executor": self.executors.name},
-        )
-        if self._names and not functions:
-            logger.warning(
-                "This worker has no functions to run. Functions are found in %s, and in "
-                "DURABLE_MONTY['FUNCTION_MODULES'].",
-                searched(),
-            )
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no executions in hand."""
+        return self._engine.is_idle
 
-    def _start_job_threads(self, *, once: bool) -> None:
-        def has_thread(jobs: Jobs) -> bool:
-            return jobs.executor.may_block and not once
+    def round(self, *, everything: bool = False) -> bool:
+        """Does one round of the loop. Returns whether there was something to do.
 
-        self._jobs = [jobs for jobs in self._all_jobs if not has_thread(jobs)]
-        self._job_threads = [JobThread(jobs) for jobs in self._all_jobs if has_thread(jobs)]
-        for thread in self._job_threads:
-            thread.start()
-
-    def _stop_job_threads(self) -> None:
-        """Lets no more calls be claimed. A thread whose engine does not answer is left behind."""
-        for thread in self._job_threads:
-            thread.stop(_JOBS_STOP)
-        self._job_threads = []
-
-    def _end(self) -> bool:
-        """Whether all answers were recorded; if not, their calls' leases run out."""
-        if self._listener is not None:
-            self._listener.stop()
-        if self._worker_id is None:
-            return True
-        try:
-            self._record_answers()
-        except Exception as exc:  # noqa: BLE001  (logged)
-            log_calls(
-                logging.ERROR,
-                "answers not recorded",
-                [claimed for claimed, _answer in self._answers],
-                exc,
-                exc,
-            )
-            return False
-        self._cut_off()
-        try:
-            operations.retire_worker(self._worker_id, using=self.using)
-        except Exception as exc:  # noqa: BLE001  (its work is recorded; its heartbeat runs out)
-            logger.warning("worker not signed off: %s", exc, extra={"reason": str(exc)})
-        logger.info(
-            "worker stopped: number %d", self._worker_id, extra={"worker": self._worker_id}
-        )
-        return True
-
-    def _cut_off(self) -> None:
-        """Gives calls back that still run; their answers, if any come, will be refused."""
-        running = (call.claim for call in self.executors.running_calls())
-        claims = [ClaimedCall(*claim) for claim in running if claim is not None]
-        if not claims:
-            return
-        try:
-            operations.cut_off_calls(claims, using=self.using)
-        except Error as exc:
-            log_calls(logging.WARNING, "calls left to their leases", claims, exc)
-
-    def _drain(self, threads: ThreadPoolExecutor) -> bool:
-        """Whether all that was run is in the database."""
-        self._stop_job_threads()
-        deadline = time.monotonic() + conf.current().DRAIN_TIMEOUT
-        errors = LoopErrors("Draining", self.using)
-        while True:
-            try:
-                self._engine.drain(threads, deadline - time.monotonic())
-                return self._engine.is_idle
-            except Exception as exc:
-                if connections[self.using].in_atomic_block:
-                    raise
-                time.sleep(max(0.0, min(errors.note(exc), deadline - time.monotonic())))
-
-    def _loop(self, threads: ThreadPoolExecutor, *, until_complete: bool) -> None:
-        errors = LoopErrors("A round of the worker", self.using)
-        while not self._stopping:
-            try:
-                self._work_came.clear()
-                if self._round(threads):
-                    self._pause_for = _QUICK
-                    continue
-                if until_complete and not goes_on_by_itself(self.using):
-                    return
-                pause = self.idle_pause()
-            except Exception as exc:
-                if connections[self.using].in_atomic_block:
-                    raise  # the caller's transaction, which may be broken
-                # What was claimed in it comes back by its lease.
-                pause = errors.note(exc)
-            self._pause(pause)
-
-    def _round(self, threads: ThreadPoolExecutor) -> bool:
-        """One look at everything; whether there was something to do."""
+        `everything`: also does the work that is otherwise looked for from time to time.
+        """
         if settings.DEBUG:
-            reset_queries()  # Django keeps every statement of a request; this one never ends
+            reset_queries()  # Django keeps every statement of a request, and this one never ends
         self._beat()
         self.executors.check()
         worked = bool(self._record_answers())
         if worked:
             self._engine.wake()
-        worked |= self._engine.round(threads)
+        worked |= self._engine.round(everything=everything)
         now = time.monotonic()
-        is_idle = not worked and self._engine.is_idle and now - self._looked_at > _LOOK_PAUSE
-        is_late = now - self._looked_at >= max(self.poll_interval, _BUSY_LOOK)
-        if is_idle or is_late or now >= self._next_due_at:
-            self._looked_at = now
+        is_idle = not worked and self.is_idle and now - self._timed_at > _TIMED_PAUSE
+        is_late = now - self._timed_at >= max(self.poll_interval, _TIMED_BUSY)
+        if everything or is_idle or is_late or now >= self._next_due_at:
+            self._timed_at = now
             if self.do_timed_work():
                 self._engine.wake()
                 worked = True
@@ -250,7 +141,7 @@ class Worker:
         return worked
 
     def do_timed_work(self) -> bool:
-        """What time brings; under load not in every round."""
+        """Does the work that becomes due with time. Returns whether there was any."""
         limit, worked = conf.current().BATCH_SIZE, 0
         functions = FUNCTION_REGISTRY.served_by(self._names)
         due = operations.what_is_due(
@@ -265,48 +156,138 @@ class Worker:
             worked += operations.expire_executions(limit, using=self.using)
         if due.calls:
             worked += self._offer_calls()
-        self._tell_job_threads()
-        return bool(worked + sum(jobs.check() for jobs in self._jobs))
-
-    def _tell_job_threads(self) -> None:
         for thread in self._job_threads:
             thread.look()
-
-    def _offer_calls(self) -> int:
-        self.executors.calls_came()
-        self._tell_job_threads()
-        return sum(jobs.submit() for jobs in self._jobs)
+        return bool(worked + sum(jobs.check() for jobs in self._jobs))
 
     def idle_pause(self) -> float:
-        """The longer there was nothing to do, the longer."""
+        """Returns the seconds until the next round: each time more, after rounds with nothing to
+        do."""
         if self._engine.is_quiet:
             self._pause_for = min(self._longest_pause(), 2 * self._pause_for)
         else:
-            self._pause_for = min(self.poll_interval, _QUICK)
+            self._pause_for = min(self.poll_interval, _FIRST_PAUSE)
         return min(self._pause_for, self._next_due_at - time.monotonic())
 
-    def _longest_pause(self) -> float:
-        is_told = self._listener is not None and self._listener.hears
-        return self.poll_interval * (LISTENING_POLL_FACTOR if is_told else 1)
-
     def wake(self) -> None:
-        """Called in the listener's thread: something may have become due."""
-        # What comes right after it is not told: the next look is soon, too.
+        """Begins a round soon: something may have become due. Any thread may call it."""
+        # No notification follows for work that comes right after this one.
         self._pause_for = min(self._pause_for, self.poll_interval / 2)
         self._engine.wake()
         self._work_came.set()
 
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            if self._work_came.wait(min(left, _STOP_LATENCY)):
-                return
+    def start(self, *, once: bool = False) -> None:
+        """Registers the worker and starts its executors, before its first round."""
+        check_migrated(self.using)
+        functions = FUNCTION_REGISTRY.served_by(self._names)
+        self.worker_id = operations.register_worker(
+            self.executors.name, functions, using=self.using
+        )
+        self._beat_at, self._timed_at = time.monotonic(), -math.inf
+        self._engine.start(self.worker_id)
+        for jobs in self._all_jobs:
+            jobs.worker_id = self.worker_id
+        self.executors.start(self.using, self.worker_id, self._work_came.set)
+        blocking = [jobs for jobs in self._all_jobs if jobs.executor.may_block and not once]
+        self._jobs = [jobs for jobs in self._all_jobs if jobs not in blocking]
+        self._job_threads = [JobThread(jobs) for jobs in blocking]
+        for thread in self._job_threads:
+            thread.start()
+        if not any(executor.is_inline for executor in self.executors):
+            self.listener = Listener(self.using, self.wake)
+        self._reports.started(self.worker_id, functions)
+
+    def close(self) -> bool:
+        """Stops the executors and signs the worker off. Returns whether all their calls ended and
+        all answers were recorded; the leases of the others run out."""
+        self._stop_job_threads()
+        drained = self.executors.stop(conf.current().DRAIN_TIMEOUT)
+        self._reports.drain_ends()
+        if self.listener is not None:
+            self.listener.stop()
+        if self.worker_id is None:
+            return drained
+        try:
+            self._record_answers()
+        except Exception as exc:  # noqa: BLE001  (it is logged)
+            claims = [claimed for claimed, _answer in self._answers]
+            log_calls(logging.ERROR, "answers not recorded", claims, exc, exc)
+            return False
+        self._cut_off_calls()
+        try:
+            operations.retire_worker(self.worker_id, using=self.using)
+        except Exception as exc:  # noqa: BLE001  (its work is recorded; its heartbeat runs out)
+            logger.warning("worker not signed off: %s", exc, extra={"reason": str(exc)})
+        logger.info("worker stopped: number %d", self.worker_id, extra={"worker": self.worker_id})
+        return drained
+
+    def _loop(self, *, until_complete: bool) -> None:
+        errors = LoopErrors("A round of the worker", self.using)
+        while not self._stopping:
+            try:
+                self._work_came.clear()
+                if self.round():
+                    self._pause_for = _FIRST_PAUSE
+                    continue
+                if until_complete and not goes_on_by_itself(self.using):
+                    return
+                pause = self.idle_pause()
+            except Exception as exc:
+                if connections[self.using].in_atomic_block:
+                    raise  # the caller's transaction, which may be broken
+                # Rows that were claimed in the round come back by their leases.
+                pause = errors.note(exc)
+            until = time.monotonic() + pause
+            while not self._stopping and (left := until - time.monotonic()) > 0:
+                if self._work_came.wait(min(left, _STOP_LATENCY)):
+                    break
+
+    def _drain(self) -> bool:
+        """Returns whether all executions in hand were written to the database."""
+        self._stop_job_threads()
+        deadline = time.monotonic() + conf.current().DRAIN_TIMEOUT
+        errors = LoopErrors("Draining", self.using)
+        while True:
+            try:
+                self._engine.drain(deadline - time.monotonic())
+                return self.is_idle
+            except Exception as exc:
+                if connections[self.using].in_atomic_block:
+                    raise
+                time.sleep(max(0.0, min(errors.note(exc), deadline - time.monotonic())))
+
+    def _stop_job_threads(self) -> None:
+        """Lets no more calls be claimed. A thread whose engine does not answer is left behind."""
+        for thread in self._job_threads:
+            thread.stop(_JOBS_STOP)
+        self._job_threads = []
+
+    def _cut_off_calls(self) -> None:
+        """Gives back the calls that still run. Answers that come later will be refused."""
+        running = (call.claim for call in self.executors.running_calls())
+        claims = [ClaimedCall(*claim) for claim in running if claim is not None]
+        if not claims:
+            return
+        try:
+            operations.cut_off_calls(claims, using=self.using)
+        except Error as exc:
+            log_calls(logging.WARNING, "calls left to their leases", claims, exc)
+
+    def _offer_calls(self) -> int:
+        self.executors.calls_came()
+        for thread in self._job_threads:
+            thread.look()
+        return sum(jobs.submit() for jobs in self._jobs)
+
+    def _longest_pause(self) -> float:
+        hears = self.listener is not None and self.listener.hears
+        return self.poll_interval * (LISTENING_POLL_FACTOR if hears else 1)
 
     def _beat(self) -> None:
-        if self._worker_id and time.monotonic() - self._beat_at > HEARTBEAT.total_seconds():
-            operations.beat(self._worker_id, self._reports.stuck(), using=self.using)
+        if self.worker_id and time.monotonic() - self._beat_at > HEARTBEAT.total_seconds():
+            operations.beat(self.worker_id, self._reports.stuck(), using=self.using)
             self._beat_at = time.monotonic()
-            operations.dismiss_replaced(self._worker_id, using=self.using)
+            operations.dismiss_replaced(self.worker_id, using=self.using)
             self._reports.unserved()
 
     def _record_answers(self) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from django.db import connections
 from django.utils.translation import override
 
 from durable_monty.executors.group import ExecutorGroup
+from durable_monty.functions import searched
 from durable_monty.models.clock import database_now
 from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.log import facts_of, log_call
@@ -31,6 +33,22 @@ class WorkerReports:
         self._unserved: set[str] = set()
         self._stuck: set[tuple[uuid.UUID, int, int]] = set()
         self._drained = threading.Event()
+
+    def started(self, worker_id: int, functions: Collection[str]) -> None:
+        """Logs the start, and that the worker has no functions although its executors run some."""
+        name = self._executors.name
+        logger.info(
+            "worker started: number %d, executor %s",
+            worker_id,
+            name,
+            extra={"worker": worker_id, "executor": name},
+        )
+        if self._executors.serves() and not functions:
+            logger.warning(
+                "This worker has no functions to run. Functions are found in %s, and in "
+                "DURABLE_MONTY['FUNCTION_MODULES'].",
+                searched(),
+            )
 
     def unserved(self) -> None:
         """Logs each function whose calls no running worker takes."""

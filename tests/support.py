@@ -1,8 +1,5 @@
 """What tests of several rooms share."""
 
-import math
-from concurrent.futures import ThreadPoolExecutor
-
 from durable_monty import OrchestratorService, Worker, operations
 from durable_monty.executors.local import TableExecutor
 from durable_monty.executors.run import run_started
@@ -44,12 +41,9 @@ def run(code, functions=(), inputs=None, **options):
 def work():
     """Rounds of an inline worker until there is nothing left to do."""
     worker = Worker(OrchestratorService(), InlineExecutor())
-    with ThreadPoolExecutor(2) as threads:
-        worked = True
-        while worked or not worker._engine.is_idle:
-            # At everything, in each: a worker that is not waited for looks now and then.
-            worker._looked_at, worker._engine._claims._look_at = -math.inf, 0.0
-            worked = worker._round(threads)
+    worked = True
+    while worked or not worker.is_idle:
+        worked = worker.round(everything=True)
 
 
 def advance(execution_id):

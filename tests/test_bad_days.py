@@ -123,7 +123,7 @@ def test_a_read_only_file_is_waited_for(service, log, monkeypatch):
         monkeypatch.setattr(Worker, "do_timed_work", look)
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA query_only = 1")
-        operations.beat(self._worker_id, using="default")
+        operations.beat(self.worker_id, using="default")
 
     monkeypatch.setattr(Worker, "do_timed_work", read_only_once)
     Worker(service, LocalExecutor()).run(until_complete=True)

@@ -169,7 +169,7 @@ def test_idle_worker_looks_less_and_less_often(service):
 
 def test_worker_that_is_told_looks_rarely_and_soon_after_it_was_told(service):
     worker = Worker(service, LocalExecutor(), poll_interval=0.05)
-    worker._listener = SimpleNamespace(hears=True)
+    worker.listener = SimpleNamespace(hears=True)
     assert [worker.idle_pause() for _ in range(12)][-1] == 1
     worker.wake()
     assert worker.idle_pause() == 0.05

@@ -1,7 +1,6 @@
 import logging
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -48,9 +47,7 @@ class Jobs(Executor):
 
 
 def round_of(worker):
-    worker._looked_at = float("-inf")  # as after a pause
-    with ThreadPoolExecutor(1) as threads:
-        return worker._round(threads)
+    return worker.round(everything=True)
 
 
 def rounds_until_written(worker):
@@ -376,10 +373,10 @@ def test_worker_says_that_nobody_has_a_function(service, monkeypatch, log, move_
         advance(service.start_execution("await double(x)", ["double"], {"x": x}))
     monkeypatch.delitem(FUNCTION_REGISTRY._functions, "double")
     worker = Worker(service, LocalExecutor())
-    worker._worker_id = operations.register_worker("local", [], using="default")
+    worker.worker_id = operations.register_worker("local", [], using="default")
 
     def said():
-        operations.beat(worker._worker_id, using="default")
+        operations.beat(worker.worker_id, using="default")
         del log.records[:]
         worker._reports.unserved()
         return log.messages

@@ -37,7 +37,7 @@ def test_calls_that_hold_threads_after_their_time_out(service, block, log, move_
     execution_id = service.start_execution("await block()", ["block"])
     executor = LocalExecutor(threads)
     worker = Worker(service, executor)
-    worker._begin()
+    worker.start()
 
     def rounds_until(condition, what):
         until(lambda: (round_of(worker), condition())[1], what)
@@ -69,8 +69,7 @@ def test_calls_that_hold_threads_after_their_time_out(service, block, log, move_
     until(lambda: not executor.running_calls(), "the function ended")
     round_of(worker)
     assert WorkerProcess.objects.get().stuck_json == "{}"
-    executor.stop(10)
-    worker._end()
+    assert worker.close()
 
 
 @pytest.mark.parametrize("executor", ["local", "django_q"])

@@ -11,21 +11,22 @@ from durable_monty.models import Execution, Program
 from durable_monty.operations.leases import lease
 from durable_monty.operations.postgresql.executions import claim_plain
 
-# Seconds: between looks for executions that were lost before, and for which programs are kept.
-_LOOK = 0.25
+# Seconds between queries for executions that were lost before.
+_LOST_INTERVAL = 0.25
+# Seconds for which programs are kept.
 _FRESH = 1.0
 
 
 class Claims:
-    """What a worker takes: by the quickest way, where there is one, for all that can go it."""
+    """Claims executions for a worker, by the shortcut of its database if there is one."""
 
     def __init__(self, using: str) -> None:
         self.using = using
         self._programs: dict[int, Program] = {}
-        self._programs_until = self._look_at = 0.0
+        self._programs_until = self._lost_at = 0.0
 
     def take(self, limit: int, worker_id: int | None) -> list[Execution]:
-        """Claims due executions that may run among others."""
+        """Claims due executions, but none that was lost before or whose last run failed."""
         if connections[self.using].vendor not in ("postgresql", "sqlite"):
             return operations.claim_executions(
                 limit, using=self.using, worker_id=worker_id, fresh=True
@@ -35,16 +36,17 @@ class Claims:
             execution.program = self._program(execution.program_id)
         return claimed
 
-    def take_lost(self, worker_id: int | None) -> Execution | None:
-        """Claims one that was lost before, or whose last run failed. These can wait a little."""
-        if time.monotonic() < self._look_at:
+    def take_lost(self, worker_id: int | None, *, now: bool = False) -> Execution | None:
+        """Claims an execution that was lost before, or whose last run failed. These can wait a
+        little, unless it is wanted `now`."""
+        if not now and time.monotonic() < self._lost_at:
             return None
-        suspect = operations.claim_suspect(using=self.using, worker_id=worker_id)
-        self._look_at = 0.0 if suspect else time.monotonic() + _LOOK
-        return suspect
+        lost = operations.claim_suspect(using=self.using, worker_id=worker_id)
+        self._lost_at = 0.0 if lost else time.monotonic() + _LOST_INTERVAL
+        return lost
 
     def _program(self, pk: int) -> Program:
-        """Programs never change, but for the dictionary that they get once."""
+        """Returns a program. It never changes, but for the dictionary that it gets once."""
         if time.monotonic() > self._programs_until:
             self._programs, self._programs_until = {}, time.monotonic() + _FRESH
         if pk not in self._programs:
@@ -53,7 +55,7 @@ class Claims:
 
 
 def claimed_at(executions: Sequence[Execution]) -> datetime:
-    """The database's time of a claim that was made just now."""
+    """Returns the database's time of a claim that was made just now."""
     lease_ends = executions[0].due_at
     assert lease_ends is not None  # noqa: S101
     return lease_ends - lease()

@@ -15,7 +15,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from django.db import Error
 
@@ -76,31 +75,31 @@ class Engine:
         """Returns the answers of calls that got their rows while they ran."""
         return self._turns.take_answers()
 
-    def round(self, threads: ThreadPoolExecutor) -> bool:
+    def round(self, *, everything: bool = False) -> bool:
         """Claims what is due, begins turns, and commits those that have ended. Returns whether
-        there was anything to do."""
-        self._turns.threads = threads
+        there was anything to do. `everything`: looks for lost executions whenever it did so
+        last."""
         self._turns.expect()
         is_early = self._runs and time.monotonic() < self._claim_at
         claimed = 0
         if not self._turns.is_draining:
-            claimed = self._claim_lost() + (0 if is_early else self._claim())
+            claimed = self._claim_lost(everything) + (0 if is_early else self._claim())
         moved = self._turns.end_waits(self._runs.values())
         committed = self._commit_lane() + self._commit_finished()
         self._renew()
-        return bool(claimed or moved or committed or self._turns.has_finished)
+        return bool(claimed or moved or committed or self._turns.finished)
 
     def wake(self) -> None:
         """Lets the next round claim: something may have become due. Any thread may call it."""
         self._claim_at = 0.0
 
-    def drain(self, threads: ThreadPoolExecutor, timeout: float) -> None:
+    def drain(self, timeout: float) -> None:
         """Parks all executions; later answers of their calls are recorded as usual."""
         self._turns.is_draining = True
         self._leave(self._turns.slow.take_aside())
         deadline = time.monotonic() + timeout
         while not self.is_idle and time.monotonic() < deadline:
-            self.round(threads)
+            self.round()
             self._turns.wait(GATHER)
 
     def give_back(self) -> None:
@@ -114,6 +113,7 @@ class Engine:
             self._drop(run)
         self._lane.clear()
         interpreters.clear()
+        self._turns.close()
 
     def _leave(self, runs: Sequence[LiveRun], others: Sequence[Execution] = ()) -> None:
         left = [run.execution for run in runs] + [*others]
@@ -155,8 +155,10 @@ class Engine:
             self._begin(claimed)
         return len(claimed)
 
-    def _claim_lost(self) -> int:
-        lost = self._claims.take_lost(self.worker_id) if self._lane.has_room else None
+    def _claim_lost(self, now: bool) -> int:
+        if not self._lane.has_room:
+            return 0
+        lost = self._claims.take_lost(self.worker_id, now=now)
         if lost is None:
             return 0
         self._lane.begin(lost)

@@ -30,36 +30,35 @@ GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and turns that have ended wait for others, to share one.
 _GROUP = 0.001
 
-TURN_THREADS = 4  # more gain nothing on two cores: a turn waits for another process
+_NAME, _TURN_THREADS = (
+    "durable_monty-turn",
+    4,
+)  # more gain nothing on two cores: a turn waits for another process
 
 Ended = tuple[LiveRun, TurnResult | Faulted]
 
 
 class Turns:
-    """Runs turns in `threads` of the worker, or in the executor's thread that an answer comes in.
+    """Runs turns in threads of its own, or in the executor's thread that an answer comes in.
 
     Its public methods are for the worker's thread.
     """
 
     def __init__(self, runner: InlineRunner | None, wake: Callable[[], None], using: str) -> None:
         self._runner, self._wake_worker, self.using = runner, wake, using
-        self.threads: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self.is_draining = False
         self.slow = SlowTurns()
         self._executors: Collection[str] = runner.serves() if runner else ()
         self._ready: deque[LiveRun] = deque()
-        self._finished: deque[Ended] = deque()
+        self.finished: deque[Ended] = deque()
         self._answers: deque[tuple[ClaimedCall, Answer]] = deque()
         self._came = threading.Event()
         self._now, self._read_at = datetime.min, 0.0
 
-    @property
-    def has_finished(self) -> bool:
-        return bool(self._finished)
-
     def take_finished(self) -> list[Ended]:
         """Returns the runs that are to be committed."""
-        return [self._finished.popleft() for _ in range(len(self._finished))]
+        return [self.finished.popleft() for _ in range(len(self.finished))]
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """Returns the answers of calls that got their rows while they ran."""
@@ -79,22 +78,28 @@ class Turns:
     def wait_for(self, runs: Iterable[LiveRun]) -> None:
         """Waits for the first turn to end, and a little for others, but not for slow ones."""
         busy = sum(run.state is not State.WAITING and not run.is_slow for run in runs)
-        if busy and not self._finished:
+        if busy and not self.finished:
             self._came.wait(SLOW_AFTER)
-        if busy > len(self._finished) > 0:
+        if busy > len(self.finished) > 0:
             time.sleep(_GROUP)
 
     def begin(self, ready: Sequence[LiveRun]) -> None:
         """Runs the turns of these, or parks them."""
-        assert self.threads is not None  # noqa: S101
         if self.slow:
             ready = [run for run in ready if not self.slow.put_aside(run)]
         self._ready.extend(ready)
-        if self.slow.stuck >= TURN_THREADS:
+        if self.slow.stuck >= _TURN_THREADS:
             self._relieve()
             return
-        for _ in ready[:TURN_THREADS]:
-            self.threads.submit(self._work)
+        for _ in ready[:_TURN_THREADS]:
+            self._threads = self._threads or ThreadPoolExecutor(_TURN_THREADS, _NAME)
+            self._threads.submit(self._work)
+
+    def close(self) -> None:
+        """Ends the threads, when their turns have ended. They start again with the next turn."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
 
     def start_calls(self, run: LiveRun) -> None:
         """Runs the calls of the last turn, which nothing needs to be committed for any more."""
@@ -145,7 +150,7 @@ class Turns:
 
     def _relieve(self) -> None:
         """Runs the turns that are ready in other threads than those that are stuck."""
-        for _ in range(min(len(self._ready), max(TURN_THREADS, self.slow.stuck))):
+        for _ in range(min(len(self._ready), max(_TURN_THREADS, self.slow.stuck))):
             _start(self._work)
 
     def hand_over(self, run: LiveRun) -> None:
@@ -220,7 +225,7 @@ class Turns:
 
     def _finish(self, run: LiveRun, ended: TurnResult | Faulted) -> None:
         run.leave(State.ENDED)
-        self._finished.append((run, ended))
+        self.finished.append((run, ended))
         self._wake()
 
     def _wake_those_aside(self) -> None:
@@ -279,4 +284,4 @@ class Turns:
 
 def _start(work: Callable[[], None]) -> None:
     # A daemon: a turn that takes long must not keep the process from ending.
-    threading.Thread(target=work, name="durable_monty-turn", daemon=True).start()
+    threading.Thread(target=work, name=_NAME, daemon=True).start()

@@ -29,17 +29,16 @@ def worker(service):
     """One whose rounds a test runs: `worker.rounds_until(condition, what)`."""
     executor = LocalExecutor(4)
     worker = Worker(service, executor)
-    with ThreadPoolExecutor(4) as threads:
 
-        def rounds_until(condition, what):
-            until(lambda: (worker._round(threads), condition())[1], what)
+    def rounds_until(condition, what):
+        until(lambda: (worker.round(), condition())[1], what)
 
-        worker.rounds_until = rounds_until
-        yield worker
-        worker._engine.drain(threads, 10)
-        assert executor.stop(10)
-        worker._round(threads)
-        worker._engine.abandon()
+    worker.rounds_until = rounds_until
+    yield worker
+    worker._engine.drain(10)
+    assert executor.stop(10)
+    worker.round()
+    worker._engine.abandon()
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def test_calls_are_written_with_their_answers(service, worker, monkeypatch, sour
     assert set(Call.objects.values_list("status", "attempt")) == {("completed", 1)}
     call = Call.objects.order_by("call_id").first()
     assert call.created_at <= call.started_at <= call.finished_at
-    assert call.worker_id == worker._worker_id
+    assert call.worker_id == worker.worker_id
 
 
 def test_clock_is_committed_before_what_depends_on_it_runs(service, worker, monkeypatch):
@@ -122,13 +121,11 @@ def test_slow_call_gets_its_row_while_it_runs(service, worker, gate):
 def test_calls_that_no_thread_had_time_for_are_left_to_others(service, worker, gate):
     source = "from asyncio import gather\nawait gather(*[pass_gate(i) for i in range(9)])"
     execution_id = service.start_execution(source, ["pass_gate"])
-    worker._submit_calls = lambda: 0  # it takes none back
     worker.rounds_until(Call.objects.exists, "the calls have rows")
     calls = Call.objects.order_by("call_id")
     assert list(calls.values_list("status", flat=True)) == ["submitted"] * 4 + ["pending"] * 5
     assert not calls.filter(status="pending").exclude(attempt=0, claim=None).exists()
     gate.set()
-    del worker._submit_calls
     worker.rounds_until(lambda: is_finished(execution_id), "it ends")
     assert set(Call.objects.values_list("attempt", flat=True)) == {1}
 
@@ -250,8 +247,7 @@ def test_worker_that_vanishes_with_young_calls(service, register, move_clock):
             run_inline(calls, begin, answer)
 
     vanishing.executor.run_inline = vanish_at_the_last
-    with ThreadPoolExecutor(1) as threads:
-        until(lambda: (vanishing._round(threads), len(begun) == 3)[1], "the last call is begun")
+    until(lambda: (vanishing.round(), len(begun) == 3)[1], "the last call is begun")
     vanishing._engine.abandon()
     held = Execution.objects.get(pk=execution_id)
     assert (held.turn, held.call_count, held.claim is None) == (3, 2, False)
@@ -300,7 +296,7 @@ def test_database_that_stays_away_in_a_commit(service, worker, monkeypatch, move
     execution_id = service.start_execution("await add(1, 2)", ["add"])
     with pytest.raises(OperationalError):
         worker.rounds_until(lambda: False, "it cannot commit")
-    assert worker._engine.is_idle
+    assert worker.is_idle
     move_clock(61)
     worker.rounds_until(lambda: is_finished(execution_id), "it ends")
     assert service.get_result(execution_id) == 3

@@ -26,18 +26,18 @@ def test_execution_that_is_claimed_anew_while_it_is_still_held(service, register
     executor = LocalExecutor(2)
     worker = Worker(service, executor)
     with ThreadPoolExecutor(2) as threads:
-        worker._round(threads)
+        worker.round()
         assert started.wait(20)
         move_clock(61)
         operations.advance_executions([claim(execution_id)], using="default", threads=threads)
         service.complete_call(execution_id, 0, "by hand")
         may_end.set()
-        until(lambda: worker._engine._turns.has_finished, "the turn of the lost claim has ended")
-        until(lambda: worker._round(threads) and completed(execution_id), "it is completed")
-        worker._engine.drain(threads, 5)
+        until(lambda: worker._engine._turns.finished, "the turn of the lost claim has ended")
+        until(lambda: worker.round() and completed(execution_id), "it is completed")
+        worker._engine.drain(5)
     assert executor.stop(5)
     assert service.get_result(execution_id) == ["by hand", 3]
-    assert worker._engine.is_idle
+    assert worker.is_idle
     assert list(Call.objects.order_by("call_id").values_list("result", flat=True)) == [
         '"by hand"',
         "3",

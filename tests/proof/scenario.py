@@ -1,9 +1,8 @@
 """What is killed at every write: workflows, a person, a cancellation, and time that passes."""
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
+from unittest import mock
 
 from django.contrib.auth.models import Group
 from django.db.models import Count, Q
@@ -16,6 +15,7 @@ from durable_monty import (
     register_function,
 )
 from durable_monty.engine.run import State
+from durable_monty.engine.turns import Turns
 from durable_monty.exceptions import CallSettled, ExecutionFinished
 from durable_monty.executors.local import TableExecutor
 from durable_monty.executors.run import run_function, run_started
@@ -110,9 +110,8 @@ def run(place, *, runs_inline):
     def work():
         executor = InlineCallsExecutor() if runs_inline else Executor()
         worker = Worker(OrchestratorService(), executor)
-        worker._engine._turns.wait_for = partial(wait_for_all, worker._engine._turns)
-        with ThreadPoolExecutor(1) as threads:
-            while worker._round(threads) or not worker._engine.is_idle:
+        with mock.patch.object(Turns, "wait_for", wait_for_all):
+            while worker.round() or not worker.is_idle:
                 pass
 
     service, path = OrchestratorService(), str(place / "notes")
@@ -143,7 +142,7 @@ def run(place, *, runs_inline):
 
 def wait_for_all(turns, runs):
     """Every run commits the same turns together."""
-    while len(turns._finished) < sum(run.state is not State.WAITING for run in runs):
+    while len(turns.finished) < sum(run.state is not State.WAITING for run in runs):
         turns.wait(0.01)
 
 
