@@ -18,6 +18,7 @@ from durable_monty.models.worker_process import HEARTBEAT
 from durable_monty.operations.log import facts_of, log_call
 from durable_monty.operations.running import RunningCall, abandoned, named
 from durable_monty.reads.fleet import find_unserved, read_fleet
+from durable_monty.wording.calls import obstacle_text
 
 logger = logging.getLogger("durable_monty")
 
@@ -53,16 +54,18 @@ class WorkerReports:
     def unserved(self) -> None:
         """Logs each function whose calls no running worker takes."""
         now = database_now(self._using)
-        with override(None):  # a log is in English
-            found = find_unserved(read_fleet(now, self._using), now, self._using)
+        fleet = read_fleet(now, self._using)
+        found = find_unserved(fleet, now, self._using)
         for group in found:
             if group.function not in self._unserved:
+                with override(None):  # a log is in English
+                    why = obstacle_text(group, fleet)
                 logger.warning(
                     "%s%s; calls that wait for it: %d",
-                    group.obstacle[:1].upper(),
-                    group.obstacle[1:],
+                    why[:1].upper(),
+                    why[1:],
                     group.count,
-                    extra={"function": group.function, "reason": group.obstacle},
+                    extra={"function": group.function, "reason": why},
                 )
         self._unserved = {group.function for group in found}
 

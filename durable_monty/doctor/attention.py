@@ -1,8 +1,8 @@
-"""What needs somebody's attention, from figures that cost little; the doctor looks at all."""
+"""What the dashboard warns of. The figures cost little; `durable_doctor` looks at everything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -16,19 +16,19 @@ from durable_monty.reads.dashboard import Count, WorkerRow, count
 from durable_monty.reads.fleet import Fleet, find_unserved
 from durable_monty.reads.lists import LATE_AFTER
 from durable_monty.reads.queues import Queues
+from durable_monty.wording.calls import obstacle_text
 from durable_monty.wording.times import ago, span
 
 _NAMED = 4
-# Fewer failures are not a reason for alarm, whatever share they are.
+# A single failure is no reason for alarm, although it may be all that ended in the hour.
 _FEW = 2
-
 
 Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`list` and `query`: the rows that it is about, if there are any."""
+    """A warning for staff; `list` and `query` find the rows that it is about."""
 
     severity: Severity
     message: str
@@ -36,41 +36,43 @@ class Notice:
     query: str = ""
 
 
-def find_notices(
-    queues: Queues, workers: Sequence[WorkerRow], fleet: Fleet, now: datetime, using: str
-) -> tuple[Notice, ...]:
-    return (
-        *_without_workers(queues, fleet, now, using),
-        *_late_executions(fleet, now, using),
-        *_unserved(fleet, now, using),
-        *_late_calls(queues, fleet, now),
-        *_paused(using),
-        *_failing(now, using),
-        *_stuck(workers),
-        *_silent(workers, now),
-    )
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The figures that the dashboard has read anyway."""
+
+    queues: Queues
+    workers: Sequence[WorkerRow]
+    fleet: Fleet
+    now: datetime
+    using: str
 
 
-def _without_workers(queues: Queues, fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
-    if fleet.workers:
+def find_notices(situation: Situation) -> Iterator[Notice]:
+    for rule in RULES:
+        yield from rule(situation)
+
+
+def no_worker(situation: Situation) -> Iterator[Notice]:
+    if situation.fleet.workers:
         return
-    executions, calls = count(Execution.objects.using(using).due(now)), len(queues.oldest)
+    executions = count(Execution.objects.using(situation.using).due(situation.now))
+    calls = Count(len(situation.queues.oldest), situation.queues.capped)
     waiting = []
-    if number := executions.number:
-        text = ngettext("%(count)s execution", "%(count)s executions", number)
+    if executions.number:
+        text = ngettext("%(count)s execution", "%(count)s executions", executions.number)
         waiting.append(text % {"count": executions})
-    if calls:
-        text = ngettext("%(count)s call", "%(count)s calls", calls)
-        waiting.append(text % {"count": Count(calls, queues.capped)})
+    if calls.number:
+        text = ngettext("%(count)s call", "%(count)s calls", calls.number)
+        waiting.append(text % {"count": calls})
     if waiting:
         text = _("No worker is running; waiting: %(work)s. Start one: “manage.py runworker”.")
         yield Notice("error", text % {"work": ", ".join(waiting)})
 
 
-def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
-    if not fleet.workers:
+def late_executions(situation: Situation) -> Iterator[Notice]:
+    if not situation.fleet.workers:
         return
-    late = count(Execution.objects.using(using).due(now - LATE_AFTER))
+    late = count(Execution.objects.using(situation.using).due(situation.now - LATE_AFTER))
     if late.number:
         text = ngettext(
             "%(count)s execution is overdue by 5 minutes or more: add workers, or look for stuck "
@@ -82,43 +84,47 @@ def _late_executions(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice
         yield Notice("error", text % {"count": late}, Execution, "?attention=stuck")
 
 
-def _unserved(fleet: Fleet, now: datetime, using: str) -> Iterator[Notice]:
-    for group in find_unserved(fleet, now, using):
+def unserved_functions(situation: Situation) -> Iterator[Notice]:
+    for group in find_unserved(situation.fleet, situation.now, situation.using):
         text = _("Calls of %(function)s became due %(ago)s, but %(obstacle)s.")
-        facts = {"function": group.function, "obstacle": group.obstacle}
-        facts["ago"] = ago(group.since, now)
+        facts = {
+            "function": group.function,
+            "ago": ago(group.since, situation.now),
+            "obstacle": obstacle_text(group, situation.fleet),
+        }
         query = urlencode({"waiting": "worker", "function": group.function})
         yield Notice("error", text % facts, Call, f"?{query}")
 
 
-def _late_calls(queues: Queues, fleet: Fleet, now: datetime) -> Iterator[Notice]:
+def late_calls(situation: Situation) -> Iterator[Notice]:
     late = [
         (queue.since, queue.function)
-        for queue in queues.functions
-        if queue.since is not None and queue.since < now - LATE_AFTER and not queue.obstacle
+        for queue in situation.queues.functions
+        if queue.since is not None
+        and queue.since < situation.now - LATE_AFTER
+        and queue.obstacle is None
     ]
-    if late and fleet.workers:
+    if late:
         text = _("Calls became due %(ago)s: add workers, or look for stuck ones (%(functions)s).")
         names = ", ".join(function for _since, function in late[:_NAMED])
-        facts = {"ago": ago(min(late)[0], now), "functions": names}
+        facts = {"ago": ago(min(late)[0], situation.now), "functions": names}
         yield Notice("error", text % facts, Call, "?waiting=worker")
 
 
-def _paused(using: str) -> Iterator[Notice]:
-    executions = Execution.objects.using(using)
+def paused_executions(situation: Situation) -> Iterator[Notice]:
+    executions = Execution.objects.using(situation.using)
     paused = executions.filter(status=ExecutionStatus.PAUSED, error_type__gt="")
+    # Hardly ever is one paused by an error: then a single query is enough.
     if not count(paused).number:
         return
-    faulted = count(paused.filter(error_type="HostFault"))
-    if faulted.number:
+    if (faulted := count(paused.filter(error_type="HostFault"))).number:
         text = ngettext(
             "%(count)s execution is paused, because its turn could not be run.",
             "%(count)s executions are paused, because their turns could not be run.",
             faulted.number,
         )
         yield Notice("error", text % {"count": faulted}, Execution, "?attention=stuck")
-    mismatched = count(paused.exclude(error_type="HostFault"))
-    if mismatched.number:
+    if (mismatched := count(paused.exclude(error_type="HostFault"))).number:
         text = ngettext(
             "%(count)s execution is paused, because its replay differs from its journal.",
             "%(count)s executions are paused, because their replays differ from their journals.",
@@ -127,9 +133,10 @@ def _paused(using: str) -> Iterator[Notice]:
         yield Notice("error", text % {"count": mismatched}, Execution, "?attention=stuck")
 
 
-def _failing(now: datetime, using: str) -> Iterator[Notice]:
-    """At least half of what ended in the last hour failed, and nobody has handled it."""
-    executions, since = Execution.objects.using(using), now - timedelta(hours=1)
+def many_failures(situation: Situation) -> Iterator[Notice]:
+    """At least half of the executions that ended in the last hour failed and wait for someone."""
+    executions = Execution.objects.using(situation.using)
+    since = situation.now - timedelta(hours=1)
     failed = count(executions.failures().filter(finished_at__gte=since))
     if failed.number < _FEW:
         return
@@ -137,17 +144,16 @@ def _failing(now: datetime, using: str) -> Iterator[Notice]:
     if failed.number >= completed.number and not completed.capped:
         ended = Count(failed.number + completed.number, failed.capped)
         text = _("%(failed)s of the %(ended)s executions that ended in the last hour failed.")
-        yield Notice(
-            "error", text % {"failed": failed, "ended": ended}, Execution, "?attention=failed"
-        )
+        facts = {"failed": failed, "ended": ended}
+        yield Notice("error", text % facts, Execution, "?attention=failed")
 
 
-def _stuck(workers: Sequence[WorkerRow]) -> Iterator[Notice]:
-    for worker in workers:
-        stuck = worker.stuck
-        if not worker.alive or not stuck.calls:
+def occupied_threads(situation: Situation) -> Iterator[Notice]:
+    for worker in situation.workers:
+        occupied = worker.occupied
+        if not worker.alive or not occupied.calls:
             continue
-        if stuck.are_all_occupied:
+        if occupied.are_all_occupied:
             text = _(
                 "Worker %(worker)s runs nothing: calls that nobody waits for occupy all its "
                 "threads (%(functions)s). Restart it."
@@ -156,15 +162,27 @@ def _stuck(workers: Sequence[WorkerRow]) -> Iterator[Notice]:
             text = _(
                 "Calls that nobody waits for occupy threads of worker %(worker)s (%(functions)s)."
             )
-        functions = ", ".join(dict.fromkeys(call.function for call in stuck.calls))
+        functions = ", ".join(dict.fromkeys(call.function for call in occupied.calls))
         facts = {"worker": worker.name, "functions": functions}
-        severity: Severity = "error" if stuck.are_all_occupied else "warning"
+        severity: Severity = "error" if occupied.are_all_occupied else "warning"
         yield Notice(severity, text % facts, WorkerProcess, "?state=alive")
 
 
-def _silent(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Notice]:
-    for worker in workers:
+def silent_workers(situation: Situation) -> Iterator[Notice]:
+    for worker in situation.workers:
         if not worker.alive:
             text = _("Worker %(worker)s has not reported for %(span)s.")
-            facts = {"worker": worker.name, "span": span(now - worker.heartbeat_at)}
+            facts = {"worker": worker.name, "span": span(situation.now - worker.heartbeat_at)}
             yield Notice("warning", text % facts, WorkerProcess, "?state=gone")
+
+
+RULES: Sequence[Callable[[Situation], Iterable[Notice]]] = (
+    no_worker,
+    late_executions,
+    unserved_functions,
+    late_calls,
+    paused_executions,
+    many_failures,
+    occupied_threads,
+    silent_workers,
+)

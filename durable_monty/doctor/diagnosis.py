@@ -1,4 +1,4 @@
-"""Why an execution does not move, and whether what is stored is sound."""
+"""Finds out why an execution does not move, and whether the stored rows are sound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from durable_monty.doctor.invariants import STATE
 from durable_monty.doctor.journal_invariants import JOURNAL
 from durable_monty.doctor.lateness import LATENESS
 from durable_monty.exceptions import ExecutionNotFound
-from durable_monty.models import Attempt, Call, Execution, ExecutionStatus
+from durable_monty.models import Attempt, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
 from durable_monty.reads.fleet import read_fleet
 from durable_monty.wording.executions import status_text
@@ -21,56 +21,49 @@ from durable_monty.wording.times import PRECISE
 
 CHECKS: tuple[Check, ...] = (*STATE, *JOURNAL, *LATENESS)
 
-# Open calls of an execution that are told of one by one.
-_TOLD = 10
+# A gather may have thousands of open calls: a person reads the first ones.
+_EXPLAINED = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`sentences` tell of the one execution that was asked for; none, if it was all."""
+    """The findings; `sentences` explain the execution, if one was chosen."""
 
     findings: tuple[Finding, ...]
     sentences: tuple[str, ...] = ()
 
 
-def diagnose(using: str, limit: int | None, late_after: timedelta) -> Diagnosis:
-    """All that is wrong in a database; see `Scope` for `limit` and `late_after`."""
-    scope = Scope(using, database_now(using), limit, late_after=late_after)
-    return Diagnosis(tuple(run_checks(CHECKS, scope)))
-
-
-def diagnose_execution(
-    execution_id: uuid.UUID, using: str, limit: int | None, late_after: timedelta
+def diagnose(
+    using: str, limit: int | None, late_after: timedelta, execution_id: uuid.UUID | None = None
 ) -> Diagnosis:
-    """Raises `ExecutionNotFound`."""
+    """Checks one execution, or the whole database. See `Scope` for `limit` and `late_after`.
+
+    Raises `ExecutionNotFound`.
+    """
     now = database_now(using)
-    executions = Execution.objects.using(using).select_related("worker")
-    execution = executions.filter(pk=execution_id).first()
-    if execution is None:
-        raise ExecutionNotFound(execution_id)
-    scope = Scope(using, now, limit, execution_id, late_after)
-    return Diagnosis(tuple(run_checks(CHECKS, scope)), tuple(_explain(execution, scope)))
+    scope = Scope(using, now, read_fleet(now, using), limit, execution_id, late_after)
+    sentences: tuple[str, ...] = ()
+    if execution_id is not None:
+        execution = scope.executions().select_related("worker").first()
+        if execution is None:
+            raise ExecutionNotFound(execution_id)
+        sentences = tuple(_explain(execution, scope))
+    return Diagnosis(tuple(run_checks(CHECKS, scope)), sentences)
 
 
 def _explain(execution: Execution, scope: Scope) -> Iterator[str]:
-    using, now = scope.using, scope.now
-    workers = read_fleet(now, using)
-    yield status_text(execution, workers, now, using, PRECISE)
+    yield status_text(execution, scope.fleet, scope.now, scope.using, PRECISE)
     if execution.status == ExecutionStatus.PAUSED:
         yield (
             "Resume it in the admin, or with OrchestratorService().resume_execution("
             f"{str(execution.pk)!r})."
         )
-    calls = list(
-        scope.calls().open().select_related("worker").defer("args", "kwargs").order_by("call_id")
-    )
-    last = _last_attempts(calls[:_TOLD], using)
-    for call in calls[:_TOLD]:
-        yield explain_call(call, workers, last.get(call.pk), now)
-    if len(calls) > _TOLD:
-        yield f"{len(calls) - _TOLD} more calls are open."
-
-
-def _last_attempts(calls: list[Call], using: str) -> dict[int, Attempt]:
-    attempts = Attempt.objects.using(using).filter(call__in=calls).defer("error_traceback")
-    return {attempt.call_id: attempt for attempt in attempts.order_by("number")}
+    calls = scope.calls().open().select_related("worker").defer("args", "kwargs")
+    found = list(calls.order_by("call_id"))
+    first = found[:_EXPLAINED]
+    attempts = Attempt.objects.using(scope.using).filter(call__in=first).order_by("number")
+    last = {attempt.call_id: attempt for attempt in attempts.defer("error_traceback")}
+    for call in first:
+        yield explain_call(call, scope.fleet, last.get(call.pk), scope.now)
+    if len(found) > _EXPLAINED:
+        yield f"{len(found) - _EXPLAINED} more calls are open."

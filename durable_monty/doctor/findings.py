@@ -1,4 +1,4 @@
-"""What a look at the data may find, and how much of it is looked at."""
+"""The findings of the doctor's checks, and the rows that a check reads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from django.db.models import QuerySet
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.execution import ExecutionQuerySet
+from durable_monty.reads.fleet import Fleet
+from durable_monty.reads.lists import LATE_AFTER
 from durable_monty.wording.times import stamp
 
 Row = TypeVar("Row")
@@ -37,14 +39,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One execution, or all; `limit`: findings of a check, and executions whose journals are
-    read (None: all); `late_after`: what has been due for less is not late."""
+    """The rows that the checks read: of one execution, or of all.
+
+    `limit` is the number of findings of a check, and of executions whose journals are read; None
+    means all. Work is late when it has been due for longer than `late_after`.
+    """
 
     using: str
     now: datetime
+    fleet: Fleet
     limit: int | None = None
     execution_id: uuid.UUID | None = None
-    late_after: timedelta = timedelta(minutes=5)
+    late_after: timedelta = LATE_AFTER
 
     def executions(self) -> ExecutionQuerySet:
         executions = Execution.objects.using(self.using)
@@ -57,17 +63,19 @@ class Scope:
         return calls.filter(execution_id=self.execution_id)
 
     def journals(self) -> ExecutionQuerySet:
-        """The executions whose journals are read: the newest unfinished ones, or the one."""
+        """Returns the executions whose journals are read: the newest unfinished ones, or the one
+        that was chosen."""
         if self.execution_id is not None:
             return self.executions()
         unfinished = self.executions().unfinished()
         if self.limit is None:
             return unfinished
+        # Not a sliced subquery, which MySQL refuses.
         oldest = unfinished.order_by("-pk").values_list("pk", flat=True)[self.limit - 1 :].first()
         return unfinished if oldest is None else unfinished.filter(pk__gte=oldest)
 
     def cut(self, rows: QuerySet[Any, Row]) -> QuerySet[Any, Row]:
-        """One more than the limit, so that `run_checks` sees that there are more."""
+        """Returns one row more than the limit, so that `run_checks` sees that there are more."""
         return rows if self.limit is None else rows[: self.limit + 1]
 
     def when(self, moment: datetime | None) -> str:
@@ -78,7 +86,7 @@ Check = Callable[[Scope], Iterable[Finding]]
 
 
 def run_checks(checks: Sequence[Check], scope: Scope) -> Iterator[Finding]:
-    """What the checks find, each its own query or two, `scope.limit` of each."""
+    """Runs the checks and yields their findings, at most `scope.limit` of each."""
     for check in checks:
         found = list(check(scope))
         yield from found[: scope.limit]
@@ -91,5 +99,5 @@ def run_checks(checks: Sequence[Check], scope: Scope) -> Iterator[Finding]:
             )
 
 
-def number(count: int, one: str, many: str) -> str:
+def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"

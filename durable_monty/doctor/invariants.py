@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from durable_monty import conf
-from durable_monty.doctor.findings import Check, Finding, Scope, number
+from durable_monty.doctor.findings import Check, Finding, Scope, counted
 from durable_monty.kinds import KINDS, kind_of
 from durable_monty.models import Call, CallStatus
 from durable_monty.models.call import ACCEPTED
@@ -31,7 +31,7 @@ def lost_wakeups(scope: Scope) -> Iterator[Finding]:
         yield Finding(
             "lost-wake-up",
             "error",
-            f"{number(count, 'answer has', 'answers have')} come and no turn was given "
+            f"{counted(count, 'answer has', 'answers have')} come and no turn was given "
             f"{'it' if count == 1 else 'them'}, but nothing wakes the execution. Make it due "
             "(--fix).",
             execution_id,
@@ -75,7 +75,7 @@ def open_calls_of_finished(scope: Scope) -> Iterator[Finding]:
         yield Finding(
             "open-call-of-finished",
             "error",
-            f"It has finished, but {number(count, 'call is', 'calls are')} still open and may "
+            f"It has finished, but {counted(count, 'call is', 'calls are')} still open and may "
             "be run or shown to people. Withdraw what is open (--fix).",
             execution_id,
             fixable=True,

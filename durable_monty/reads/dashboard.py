@@ -1,7 +1,4 @@
-"""The figures of the dashboard: counts, what waits and for whom, who works.
-
-Each part is cheap whatever the tables hold: counts stop at `COUNT_LIMIT`, lists at `ROWS`.
-"""
+"""The figures of the dashboard, each cheap whatever the tables hold."""
 
 from __future__ import annotations
 
@@ -13,20 +10,36 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.formats import number_format
-from django.utils.translation import gettext as _
 
 from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
-from durable_monty.reads.fleet import Fleet
 from durable_monty.reads.occupied import OccupiedThreads
 from durable_monty.reads.queues import Queues
-from durable_monty.wording.calls import waits_for
 
+# Counting a million rows takes a second; nobody reads the last digits.
 COUNT_LIMIT = 10_000
 ROWS = 10
 
-# A worker is missed for so long; then it is taken for one that nobody expects back.
+# A worker that has been silent for longer is one that nobody expects back.
 _MISSED = timedelta(hours=1)
 _WORKERS = 100
+# The columns that tell the state of a call, and what a row shows.
+_SHOWN: Sequence[str] = (
+    "call_id",
+    "kind",
+    "function",
+    "status",
+    "executor",
+    "job_id",
+    "attempt",
+    "failures",
+    "due_at",
+    "created_at",
+    "started_at",
+    "execution__name",
+    "worker__host",
+    "worker__pid",
+    "worker__executor",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +55,16 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusCount:
-    """`query`: that of the list which shows these."""
-
-    status: str
-    label: str
-    count: Count
-    query: str
-
-
-@dataclass(frozen=True, slots=True)
-class PendingCall:
-    """An open call; `waits_for` says for whom or what."""
-
-    pk: int
-    call_id: int
-    function: str
-    execution_id: uuid.UUID
-    execution: str
-    created_at: datetime
-    waits_for: str
-
-
-@dataclass(frozen=True, slots=True)
 class PendingCalls:
-    """The oldest of the open calls, oldest first, and how many there are."""
+    """The oldest open calls, oldest first, and how many there are."""
 
-    oldest: tuple[PendingCall, ...]
+    oldest: tuple[Call, ...]
     count: Count
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker that did not say that it stopped. `load`: calls that it runs or holds."""
+    """A worker that did not say that it stopped; `load` is the number of calls with it."""
 
     pk: int
     name: str
@@ -84,58 +74,54 @@ class WorkerRow:
     heartbeat_at: datetime
     started_at: datetime
     load: int
-    stuck: OccupiedThreads
+    occupied: OccupiedThreads
 
 
 @dataclass(frozen=True, slots=True)
 class LongestWait:
-    """The execution that has been due, or waits, for longest."""
+    """The execution that has been due, or has waited, for longest."""
 
     pk: uuid.UUID
     name: str
     since: datetime
 
 
-def count_statuses(using: str) -> tuple[StatusCount, ...]:
-    """Executions by status, those with none left out; of the failed ones, those to handle."""
-    counts = [
-        _failures(using)
-        if status == ExecutionStatus.FAILED
-        else StatusCount(
-            status.value,
-            str(status.label),
-            count(_with_status(status, using)),
-            f"?status__exact={status}",
+def count(rows: QuerySet[Any]) -> Count:
+    number = rows.order_by()[: COUNT_LIMIT + 1].count()
+    return Count(min(number, COUNT_LIMIT), capped=number > COUNT_LIMIT)
+
+
+def count_statuses(using: str) -> dict[ExecutionStatus, Count]:
+    """Counts executions by status; of the failed ones, those that nobody has handled."""
+    executions = Execution.objects.using(using)
+    counts = {
+        status: count(
+            executions.failures()
+            if status == ExecutionStatus.FAILED
+            else executions.filter(status=status)
         )
         for status in ExecutionStatus
-    ]
-    return tuple(entry for entry in counts if entry.count.number)
+    }
+    return {status: found for status, found in counts.items() if found.number}
 
 
-def _failures(using: str) -> StatusCount:
-    failures = count(Execution.objects.using(using).failures())
-    return StatusCount("failed", _("Failed, not handled"), failures, "?attention=failed")
-
-
-def read_calls_for_people(fleet: Fleet, now: datetime, using: str) -> PendingCalls:
+def read_calls_for_people(using: str) -> PendingCalls:
     calls = Call.objects.using(using).waiting_for_people()
-    oldest = calls.order_by("created_at", "pk")[:ROWS]
-    return PendingCalls(_rows(oldest, fleet, now), count(calls))
+    return PendingCalls(_oldest_calls(calls), count(calls))
 
 
-def read_calls_for_workers(found: Queues, fleet: Fleet, now: datetime, using: str) -> PendingCalls:
-    calls = Call.objects.using(using).filter(pk__in=found.oldest[:ROWS])
-    rows = _rows(calls.order_by("created_at", "pk"), fleet, now)
-    return PendingCalls(rows, Count(len(found.oldest), found.capped))
+def read_calls_for_workers(queues: Queues, using: str) -> PendingCalls:
+    calls = Call.objects.using(using).filter(pk__in=queues.oldest[:ROWS])
+    return PendingCalls(_oldest_calls(calls), Count(len(queues.oldest), queues.capped))
 
 
 def read_workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[WorkerRow, ...]:
-    """Those alive, and those whose heartbeat ended within the hour, these first."""
-    running = WorkerProcess.objects.using(using).filter(
+    """Returns the workers that are alive or missed: the missed ones come first."""
+    workers = WorkerProcess.objects.using(using).filter(
         stopped_at=None, heartbeat_at__gt=now - _MISSED
     )
-    newest = running.order_by("-heartbeat_at").defer("functions_json")[:_WORKERS]
-    found = [
+    newest = workers.order_by("-heartbeat_at").defer("functions_json")[:_WORKERS]
+    rows = [
         WorkerRow(
             worker.pk,
             str(worker),
@@ -149,62 +135,25 @@ def read_workers(load: Mapping[int, int], now: datetime, using: str) -> tuple[Wo
         )
         for worker in newest
     ]
-    return tuple(sorted(found, key=lambda worker: (worker.alive, worker.name)))
+    return tuple(sorted(rows, key=lambda row: (row.alive, row.name)))
 
 
 def find_longest_due(now: datetime, using: str) -> LongestWait | None:
     due = Execution.objects.using(using).due(now).order_by("due_at")
-    return _oldest(due.values_list("pk", "name", "due_at"))
+    return _longest(due.values_list("pk", "name", "due_at"))
 
 
 def find_longest_waiting(using: str) -> LongestWait | None:
     waiting = Execution.objects.using(using).filter(status=ExecutionStatus.WAITING)
-    return _oldest(waiting.order_by("pk").values_list("pk", "name", "created_at"))
+    # The keys are ordered by time, and an index has them by status.
+    return _longest(waiting.order_by("pk").values_list("pk", "name", "created_at"))
 
 
-def count(rows: QuerySet[Any]) -> Count:
-    number = rows.order_by()[: COUNT_LIMIT + 1].count()
-    return Count(min(number, COUNT_LIMIT), capped=number > COUNT_LIMIT)
+def _longest(rows: QuerySet[Any, Any]) -> LongestWait | None:
+    first = rows.first()
+    return None if first is None else LongestWait(*first)
 
 
-def _with_status(status: ExecutionStatus, using: str) -> QuerySet[Execution]:
-    return Execution.objects.using(using).filter(status=status)
-
-
-def _oldest(rows: QuerySet[Execution, Any]) -> LongestWait | None:
-    found = rows.first()
-    return None if found is None else LongestWait(*found)
-
-
-def _rows(calls: QuerySet[Call], fleet: Fleet, now: datetime) -> tuple[PendingCall, ...]:
-    shown = calls.select_related("execution", "worker").only(*_SHOWN)
-    return tuple(_row(call, fleet, now) for call in shown)
-
-
-_SHOWN: Sequence[str] = (
-    "call_id",
-    "kind",
-    "function",
-    "status",
-    "executor",
-    "job_id",
-    "attempt",
-    "due_at",
-    "created_at",
-    "started_at",
-    "execution__name",
-    "worker__host",
-    "worker__pid",
-)
-
-
-def _row(call: Call, fleet: Fleet, now: datetime) -> PendingCall:
-    return PendingCall(
-        call.pk,
-        call.call_id,
-        call.function,
-        call.execution_id,
-        str(call.execution),
-        call.created_at,
-        waits_for(call, fleet, now),
-    )
+def _oldest_calls(calls: QuerySet[Call]) -> tuple[Call, ...]:
+    oldest = calls.order_by("created_at", "pk").select_related("execution", "worker")
+    return tuple(oldest.only(*_SHOWN)[:ROWS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
@@ -10,8 +11,8 @@ from django.db.models import Exists, OuterRef, Q
 from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotCompleted, ExecutionNotFound
 from durable_monty.kinds import PERSON
-from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
-from durable_monty.models.clock import database_now
+from durable_monty.models import Call, Execution, ExecutionStatus
+from durable_monty.reads.call_state import is_retrying
 
 
 def get_execution(execution_id: uuid.UUID, using: str) -> Execution:
@@ -57,11 +58,10 @@ def goes_on_by_itself(using: str) -> bool:
     return Execution.objects.using(using).active().filter(is_due | awaits).exists()
 
 
-def waits_for_retry(execution: Execution) -> bool:
-    """Whether a call of it waits for its next attempt."""
-    using = execution._state.db or "default"
-    calls = Call.objects.using(using).filter(execution=execution, status=CallStatus.PENDING)
-    return calls.functions().filter(due_at__gt=database_now(using)).exists()
+def waits_for_retry(execution: Execution, now: datetime, using: str) -> bool:
+    """Returns whether a call of the execution waits for its next attempt."""
+    calls = Call.objects.using(using).filter(execution=execution)
+    return calls.filter(is_retrying(now)).exists()
 
 
 def pending_call(call: Call) -> dict[str, Any]:

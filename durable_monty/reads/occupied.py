@@ -40,9 +40,3 @@ class OccupiedThreads:
     def are_all_occupied(self) -> bool:
         """Whether the worker cannot run anything."""
         return 0 < self.threads <= len(self.calls)
-
-    @property
-    def share(self) -> str:
-        if self.are_all_occupied:
-            return "every thread"
-        return f"{len(self.calls)} of {self.threads} threads"

@@ -1,8 +1,4 @@
-"""The open calls of workers, by function and by who runs them.
-
-The oldest of each executor are looked at, which an index gives in this order: a queue may be
-long, and what is at its end tells nothing more.
-"""
+"""The open calls that workers run, by function and executor."""
 
 from __future__ import annotations
 
@@ -11,30 +7,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from durable_monty.models import Call, CallStatus
-from durable_monty.reads.fleet import Fleet
+from durable_monty.models import Call
+from durable_monty.reads.call_state import CallState, call_state
+from durable_monty.reads.fleet import Fleet, Obstacle
 from durable_monty.reads.lists import worker_executors
 
-_LOOKED_AT = 2_000
+# An index has the calls of an executor by age. A queue may be long, and its end tells no more.
+_OLDEST = 2_000
+_WITH_WORKER = (CallState.CLAIMED, CallState.RUNNING)
+_RUNNING = (CallState.RUNNING, CallState.ACCEPTED)
+_LATER = (CallState.RETRYING, CallState.NEVER_DUE)
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Open calls of one function. `later`: those that wait for a retry; `obstacle`: why no
-    worker takes them; `since`: when the one that has been due longest became so."""
+    """The open calls of one function; `since` is when the longest overdue one became due."""
 
     function: str
+    executor: str
     queued: int
     running: int
     later: int
     since: datetime | None
-    obstacle: str
+    obstacle: Obstacle | None
 
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """`capped`: there are more calls than were looked at. `oldest`: keys of calls, oldest first;
-    `load`: how many calls each worker runs or holds."""
+    """The queues, longest first, and the keys of their calls, oldest first.
+
+    `load` is the number of calls with each worker. `capped`: not all calls were read.
+    """
 
     functions: tuple[Queue, ...]
     capped: bool
@@ -45,18 +48,15 @@ class Queues:
 @dataclass(frozen=True, slots=True)
 class _Row:
     pk: int
+    kind: str
     function: str
     executor: str
     status: str
     due_at: datetime | None
+    job_id: str
     created_at: datetime
     started_at: datetime | None
     worker_id: int | None
-
-    def is_held(self, now: datetime) -> bool:
-        """A worker has it, and its lease runs."""
-        lasts = self.due_at is None or self.due_at > now
-        return self.status == CallStatus.SUBMITTED and lasts
 
 
 def read_queues(fleet: Fleet, now: datetime, using: str) -> Queues:
@@ -64,35 +64,35 @@ def read_queues(fleet: Fleet, now: datetime, using: str) -> Queues:
     capped = False
     for executor in worker_executors(using):
         calls = Call.objects.using(using).open().functions().filter(executor=executor)
-        oldest = calls.order_by("created_at").values_list(*_Row.__slots__)[: _LOOKED_AT + 1]
+        oldest = calls.order_by("created_at").values_list(*_Row.__slots__)[: _OLDEST + 1]
         found = [_Row(*facts) for facts in oldest]
-        capped = capped or len(found) > _LOOKED_AT
-        rows += found[:_LOOKED_AT]
+        capped = capped or len(found) > _OLDEST
+        rows += found[:_OLDEST]
     rows.sort(key=lambda row: (row.created_at, row.pk))
-    load = Counter(row.worker_id for row in rows if row.worker_id and row.is_held(now))
-    return Queues(_by_function(rows, fleet, now), capped, tuple(row.pk for row in rows), load)
-
-
-def _by_function(rows: Sequence[_Row], fleet: Fleet, now: datetime) -> tuple[Queue, ...]:
-    """The longest first."""
     groups: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     for row in rows:
         groups[row.function, row.executor].append(row)
-    found = [
-        _queue(function, group, fleet.obstacle(function, executor), now)
-        for (function, executor), group in groups.items()
-    ]
-    return tuple(sorted(found, key=lambda each: (-each.queued, -each.running, each.function)))
+    queues = [_queue(group, fleet, now) for group in groups.values()]
+    queues.sort(key=lambda queue: (-queue.queued, -queue.running, queue.function))
+    load = Counter(
+        row.worker_id for row in rows if row.worker_id and call_state(row, now) in _WITH_WORKER
+    )
+    return Queues(tuple(queues), capped, tuple(row.pk for row in rows), load)
 
 
-def _queue(function: str, rows: Sequence[_Row], obstacle: str, now: datetime) -> Queue:
-    held = [row for row in rows if row.is_held(now)]
-    due = [row.due_at for row in rows if row.due_at is not None and row.due_at <= now]
+def _queue(rows: Sequence[_Row], fleet: Fleet, now: datetime) -> Queue:
+    function, executor = rows[0].function, rows[0].executor
+    states = Counter(call_state(row, now) for row in rows)
+    running = sum(states[state] for state in _RUNNING)
+    later = sum(states[state] for state in _LATER)
+    # A job that no worker asks about is overdue too, although it runs.
+    due = (row.due_at for row in rows if row.due_at is not None and row.due_at <= now)
     return Queue(
         function,
-        queued=len(due) + sum(row.started_at is None for row in held),
-        running=sum(row.started_at is not None for row in held),
-        later=len(rows) - len(held) - len(due),
+        executor,
+        queued=len(rows) - running - later,
+        running=running,
+        later=later,
         since=min(due, default=None),
-        obstacle=obstacle,
+        obstacle=fleet.obstacle(function, executor),
     )

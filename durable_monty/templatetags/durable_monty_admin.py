@@ -11,6 +11,9 @@ from django.utils.safestring import SafeString
 
 from durable_monty.admin.dashboard.data import Dashboard, read, viewable_models
 from durable_monty.admin.formats import badge, moment
+from durable_monty.models import Call
+from durable_monty.reads.queues import Queue
+from durable_monty.wording.calls import obstacle_text, waits_for
 from durable_monty.wording.times import span
 
 register = template.Library()
@@ -30,6 +33,16 @@ def state_badge(state: str, label: str) -> SafeString:
 @register.simple_tag
 def moment_ago(value: datetime, now: datetime) -> SafeString | str:
     return moment(value, now)
+
+
+@register.simple_tag
+def call_waits_for(call: Call, dashboard: Dashboard) -> str:
+    return waits_for(call, dashboard.fleet, dashboard.now)
+
+
+@register.simple_tag
+def queue_obstacle(queue: Queue, dashboard: Dashboard) -> str:
+    return obstacle_text(queue, dashboard.fleet)
 
 
 @register.filter

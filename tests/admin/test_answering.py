@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 from django.contrib.admin import ModelAdmin
 from django.urls import reverse
@@ -260,8 +262,13 @@ def test_a_withdrawn_call(asked, clerk, move_clock):
 
 def test_a_call_that_a_worker_runs_can_be_answered_over_its_head(doubled, clerk):
     worker = register_worker("local", ["double"], using="default")
+    lease_ends = doubled.created_at + timedelta(minutes=1)
     Call.objects.update(
-        status="submitted", worker=worker, attempt=2, started_at=doubled.created_at, due_at=None
+        status="submitted",
+        worker=worker,
+        attempt=2,
+        started_at=doubled.created_at,
+        due_at=lease_ends,
     )
 
     page = text_of(clerk.get(url_of(doubled)))

@@ -1,4 +1,5 @@
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -92,7 +93,8 @@ def test_no_worker_has_the_function(asked, sentence):
 def test_the_worker_that_has_a_call(asked, sentence):
     call = asked("await double(1)", ["double"])
     worker = WorkerProcess.objects.get(pk=register_worker("local", ["double"], using="default"))
-    Call.objects.update(status="submitted", worker=worker, due_at=None)
+    lease_ends = call.created_at + timedelta(minutes=1)
+    Call.objects.update(status="submitted", worker=worker, due_at=lease_ends)
     assert sentence().endswith(f"for a call: double (the queue of {worker}).")
 
     Call.objects.update(started_at=call.created_at, attempt=3)

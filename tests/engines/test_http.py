@@ -17,7 +17,7 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 
 from durable_monty import OrchestratorService, Retry, Worker, operations, register_function
-from durable_monty.doctor.diagnosis import diagnose_execution
+from durable_monty.doctor.diagnosis import diagnose
 from durable_monty.exceptions import (
     CallSettled,
     LeaseLost,
@@ -620,7 +620,7 @@ def test_the_doctor_on_an_accepted_call(accepted, move_clock):
     execution_id, _call, another = accepted()
     move_clock(3600)
     with in_thread(another):
-        found = diagnose_execution(execution_id, "default", None, timedelta(seconds=60))
+        found = diagnose("default", None, timedelta(seconds=60), execution_id)
     assert found.findings == ()
     assert (
         "Call 0, remote(): attempt 1 was accepted by a service, which posts the answer to the "

@@ -22,8 +22,9 @@ from durable_monty.admin.pages import PagesAdmin, admin_form
 from durable_monty.admin.values.call_signature import arguments, purpose
 from durable_monty.exceptions import DurableMontyError
 from durable_monty.kinds import PERSON, kind_of
-from durable_monty.models import Call, CallStatus, Execution
+from durable_monty.models import Call, Execution
 from durable_monty.operations.transactions import write
+from durable_monty.reads.call_state import CallState, call_state
 
 
 class CallActions(PagesAdmin):
@@ -42,9 +43,8 @@ class CallActions(PagesAdmin):
 
     def tools(self, request: HttpRequest, call: Call) -> list[Tool]:
         tools = []
-        now, may_retry = page_of(call).now, self.may(request, "retry_call")
-        is_waiting = call.status == CallStatus.PENDING and kind_of(call).is_run
-        if may_retry and is_waiting and call.due_at is not None and call.due_at > now:
+        is_retrying = call_state(call, page_of(call).now) is CallState.RETRYING
+        if is_retrying and self.may(request, "retry_call"):
             tools.append(Tool(gettext("Retry now"), self.page_url(call, "retry"), posts=True))
         may_fork = self.may_view(Execution, request) and self.may(request, "fork_execution")
         if may_fork and call.delivered_turn is not None and kind_of(call).takes_answers:

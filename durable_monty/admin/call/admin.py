@@ -31,7 +31,7 @@ from durable_monty.admin.formats import badge, block, json_block, moment, name_a
 from durable_monty.admin.values.call_signature import arguments, purpose, signature
 from durable_monty.models import Call, CallStatus
 from durable_monty.reads.fleet import read_fleet
-from durable_monty.wording.calls import progress_text, waits_for
+from durable_monty.wording.calls import doing_text, waits_for
 from durable_monty.wording.times import span
 
 _DETAILS = (
@@ -173,8 +173,8 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
         context["title"] = gettext("Answer a call") if context["answerable"] else gettext("Call")
         if call.is_open:
             # A sentence ends with it, and a time may end in "p.m.".
-            told = [self.waits_for(call), progress_text(call)]
-            context["waits_for"] = ", ".join(filter(None, told)).removesuffix(".")
+            page = page_of(call)
+            context["waits_for"] = doing_text(call, page.fleet, page.now).removesuffix(".")
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("call"))

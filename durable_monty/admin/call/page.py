@@ -16,6 +16,7 @@ from durable_monty.admin.source.highlight import LineMap, Span
 from durable_monty.admin.source.lines import Mark, source_of
 from durable_monty.models import Call, Execution, Program
 from durable_monty.reads.timeline import read_timed_call
+from durable_monty.wording.calls import phase_text
 
 # Lines of the source before and after the call, and phases that are told in words.
 _AROUND = 2
@@ -37,7 +38,7 @@ class CallPageMixin(ReadOnlyAdmin):
         words = format_html_join(
             "",
             "<li>{}: {}</li>",
-            ((moment(phase.start, page.now), phase.describe()) for phase in phases[-_TOLD:]),
+            ((moment(phase.start, page.now), phase_text(phase)) for phase in phases[-_TOLD:]),
         )
         return format_html(
             '{}<ol class="dm-phases" start="{}">{}</ol>',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 from django.db import models, router
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from durable_monty.admin.dashboard.chart import Chart, chart
-from durable_monty.doctor.attention import find_notices
-from durable_monty.models import Call, Execution, WorkerProcess
+from durable_monty.doctor.attention import Situation, find_notices
+from durable_monty.models import Call, Execution, ExecutionStatus, WorkerProcess
 from durable_monty.models.clock import database_now
 from durable_monty.reads import dashboard
 from durable_monty.reads.finished import PERIODS, Period, Recent, read_recent
-from durable_monty.reads.fleet import read_fleet
+from durable_monty.reads.fleet import Fleet, read_fleet
 from durable_monty.reads.queues import Queues, read_queues
 from durable_monty.reads.storage import TableSize, read_sizes
 
@@ -34,8 +35,18 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusCount:
+    """`query`: that of the list which shows these executions."""
+
+    status: str
+    label: str
+    count: dashboard.Count
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class Executions:
-    statuses: tuple[dashboard.StatusCount, ...]
+    statuses: tuple[StatusCount, ...]
     recent: Recent
     chart: Chart
     due: dashboard.LongestWait | None
@@ -54,6 +65,7 @@ class Dashboard:
     """The parts that the user may see; the others are None."""
 
     now: datetime
+    fleet: Fleet
     span: Period
     spans: tuple[Period, ...]
     findings: tuple[Alert, ...]
@@ -70,22 +82,23 @@ def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dash
     using = router.db_for_read(Execution)
     now = database_now(using)
     span = PERIODS.get(request.GET.get("span", ""), PERIODS["hour"])
-    alive = read_fleet(now, using)
-    queued = read_queues(alive, now, using)
-    workers = dashboard.read_workers(queued.load, now, using)
+    fleet = read_fleet(now, using)
+    queues = read_queues(fleet, now, using)
+    workers = dashboard.read_workers(queues.load, now, using)
     return Dashboard(
         now=now,
+        fleet=fleet,
         span=span,
         spans=tuple(PERIODS.values()),
         findings=tuple(
             Alert(found.severity, found.message, _list_url(found.list, found.query, viewable))
-            for found in find_notices(queued, workers, alive, now, using)
+            for found in find_notices(Situation(queues, workers, fleet, now, using))
         ),
         executions=_executions(span, now, using) if Execution in viewable else None,
         calls=Calls(
-            dashboard.read_calls_for_people(alive, now, using),
-            dashboard.read_calls_for_workers(queued, alive, now, using),
-            queued,
+            dashboard.read_calls_for_people(using),
+            dashboard.read_calls_for_workers(queues, using),
+            queues,
         )
         if Call in viewable
         else None,
@@ -115,9 +128,18 @@ def _list_url(
 def _executions(span: Period, now: datetime, using: str) -> Executions:
     ended = read_recent(span, now, using)
     return Executions(
-        dashboard.count_statuses(using),
+        tuple(_status_counts(using)),
         ended,
         chart(ended.throughput, span),
         dashboard.find_longest_due(now, using),
         dashboard.find_longest_waiting(using),
     )
+
+
+def _status_counts(using: str) -> Iterator[StatusCount]:
+    for status, count in dashboard.count_statuses(using).items():
+        if status == ExecutionStatus.FAILED:
+            label, query = gettext("Failed, not handled"), "?attention=failed"
+        else:
+            label, query = str(status.label), f"?status__exact={status}"
+        yield StatusCount(status.value, label, count, query)

@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext, gettext_lazy as _
 
+from durable_monty.admin.base import page_of
 from durable_monty.admin.execution.refusals import (
     Refusal,
     is_unfit,
@@ -250,7 +251,8 @@ def _bulk(verb: Verb) -> Any:
 
 def _is_offered(verb: Verb, execution: Execution) -> bool:
     if verb.name == "retry" and not execution.is_finished:
-        return verb.fits(execution) and waits_for_retry(execution)
+        page = page_of(execution)
+        return verb.fits(execution) and waits_for_retry(execution, page.now, page.using)
     return verb.fits(execution)
 
 

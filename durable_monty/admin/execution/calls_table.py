@@ -18,7 +18,7 @@ from durable_monty.admin.source.lines import status_counts
 from durable_monty.models import Call, CallStatus
 from durable_monty.reads.phases import Phase
 from durable_monty.reads.timeline import CallsPage, Place, TimedCall
-from durable_monty.wording.calls import progress_text, waits_for
+from durable_monty.wording.calls import doing_text
 from durable_monty.wording.times import exact, span
 
 
@@ -133,8 +133,7 @@ def _detail(call: Call, page: Page) -> str:
     """Whom it waits for, and how far that is; or who answered it."""
     if not call.is_open:
         return gettext("by hand") if call.completed_by_name else ""
-    texts = (waits_for(call, page.fleet, page.now), progress_text(call))
-    return ", ".join(filter(None, texts))
+    return doing_text(call, page.fleet, page.now)
 
 
 def _took(call: Call, page: Page) -> SafeString:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext
 from durable_monty.admin.execution.timeline_scale import WIDTH, Scale
 from durable_monty.models import AttemptOutcome
 from durable_monty.reads.phases import Phase, PhaseKind
+from durable_monty.wording.calls import phase_text
 from durable_monty.wording.times import exact, span
 
 _HEIGHT = 24
@@ -63,7 +64,7 @@ class Timeline:
             self._ground,
             WIDTH,
             _HEIGHT,
-            "; ".join(phase.describe() for phase in drawn),
+            "; ".join(phase_text(phase) for phase in drawn),
             format_html_join("", "{}", ((self._bar(phase),) for phase in drawn)),
         )
 
@@ -104,7 +105,7 @@ class Timeline:
             top,
             width,
             height,
-            f"{phase.describe()}\n{exact(phase.start)}",
+            f"{phase_text(phase)}\n{exact(phase.start)}",
         )
         if phase.outcome not in _UNSUCCESSFUL:
             return bar

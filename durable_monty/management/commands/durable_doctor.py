@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from django.db import Error, router
 
-from durable_monty.doctor.diagnosis import Diagnosis, diagnose, diagnose_execution
+from durable_monty.doctor.diagnosis import Diagnosis, diagnose
 from durable_monty.doctor.findings import Finding
 from durable_monty.exceptions import DatabaseNotMigrated, ExecutionNotFound
 from durable_monty.management.arguments import HelpFormatter, database
@@ -104,9 +104,7 @@ Exit codes:
     def _diagnose(self, options: dict[str, Any]) -> Diagnosis:
         using, limit = options["database"], options["limit"] or None
         late_after = timedelta(minutes=options["minutes"])
-        if options["execution"] is None:
-            return diagnose(using, limit, late_after)
-        return diagnose_execution(options["execution"], using, limit, late_after)
+        return diagnose(using, limit, late_after, options["execution"])
 
     def _print_json(self, diagnosis: Diagnosis, *, ok: bool) -> None:
         found: dict[str, Any] = {
