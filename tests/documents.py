@@ -7,11 +7,11 @@ In each document, in order and in one namespace:
                 as settings
     ```pycon    is run as a doctest, with `...` for what differs
     ```shell    names commands that exist, with options that they take
-    ```diff     is applied to the settings of a new project
+    ```diff     is applied to the settings of a new project (tests/docs/test_projects.py)
     ```text     is for people
 
-and `<!-- test: statements -->`, which readers do not see. After each block workers do what there
-is to do.
+and `<!-- test: statements -->`, which readers do not see; `begin_with("how-to/page.md")` in one
+runs the blocks of another page first. After each block workers do what there is to do.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from django.core.management import get_commands, load_command_class
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+DOCS = ROOT / "durable_monty" / "docs"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
 DOCUMENTS = [
     README,
@@ -37,7 +38,10 @@ DOCUMENTS = [
     *sorted((ROOT / ".github").glob("*.md")),
     *sorted((ROOT / "durable_monty").rglob("*.md")),
 ]
-LANGUAGES = {"python", "pycon", "javascript", "shell", "diff", "text", "ini"}
+LANGUAGES = {"python", "pycon", "shell", "diff", "text", "ini", "dockerfile", "yaml"}
+
+# Programs whose options nothing here can check.
+UNCHECKED = set(". .ci/run django-admin git mypy pip pytest rq ruff uv uvicorn uvx".split())
 
 _FENCE = re.compile(
     r"^(?P<fence>```+)(?P<language>\S*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
@@ -81,6 +85,7 @@ class Runner:
     def __init__(self, document, folder, namespace, check_settings, after_each):
         self.document, self.folder, self.namespace = document, folder, namespace
         self.check_settings, self.after_each = check_settings, after_each
+        namespace["begin_with"] = self._begin_with
 
     def run(self):
         for block in blocks(self.document):
@@ -97,6 +102,11 @@ class Runner:
                     continue
             self.after_each()
         return self.namespace
+
+    def _begin_with(self, page):
+        document = README if page == README.name else DOCS / page
+        arguments = (self.folder, self.namespace, self.check_settings, self.after_each)
+        Runner(document, *arguments).run()
 
     def _execute(self, block, namespace):
         # Errors show the document's own line.
@@ -139,6 +149,7 @@ def check_command(line):
     """Whether a line of a shell block would find its command and take its options."""
     words = itertools.dropwhile(_is_assignment, shlex.split(line, comments=True))
     program, *arguments = words
+    program = program.rpartition("/.venv/bin/")[2]
     if program == "uv" and arguments[0] == "run":
         del arguments[0]
         while length := {"--group": 2, "--extra": 2, "--all-extras": 1}.get(arguments[0]):
@@ -148,6 +159,8 @@ def check_command(line):
         _script, command, *options = arguments
         app = get_commands()[command]
         load_command_class(app, command).create_parser("manage.py", command).parse_args(options)
+        return
+    if program == "python" and arguments[:2] == ["-m", "venv"]:
         return
     if program == "python" and arguments[0] == "-m":
         _option, module, *options = arguments
@@ -161,8 +174,7 @@ def check_command(line):
         command, *options = arguments
         importlib.import_module("rq.cli").main.commands[command].make_context(command, options)
         return
-    unchecked = ("rq", "uvicorn", "pip", "pytest", "uv", "uvx", "ruff", "mypy", ".ci/run")
-    assert program in unchecked, f"{line!r} is not checked by anything"
+    assert program in UNCHECKED, f"{line!r} is not checked by anything"
     paths = [word for word in arguments if "/" in word] if program == "pytest" else []
     for path in paths:
         assert (ROOT / path).exists(), line
@@ -170,6 +182,11 @@ def check_command(line):
 
 def _is_assignment(word):
     return re.fullmatch(r"[A-Z_]+=.*", word) is not None
+
+
+def code(text):
+    """The texts in backticks."""
+    return re.findall(r"`([^`]+)`", text)
 
 
 def tables(document):

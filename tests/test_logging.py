@@ -5,7 +5,7 @@ import pytest
 from durable_monty import OrchestratorService
 from durable_monty.context import running
 from durable_monty.logging import CallFilter
-from tests.documents import README, of_language
+from tests.documents import DOCS, of_language
 from tests.processes import manage
 from tests.support import started_call
 
@@ -36,11 +36,11 @@ def test_facts_that_a_record_has_are_kept():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("executor", ["local", "django_q"])
-def test_the_settings_of_the_readme(tmp_path, executor):
+def test_the_settings_of_the_documentation(tmp_path, executor):
     """A real worker: each function's own records carry its call."""
-    (block,) = [each for each in of_language(README, "python") if "CallFilter" in each.text]
+    (block,) = of_language(DOCS / "how-to" / "monitor.md", "python")
     settings = "from tests.worker_settings import *\n\n" + block.text
-    (tmp_path / "readme_settings.py").write_text(settings)
+    (tmp_path / "page_settings.py").write_text(settings)
     ids = [
         OrchestratorService().start_execution("for n in range(2): await log(n)", ["log"])
         for _ in range(2)
@@ -50,7 +50,7 @@ def test_the_settings_of_the_readme(tmp_path, executor):
         "runworker",
         "--until-complete",
         f"--executor={executor}",
-        DJANGO_SETTINGS_MODULE="readme_settings",
+        DJANGO_SETTINGS_MODULE="page_settings",
         PYTHONPATH=str(tmp_path),
     ) as process:
         process.ends(0)

@@ -69,6 +69,7 @@ def test_the_wheel_holds_what_is_not_python(wheel):
     for needed in (
         "durable_monty/py.typed",
         "durable_monty/ARCHITECTURE.md",
+        "durable_monty/docs/index.md",
         "durable_monty/docs/how-to/choose-an-executor.md",
         "durable_monty/migrations/0001_initial.py",
         "durable_monty/management/commands/runworker.py",

@@ -1,4 +1,4 @@
-"""Executions as JSON, with their journal. The shape stands in the README."""
+"""Executions as JSON, with their journal. `docs/reference/values.md` has the format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/how-to/http-api.md; its blocks run with those of all documents."""
+"""The tables of docs/reference/http-api.md; its blocks run with those of all documents."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.api.test_access import ENDPOINTS
 from tests.api.test_errors import RAISABLE
 from tests.documents import ROOT, tables
 
-DOCUMENT = ROOT / "durable_monty/docs/how-to/http-api.md"
+DOCUMENT = ROOT / "durable_monty/docs/reference/http-api.md"
 CODE = re.compile(r"`(\w+)`")
 
 # What no request of the API can raise: workers and functions do, or it is a server's fault.

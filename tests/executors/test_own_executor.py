@@ -1,18 +1,17 @@
 import re
-from pathlib import Path
 
 import pytest
 
-import durable_monty
 from durable_monty import OrchestratorService, Worker
 from durable_monty.exceptions import JobLost
 from durable_monty.models import Attempt, Call
+from tests.documents import DOCS
 from tests.processes import result, start
 from tests.support import seven_calls_output
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-GUIDE = Path(durable_monty.__file__).parent / "docs/how-to/choose-an-executor.md"
+GUIDE = DOCS / "how-to" / "write-an-executor.md"
 
 
 @pytest.fixture

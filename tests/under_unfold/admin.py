@@ -1,6 +1,6 @@
-"""What the README says, as it stands there."""
+"""The code that the documentation shows."""
 
-from tests.documents import README, blocks
+from tests.documents import DOCS, of_language
 
-(_block,) = (block for block in blocks(README) if "from unfold.admin" in block.text)
+(_block,) = of_language(DOCS / "how-to" / "use-the-admin.md", "text")
 exec(_block.text)
