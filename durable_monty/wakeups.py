@@ -1,7 +1,7 @@
 """Telling idle workers at once that something has become due.
 
-Only time is saved by it: a wake-up may be lost, and workers look by themselves, if less often.
-PostgreSQL has LISTEN and NOTIFY, SQLite a counter that each commit changes; elsewhere workers look
+Only time is saved by it: a wake-up may be lost, and workers poll by themselves, if less often.
+PostgreSQL has LISTEN and NOTIFY, SQLite a counter that each commit changes; elsewhere workers poll
 every `POLL_INTERVAL` seconds.
 """
 
@@ -17,32 +17,36 @@ from typing import Any
 
 from django.db import Error, connections, transaction
 
+from durable_monty.vendors import by_vendor
+
 logger = logging.getLogger("durable_monty")
 
 _CHANNEL = "durable_monty"
 # Seconds. NOTIFY takes a lock of the whole server, and one wakes for all that came before.
 _COALESCE = 0.005
-_LOOK = 0.003
+_WATCH_EVERY = 0.003
 _RETRY = 5.0
 _PROOF = 2.0
 _DEAF_FOR = 300.0  # a pooler does not go away, a server that was too slow to answer recovers
 
-# So many times `POLL_INTERVAL` those wait who are told when there is something.
+# Workers that are notified poll this many times less often than every `POLL_INTERVAL`.
 LISTENING_POLL_FACTOR = 20
 
-# What listeners of this process pass over: their worker knows it.
+# The payload of notifications that listeners of this process pass over: their worker knows.
 _OURS = uuid.uuid4().hex
 
 _announced: dict[tuple[str, str], float] = {}
 
 
 def announce(using: str, *, to_others: bool = False) -> None:
-    """Wakes the workers when the transaction that is under way, if any is, has committed;
-    `to_others`: those of other processes."""
-    if connections[using].vendor == "postgresql":
+    """Wakes workers once the current transaction, if there is one, has committed.
+
+    `to_others` wakes only those of other processes.
+    """
+    if (notify := by_vendor(connections[using], _NOTIFY)) is not None:
         # Not inside of it: that holds the lock over the commit's fsync (a third of the commits).
         payload = _OURS if to_others else ""
-        transaction.on_commit(lambda: _notify(using, payload), using=using)
+        transaction.on_commit(lambda: notify(using, payload), using=using)
 
 
 def _notify(using: str, payload: str) -> None:
@@ -53,20 +57,24 @@ def _notify(using: str, payload: str) -> None:
             with connections[using].cursor() as cursor:
                 cursor.execute(f"NOTIFY {_CHANNEL}, '{payload}'")
         except Error as exc:
-            # What was committed is committed; workers look by themselves.
+            # What was committed is committed; workers poll by themselves.
             logger.warning("wake-up not sent: %s", exc, extra={"reason": str(exc)})
 
 
+_NOTIFY = {"postgresql": _notify}
+
+
 class Listener:
-    """A thread that calls `wake` when something may have become due. It needs a connection of
-    its own."""
+    """A thread that calls `wake` when something may have become due.
+
+    It has a database connection of its own. `hears` says whether wake-ups arrive now.
+    """
 
     def __init__(self, using: str, wake: Callable[[], None]) -> None:
         self._using, self._wake = using, wake
         self._stopped = threading.Event()
         self.hears = False
-        vendor = connections[using].vendor
-        listen = {"postgresql": self._listen, "sqlite": self._watch}.get(vendor)
+        listen = by_vendor(connections[using], {"postgresql": self._listen, "sqlite": self._watch})
         self._thread: threading.Thread | None = None
         if listen is not None:
             self._thread = threading.Thread(
@@ -114,7 +122,7 @@ class Listener:
         before = None
         with connection.cursor() as cursor:
             self.hears = True
-            while not self._stopped.wait(_LOOK):
+            while not self._stopped.wait(_WATCH_EVERY):
                 (version,) = cursor.execute("PRAGMA data_version").fetchone()
                 if version != before:
                     before = version
@@ -126,7 +134,7 @@ class _Deaf(Exception):
 
 
 def can_listen(using: str) -> bool:
-    """Whether a notification that another connection sends arrives."""
+    """Returns whether a notification that another connection sends arrives."""
     connection = connections[using].copy()
     try:
         return _hears(connection, using)

@@ -12,7 +12,8 @@ from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
 from durable_monty.engine.run import LiveRun
 from durable_monty.executors import lease
 from durable_monty.models import Call, Execution
-from durable_monty.operations import commit as commit_module, record
+from durable_monty.operations import record
+from durable_monty.operations.postgresql import PostgreSQL
 from tests.processes import completed, runworker, until
 from tests.support import SEVEN_CALLS, seven_calls_output
 from tests.test_crashes import drop_connections
@@ -197,7 +198,7 @@ def test_an_answer_that_the_database_refuses_fails_its_call_alone(service, monke
         return settle(answers, using=using)
 
     monkeypatch.setattr(record, "settle_attempts", refuses)
-    monkeypatch.setattr(commit_module, "is_plain", lambda outcome: False)
+    monkeypatch.setattr(PostgreSQL, "commit", lambda shortcuts, outcomes: None)
     source = """
 try:
     found = await wait_in_time(x)

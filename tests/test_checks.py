@@ -47,7 +47,9 @@ def database(monkeypatch):
             {"default": {"ENGINE": f"django.db.backends.{engine}", "NAME": "x", **options}}
         )
         connection = SimpleNamespace(
-            vendor=VENDORS[engine], settings_dict=handler.settings["default"]
+            vendor=VENDORS[engine],
+            display_name=VENDORS[engine],
+            settings_dict=handler.settings["default"],
         )
         monkeypatch.setattr(databases, "connections", {"default": connection})
         return messages(databases=["default"])

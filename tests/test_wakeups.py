@@ -137,7 +137,7 @@ def test_listener_that_hears_nothing_asks_again(monkeypatch, log):
 def test_listener_comes_back(monkeypatch, log):
     monkeypatch.setattr(wakeups, "_RETRY", 0.01)
     failures = [OSError("the server is restarting")]
-    name = "_hears" if connection.vendor == "postgresql" else "_LOOK"
+    name = "_hears" if connection.vendor == "postgresql" else "_WATCH_EVERY"
     if name == "_hears":
         hears = wakeups._hears
 
@@ -148,13 +148,13 @@ def test_listener_comes_back(monkeypatch, log):
 
         monkeypatch.setattr(wakeups, "_hears", flaky)
     else:
-        monkeypatch.setattr(wakeups, "_LOOK", "no number")
+        monkeypatch.setattr(wakeups, "_WATCH_EVERY", "no number")
     woken = threading.Event()
     listener = wakeups.Listener("default", woken.set)
     try:
         until(lambda: "wake-ups interrupted: " in log.text, "it was interrupted")
-        if name == "_LOOK":
-            monkeypatch.setattr(wakeups, "_LOOK", 0.003)
+        if name == "_WATCH_EVERY":
+            monkeypatch.setattr(wakeups, "_WATCH_EVERY", 0.003)
         until(lambda: (start_elsewhere(), woken.wait(0.1))[1], "it listens again")
     finally:
         listener.stop()

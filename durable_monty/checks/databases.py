@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, InterfaceError, connections
 
 from durable_monty import conf
+from durable_monty.vendors import by_vendor
 from durable_monty.wakeups import can_listen
 
 
@@ -19,18 +20,17 @@ def check_databases(
 ) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for alias in databases or ():
-        vendor = connections[alias].vendor
-        options = connections[alias].settings_dict
-        if vendor == "sqlite":
-            messages += _sqlite(alias, options)
-        elif vendor == "postgresql":
-            messages += _postgresql(alias, options)
-        elif vendor == "mysql":
-            messages += _mysql(alias, options)
+        connection = connections[alias]
+        check = by_vendor(
+            connection, {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}
+        )
+        if check is not None:
+            messages += check(alias, connection.settings_dict)
         else:
             messages.append(
                 Error(
-                    f"The database {alias!r} is {vendor}, which durable_monty does not support.",
+                    f"The database {alias!r} is {connection.display_name}, which durable_monty "
+                    "does not support.",
                     hint="Use PostgreSQL, SQLite, MariaDB or MySQL.",
                     id="durable_monty.E005",
                 )

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import datetime
-
-from django.db import connections
 
 from durable_monty import operations
 from durable_monty.models import Execution, Program
-from durable_monty.operations.leases import lease
-from durable_monty.operations.postgresql.executions import claim_plain
+from durable_monty.operations.shortcuts import shortcuts_of
 
 # Seconds between queries for executions that were lost before.
 _LOST_INTERVAL = 0.25
@@ -27,11 +22,11 @@ class Claims:
 
     def take(self, limit: int, worker_id: int | None) -> list[Execution]:
         """Claims due executions, but none that was lost before or whose last run failed."""
-        if connections[self.using].vendor not in ("postgresql", "sqlite"):
+        claimed = shortcuts_of(self.using).claim_executions(limit, worker_id)
+        if claimed is None:
             return operations.claim_executions(
                 limit, using=self.using, worker_id=worker_id, fresh=True
             )
-        claimed = claim_plain(limit, using=self.using, worker_id=worker_id)
         for execution in claimed:
             execution.program = self._program(execution.program_id)
         return claimed
@@ -52,10 +47,3 @@ class Claims:
         if pk not in self._programs:
             self._programs[pk] = Program.objects.using(self.using).get(pk=pk)
         return self._programs[pk]
-
-
-def claimed_at(executions: Sequence[Execution]) -> datetime:
-    """Returns the database's time of a claim that was made just now."""
-    lease_ends = executions[0].due_at
-    assert lease_ends is not None  # noqa: S101
-    return lease_ends - lease()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from django.db import Error
 
 from durable_monty import conf, operations
-from durable_monty.engine.claims import Claims, claimed_at
+from durable_monty.engine.claims import Claims
 from durable_monty.engine.interpreters import interpreters
 from durable_monty.engine.lane import SlowLane
 from durable_monty.engine.run import LiveRun
@@ -188,7 +188,7 @@ class Engine:
         parked: list[Outcome] = []
         begun: list[LiveRun] = []
         try:
-            inputs = turn_inputs(claimed, self.using, live, claimed_at(claimed))
+            inputs = turn_inputs(claimed, self.using, live, claimed[0].claimed_at)
         except BaseException:
             for interpreter in live.values():
                 interpreter.close()

@@ -16,6 +16,8 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from durable_monty.vendors import by_vendor
+
 _OPEN = "left a transaction open"
 _BROKEN = "left a broken transaction"
 _ENDED = "ended the transaction in which it ran"
@@ -56,8 +58,7 @@ def put_right(before: dict[str, Before]) -> list[str]:
             if what := _left_open(connection):
                 deeds.append(f"{what} on the database {alias!r}")
             _reset(connection)
-        if connection.vendor == "postgresql":
-            _restore_time_zone(connection)
+        _restore_time_zone(connection)
     return deeds
 
 
@@ -139,7 +140,8 @@ _IDLE, _IN_TRANSACTION, _IN_ERROR, _UNUSABLE = range(4)
 def _server_state(connection: BaseDatabaseWrapper) -> int:
     if connection.connection is None:
         return _UNUSABLE
-    return _STATES[connection.vendor](connection)
+    state = by_vendor(connection, _STATES)
+    return _UNUSABLE if state is None else state(connection)
 
 
 def _of_sqlite(connection: BaseDatabaseWrapper) -> int:
@@ -229,9 +231,10 @@ def _note(connection: BaseDatabaseWrapper, **_: object) -> None:
     is_ours = alias in connections and connections[alias] is connection
     if not (hasattr(_here, "connections") and is_ours):
         return
-    if connection.vendor in _STATES:
+    state = by_vendor(connection, _STATES)
+    if state is not None:
         _here.connections[alias] = connection
-    if connection.vendor == "mysql":
+    if state is _of_mysql:
         others = [w for w in connection.execute_wrappers if not isinstance(w, _Statements)]
         connection.execute_wrappers[:] = [*others, _Statements()]
 

@@ -10,9 +10,9 @@ from django.db.models import Model, QuerySet
 from django.db.models.expressions import RawSQL
 
 from durable_monty.models.moment import MomentField
+from durable_monty.vendors import by_vendor
 
-# The time of a statement, as a column of it; `read` understands it.
-NOW = {
+_NOW = {
     # Without a time zone: one that somebody has set for the session does not matter then.
     "postgresql": "statement_timestamp() AT TIME ZONE 'UTC'",
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -20,23 +20,25 @@ NOW = {
     "mysql": "utc_timestamp(6)",
 }
 
+# The time as PostgreSQL compares it with columns, for statements that add the offset.
+SQL_NOW = f"(({_NOW['postgresql']})::timestamp AT TIME ZONE 'UTC')"
+
 # The one seam through which tests move time; never set outside of them.
 offset = timedelta()
 
 
+def sql_now(using: str) -> str:
+    """Returns the SQL of the time of a statement. `read` understands its values."""
+    return by_vendor(connections[using], _NOW) or "CURRENT_TIMESTAMP"
+
+
 def database_now(using: str) -> datetime:
-    """The database's time of this statement, aware, in UTC."""
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        # No parameters: SQLite's % are not to be doubled.
-        cursor.execute(f"SELECT {NOW[connection.vendor]}", None)
+    """Returns the database's time of this statement, aware, in UTC."""
+    with connections[using].cursor() as cursor:
+        # Without parameters, the % of SQLite's format need not be doubled.
+        cursor.execute(f"SELECT {sql_now(using)}", None)
         (value,) = cursor.fetchone()
     return read(value)
-
-
-def sql_now() -> str:
-    """The time as PostgreSQL compares it with columns, for statements that add the offset."""
-    return f"(({NOW['postgresql']})::timestamp AT TIME ZONE 'UTC')"
 
 
 def read(value: datetime | str) -> datetime:
@@ -44,15 +46,14 @@ def read(value: datetime | str) -> datetime:
 
 
 def as_utc(value: datetime | str) -> datetime:
-    """A time that is stored, as a cursor gives it."""
+    """Returns a stored time that a cursor gave."""
     time = datetime.fromisoformat(value) if isinstance(value, str) else value
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def with_now(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Rows that bring the time of their own statement, for `now_of`."""
-    sql = NOW[connections[rows.db].vendor].replace("%", "%%")
-    now = RawSQL(sql, (), MomentField())  # noqa: S611  (constants)
+    """Returns rows that carry the time of their own statement, for `now_of`."""
+    now = RawSQL(sql_now(rows.db).replace("%", "%%"), (), MomentField())  # noqa: S611  (constant)
     timed: QuerySet[Any] = rows.annotate(database_now=now)
     return timed
 

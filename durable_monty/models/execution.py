@@ -171,6 +171,8 @@ class Execution(models.Model):
 
     # Set by a claim: whether the worker that had claimed it before vanished.
     was_lost = False
+    # The database's time of the claim by which this process has it.
+    claimed_at: datetime | None = None
 
     objects = ExecutionQuerySet.as_manager()
 

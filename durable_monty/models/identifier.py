@@ -18,7 +18,7 @@ else:
 
         def db_parameters(self, connection: Any) -> dict[str, Any]:
             parameters = super().db_parameters(connection)
-            if connection.vendor == "mysql":
-                is_mariadb = connection.mysql_is_mariadb
+            is_mariadb = getattr(connection, "mysql_is_mariadb", None)
+            if is_mariadb is not None:
                 parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
             return parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.db.models import Q
@@ -117,3 +118,19 @@ class Answer(NamedTuple):
             self.error_type,
             self.error_message,
         )
+
+
+def closed(answer: Answer | None, now: datetime) -> dict[str, Any]:
+    """Returns the columns of a call that has this answer; None: that nobody waits for any more."""
+    columns: dict[str, Any] = {"status": CallStatus.CANCELLED}
+    if answer is not None and answer.result is not None:
+        columns = {"status": CallStatus.COMPLETED, "result": answer.result}
+    elif answer is not None:
+        columns = {
+            "status": CallStatus.FAILED,
+            "error_type": answer.error_type,
+            "error_message": answer.error_message,
+            "raised_as": answer.raised_as,
+            "error_traceback": answer.error_traceback,
+        }
+    return columns | {"finished_at": now, "due_at": None, "deadline_at": None}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connections
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 
@@ -14,11 +13,11 @@ from durable_monty.durations import later
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
-from durable_monty.operations import sql
+from durable_monty.operations import rows
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.leases import lease
-from durable_monty.operations.postgresql.calls import start_plain_attempts
 from durable_monty.operations.schedule import after, timeouts_of
+from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
@@ -28,12 +27,10 @@ def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
 
     Claiming is not starting: a call may have waited in a queue beyond its lease.
     """
-    if connections[using].vendor == "postgresql":
-        started = start_plain_attempts(claims, using=using)
-        begun = {call.pk for call in started}
-        claims = [claimed for claimed in claims if claimed.pk not in begun]
-        return sorted([*started, *_start_attempts(claims, using)], key=lambda call: call.pk)
-    return _start_attempts(claims, using)
+    started = shortcuts_of(using).start_attempts(claims) or []
+    done = {call.pk for call in started}
+    others = [claimed for claimed in claims if claimed.pk not in done]
+    return sorted([*started, *_start_attempts(others, using)], key=lambda call: call.pk)
 
 
 def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
@@ -46,8 +43,8 @@ def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
         started = list(fresh.order_by("pk").select_for_update())
         for call in started:
             _start(call, now)
-        rows = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
-        sql.update(Call, _STARTED, rows, using=using)
+        values = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
+        rows.update(Call, _STARTED, values, using=using)
     return started
 
 

@@ -1,4 +1,4 @@
-"""The rows of new calls: how they are written into the journal."""
+"""The rows of new calls."""
 
 from __future__ import annotations
 
@@ -9,57 +9,45 @@ from datetime import datetime
 from typing import Any
 
 from durable_monty.durations import later
-from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus
-from durable_monty.operations import sql
-from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.close import closed
+from durable_monty.operations.answer import Answer, ClaimedCall, closed
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.schedule import schedule
 
-# Written as they are:
-_MADE = (
-    "execution_id",
-    "call_id",
-    "kind",
-    "function",
-    "args",
-    "kwargs",
-    "position_start",
-    "position_end",
-    "turn",
-    "executor",
-    "created_at",
-    "progress",
-    "progress_message",
-)
-_ANSWERED = (
-    *_MADE,
-    "result",
-    "delivered_turn",
-    "attempt",
-    "worker_id",
-    "started_at",
-    "finished_at",
-)
-_OTHERS = (
-    *_MADE,
-    "attempt",
-    "worker_id",
-    "started_at",
-    "finished_at",
-    "status",
-    "error_type",
-    "error_message",
-    "due_at",
-    "claim",
-    "start_by",
-    "close_by",
-    "deadline_at",
-)
-_SAME: dict[str, Any] = {
+# The columns that are written, with their values in a row that says nothing of them.
+NEW: dict[str, Any] = {
+    "execution_id": None,
+    "call_id": None,
+    "kind": None,
+    "function": None,
+    "args": None,
+    "kwargs": None,
+    "position_start": None,
+    "position_end": None,
+    "turn": None,
+    "executor": None,
+    "created_at": None,
+    "status": CallStatus.PENDING,
+    "result": None,
+    "error_type": "",
+    "error_message": "",
     "raised_as": "",
     "error_traceback": "",
+    "delivered_turn": None,
+    "progress": None,
+    "progress_message": "",
+    "attempt": 0,
+    "worker_id": None,
+    "started_at": None,
+    "finished_at": None,
+    "due_at": None,
+    "claim": None,
+    "start_by": None,
+    "close_by": None,
+    "deadline_at": None,
+}
+# The same in all new rows.
+CONSTANT: dict[str, Any] = {
     "after_load": False,
     "failures": 0,
     "losses": 0,
@@ -67,25 +55,49 @@ _SAME: dict[str, Any] = {
     "reason": "",
     "completed_by_name": "",
 }
-SAME_OF_ANSWERED = _SAME | {
-    "status": CallStatus.COMPLETED,
-    "error_type": "",
-    "error_message": "",
-}
+
+
+def row_of(call: NewCall) -> dict[str, Any]:
+    """Returns the columns of a call that do not depend on when and by whom it is written."""
+    request, answer = call.request, call.answer
+    row: dict[str, Any] = {
+        "call_id": request.call_id,
+        "kind": request.kind,
+        "function": request.function,
+        "args": request.args,
+        "kwargs": request.kwargs,
+        "position_start": request.position.start,
+        "position_end": request.position.end,
+        "turn": call.turn,
+        "executor": call.executor,
+    }
+    if answer is not None:
+        row |= {
+            "status": CallStatus.COMPLETED,
+            "result": answer.result,
+            "delivered_turn": call.delivered_turn,
+        }
+    if call.started_at is not None:
+        row |= {"attempt": call.attempt, "started_at": call.started_at}
+    if call.finished_at is not None:
+        row["finished_at"] = call.finished_at
+    if call.progress is not None or call.progress_message:
+        row |= {"progress": call.progress, "progress_message": call.progress_message}
+    return row
 
 
 @dataclass(slots=True)
 class CallRows:
-    """Collects the new rows of a transaction. `lease_ends`: that of calls which are running."""
+    """Collects the rows of new calls that one transaction writes.
+
+    `lease_ends` is the end of the leases of calls that are running.
+    """
 
     now: datetime
     lease_ends: datetime
-    using: str
     token: uuid.UUID = field(default_factory=uuid.uuid4)  # the claim of calls that are running
-    answered: list[tuple[Any, ...]] = field(default_factory=list)
-    others: list[tuple[Any, ...]] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
     running: list[NewCall] = field(default_factory=list)
-    is_due: bool = False  # some of them are to be run by whoever is free
 
     def add(
         self,
@@ -95,24 +107,30 @@ class CallRows:
         *,
         is_last: bool = False,
     ) -> None:
-        """`worker_id`: who runs those that have begun; `refusal`: what those without an answer
-        get."""
-        for call in calls:
-            if call.answer is not None:
-                self.answered.append(_answered_row(call, worker_id, self.now))
-            else:
-                state = self._state(call, refusal, is_last=is_last)
-                self.others.append(self._unanswered(call, worker_id, state))
+        """Adds calls, of which the worker runs those that have started.
 
-    def write(self) -> None:
-        sql.insert(Call, _ANSWERED, self.answered, constants=SAME_OF_ANSWERED, using=self.using)
-        sql.insert(Call, _OTHERS, self.others, constants=_SAME, using=self.using)
-        if self.running:
-            self._find_rows()
+        A `refusal` answers those that have no answer; `is_last` withdraws them.
+        """
+        for call in calls:
+            row = {
+                **NEW,
+                **row_of(call),
+                "execution_id": call.execution_id,
+                "created_at": call.started_at or self.now,
+                "worker_id": None if call.started_at is None else worker_id,
+            }
+            if call.answer is None:
+                row |= self._state(call, refusal, is_last=is_last)
+                call.is_withdrawn = row["finished_at"] is not None
+            else:
+                # A reading of the clock has no times of its own.
+                row["finished_at"] = call.finished_at or self.now
+            self.rows.append(tuple(row.values()))
 
     def _state(
         self, call: NewCall, refusal: tuple[str, str] | None, *, is_last: bool
     ) -> dict[str, Any]:
+        """Returns the columns of a call without an answer."""
         if is_last:
             return closed(None, self.now)
         if refusal is not None:
@@ -124,74 +142,19 @@ class CallRows:
                 "due_at": self.lease_ends,
                 "claim": self.token,
             }
-        self.is_due |= kind_of(call).takes_answers
         due_at = None if call.due_in is None else later(self.now, call.due_in)
-        return {
-            "status": CallStatus.PENDING,
-            "due_at": due_at,
-            **schedule(call.function, self.now),
-        }
+        return {"due_at": due_at, **schedule(call.function, self.now)}
 
-    def _unanswered(
-        self, call: NewCall, worker_id: int | None, state: dict[str, Any]
-    ) -> tuple[Any, ...]:
-        call.is_withdrawn = "finished_at" in state
-        started = call.started_at is not None
-        return (
-            *_made(call, self.now),
-            call.attempt if started else 0,
-            worker_id if started else None,
-            call.started_at,
-            state.get("finished_at"),
-            state["status"],
-            state.get("error_type", ""),
-            state.get("error_message", ""),
-            state.get("due_at"),
-            state.get("claim"),
-            state.get("start_by"),
-            state.get("close_by"),
-            state.get("deadline_at"),
-        )
-
-    def _find_rows(self) -> None:
-        """The claims by which running calls are answered from now on."""
+    def note_claims(self, using: str) -> None:
+        """Gives running calls, once they are written, the claims that answer them from now on."""
+        if not self.running:
+            return
         ids = {call.execution_id for call in self.running}
-        rows = Call.objects.using(self.using).filter(execution_id__in=ids, claim=self.token)
+        rows = Call.objects.using(using).filter(execution_id__in=ids, claim=self.token)
         pks = {
-            (row[0], row[1]): row[2] for row in rows.values_list("execution_id", "call_id", "pk")
+            (execution_id, call_id): pk
+            for execution_id, call_id, pk in rows.values_list("execution_id", "call_id", "pk")
         }
         for call in self.running:
             pk = pks[call.execution_id, call.call_id]
             call.claimed = ClaimedCall(pk, self.token, call=call)
-
-
-def _answered_row(call: NewCall, worker_id: int | None, now: datetime) -> tuple[Any, ...]:
-    """In the order of `_ANSWERED`. `now` for the clock's readings, which have no times."""
-    return (
-        *_made(call, now),
-        None if call.answer is None else call.answer.result,
-        call.delivered_turn,
-        0 if call.started_at is None else call.attempt,
-        None if call.started_at is None else worker_id,
-        call.started_at,
-        call.finished_at or now,
-    )
-
-
-def _made(call: NewCall, now: datetime) -> tuple[Any, ...]:
-    request = call.request
-    return (
-        call.execution_id,
-        request.call_id,
-        request.kind,
-        request.function,
-        request.args,
-        request.kwargs,
-        request.position.start,
-        request.position.end,
-        call.turn,
-        call.executor,
-        call.started_at or now,
-        call.progress,
-        call.progress_message,
-    )

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from django.db import connections
 from django.db.models import Case, F, Q, When
 
 from durable_monty.functions import FUNCTION_REGISTRY
@@ -22,15 +21,15 @@ from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import lock_claimed, note_lost
 from durable_monty.operations.close import close_call, wake
 from durable_monty.operations.leases import lease
-from durable_monty.operations.postgresql.calls import claim_plain_calls
+from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import write
 
 # Attempts in a row whose worker vanished: a fourth would take another worker down.
 MAX_LOSSES = 3
 
-# Seconds in which calls that nobody has claimed before may go first.
-_LONG_WAY = 0.5
-_long_way_at: dict[str, float] = defaultdict(float)
+# Seconds for which the shortcut may go first. It claims only calls that nobody has claimed before.
+_PORTABLE_EVERY = 0.5
+_portable_at: dict[str, float] = defaultdict(float)
 
 
 # Executions that are due for longest, among which one that needs care is looked for.
@@ -73,6 +72,7 @@ def claim_executions(
             execution.was_lost = execution.claim is not None
             execution.faults += execution.was_lost
             execution.claim, execution.due_at, execution.worker_id = token, lease_ends, worker_id
+            execution.claimed_at = now
         executions.filter(pk__in=[execution.pk for execution in claimed]).update(
             # First: MySQL assigns from left to right, and would see the new claim.
             faults=F("faults") + Case(When(claim=None, then=0), default=1),
@@ -111,11 +111,11 @@ def claim_calls(
     """
     if limit <= 0 or not functions:
         return []
-    if connections[using].vendor == "postgresql" and time.monotonic() < _long_way_at[using]:
-        plain = claim_plain_calls(functions, executors, limit, using=using, worker_id=worker_id)
-        if plain:
-            return plain
-    _long_way_at[using] = time.monotonic() + _LONG_WAY
+    if time.monotonic() < _portable_at[using]:
+        first = shortcuts_of(using).claim_calls(functions, executors, limit, worker_id)
+        if first:
+            return first
+    _portable_at[using] = time.monotonic() + _PORTABLE_EVERY
     calls = Call.objects.using(using)
     wanted = calls.filter(executor__in=executors, function__in=functions, job_id="")
     if not wanted.due(database_now(using)).exists():

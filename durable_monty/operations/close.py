@@ -7,9 +7,9 @@ Every way takes these steps, in the transaction of its caller:
 3. The columns of `closed` are written.
 4. A failure is reported when the transaction has committed.
 
-Two statements of PostgreSQL do the same in one go: `settle_plain_results` of `postgresql.calls`
-records results, and `postgresql.commit` withdraws the calls of an execution that completes. The
-tests compare both with this module. A call that is closed before it has a row is written with the
+Two shortcuts do the same in one statement: `Database.settle` records results, and
+`Database.commit` withdraws the calls of an execution that completes. The tests compare both with
+this module. A call that is closed before it has a row is written with the
 same columns, by `call_rows` and `copies`.
 """
 
@@ -26,8 +26,8 @@ from durable_monty.models import AttemptOutcome, Call, CallStatus, Execution
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.execution import ACTIVE
 from durable_monty.models.moment import MomentField
-from durable_monty.operations import sql
-from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations import rows
+from durable_monty.operations.answer import Answer, ClaimedCall, closed
 from durable_monty.operations.attempts import end_attempt, schedule_retry
 from durable_monty.operations.reports import report_failed_call
 from durable_monty.operations.sql import as_uuid
@@ -53,22 +53,6 @@ def wake(execution_ids: Collection[uuid.UUID], now: datetime, using: str) -> Non
         ),
     )
     announce(using)
-
-
-def closed(answer: Answer | None, now: datetime) -> dict[str, Any]:
-    """Returns the columns of a call that has this answer; None: that nobody waits for any more."""
-    columns: dict[str, Any] = {"status": CallStatus.CANCELLED}
-    if answer is not None and answer.result is not None:
-        columns = {"status": CallStatus.COMPLETED, "result": answer.result}
-    elif answer is not None:
-        columns = {
-            "status": CallStatus.FAILED,
-            "error_type": answer.error_type,
-            "error_message": answer.error_message,
-            "raised_as": answer.raised_as,
-            "error_traceback": answer.error_traceback,
-        }
-    return columns | {"finished_at": now, "due_at": None, "deadline_at": None}
 
 
 def close_calls(calls: CallQuerySet, answer: Answer | None, now: datetime, **note: Any) -> int:
@@ -114,21 +98,21 @@ def close_claimed(
     """Records results all at once, as far as their claims hold, and returns these claims."""
     if not results:
         return set()
-    _now, rows = sql.lock(
+    _now, found = rows.lock(
         Call,
         ("claim",),
         [claimed.pk for claimed in results],
         f"status = '{CallStatus.SUBMITTED}'",
         using=using,
     )
-    locked = {(pk, claim and as_uuid(claim)) for pk, claim in rows}
+    locked = {(pk, claim and as_uuid(claim)) for pk, claim in found}
     columns = {
         claimed: closed(Answer(result), now)
         for claimed, result in results.items()
         if (claimed.pk, claimed.token) in locked
     }
     written = [(claimed.pk, *changes.values()) for claimed, changes in columns.items()]
-    sql.update(Call, tuple(closed(Answer("null"), now)), written, using=using)
+    rows.update(Call, tuple(closed(Answer("null"), now)), written, using=using)
     return set(columns)
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from durable_monty.kinds import kind_of
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import ANSWERED
-from durable_monty.operations.answer import Answer, asks_to_end, by_hand
-from durable_monty.operations.close import closed
+from durable_monty.operations.answer import Answer, asks_to_end, by_hand, closed
 from durable_monty.operations.schedule import due_time, executor_of, schedule
 from durable_monty.sandbox import Position
 

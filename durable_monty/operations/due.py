@@ -37,18 +37,18 @@ def what_is_due(
     call, execution = (sql.table_of(model, connection) for model in (Call, Execution))
     # Not EXISTS: without statistics PostgreSQL reads the table for it, as if half of it were due.
     asked = [
-        f"SELECT MIN(due_at) FROM {call} WHERE executor = %s "  # noqa: S608
+        f"SELECT MIN(due_at) FROM {call} WHERE executor = %s "
         f"AND function IN ({sql.placeholders(_OURS)}) AND due_at <= %s",
-        f"SELECT MIN(deadline_at) FROM {call} WHERE deadline_at <= %s",  # noqa: S608
-        f"SELECT MIN(deadline) FROM {execution} WHERE deadline <= %s",  # noqa: S608
-        f"SELECT MIN(grace_until) FROM {execution} WHERE grace_until <= %s",  # noqa: S608
+        f"SELECT MIN(deadline_at) FROM {call} WHERE deadline_at <= %s",
+        f"SELECT MIN(deadline) FROM {execution} WHERE deadline <= %s",
+        f"SELECT MIN(grace_until) FROM {execution} WHERE grace_until <= %s",
     ]
     now = database_now(using)
     until = as_stored(now + timedelta(seconds=ahead), connection)
     values = [ENGINE, *_OURS, *[until] * 4]
     if functions and executors:
         asked.append(
-            f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({sql.placeholders(executors)}) "  # noqa: S608
+            f"SELECT MIN(due_at) FROM {call} WHERE executor IN ({sql.placeholders(executors)}) "
             f"AND function IN ({sql.placeholders(functions)}) AND due_at <= %s"
         )
         values += [*executors, *functions, until]

@@ -7,7 +7,7 @@ Every way takes these steps, in a transaction that has locked the execution:
 3. Its end is reported when the transaction has committed.
 
 `finish` takes them all. A commit takes the same ones for a batch: `transitions` has the columns,
-`clear_finished` does the first step. On PostgreSQL `postgresql.commit` completes executions in one
+`clear_finished` does the first step. The shortcut `Database.commit` completes executions in one
 statement; the tests compare both.
 """
 
@@ -16,11 +16,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
 from durable_monty.models import Execution, ExecutionStatus, Snapshot
 from durable_monty.operations.close import close_open_calls
 from durable_monty.operations.reports import report_execution
+from durable_monty.operations.transitions import finished
 
 
 def finish(  # noqa: PLR0917
@@ -42,16 +42,3 @@ def clear_finished(execution_ids: Collection[uuid.UUID], now: datetime, using: s
     """Withdraws the open calls of executions that end, and deletes their snapshots."""
     close_open_calls(execution_ids, None, now, using)
     Snapshot.objects.using(using).filter(pk__in=execution_ids).delete()
-
-
-def finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
-    """Returns the columns of an execution that ends in this state."""
-    return {
-        "status": status,
-        "finished_at": now,
-        "due_at": None,
-        "deadline": None,
-        "grace_until": None,
-        "position_start": None,
-        "position_end": None,
-    }

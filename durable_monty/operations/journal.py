@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from django.db import connections
 from django.db.models import Q
 
 from durable_monty.kinds import kind_stored_as
 from durable_monty.models import Call, CallStatus
-from durable_monty.models.call import ANSWERED, CallQuerySet
-from durable_monty.operations import sql
-from durable_monty.operations.postgresql.prepared import Statement, rows_of
+from durable_monty.models.call import CallQuerySet
 from durable_monty.sandbox import CallRequest, Position, RecordedTurn, Settled
 
 # How much of a journal is read at a time: turns at first, bytes from then on (as far as turns are
@@ -46,28 +42,11 @@ def answers_of(
 ) -> dict[uuid.UUID, list[Undelivered]]:
     """In `call_id` order."""
     answers: dict[uuid.UUID, list[Undelivered]] = defaultdict(list)
-    rows: Iterable[Any]
-    if connections[using].vendor == "postgresql":
-        rows = rows_of(*_undelivered(using), [list(execution_ids)], using=using)
-    else:
-        calls = Call.objects.using(using).filter(execution_id__in=execution_ids).undelivered()
-        rows = calls.order_by("execution_id", "call_id").values_list(*Undelivered._fields)
+    calls = Call.objects.using(using).filter(execution_id__in=execution_ids).undelivered()
+    rows = calls.order_by("execution_id", "call_id").values_list(*Undelivered._fields)
     for answer in map(Undelivered._make, rows):
         answers[answer.execution_id].append(answer)
     return answers
-
-
-@lru_cache(maxsize=8)
-def _undelivered(using: str) -> Statement:
-    connection = connections[using]
-    columns = ", ".join(sql.names_of(Call, Undelivered._fields, connection))
-    text = f"""
-SELECT {columns} FROM {sql.table_of(Call, connection)}
-WHERE execution_id = ANY({sql.array_of("uuid")}) AND status IN ({sql.texts_of(ANSWERED)})
-AND delivered_turn IS NULL AND finished_at IS NOT NULL
-ORDER BY execution_id, call_id
-"""  # noqa: S608
-    return text, ("uuid[]",)
 
 
 def errors_before(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID, list[Errors]]:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from durable_monty import codec
-from durable_monty.kinds import kind_of
 from durable_monty.models import Execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.sandbox import Completed, Failed, Packed, Position, Suspended, Turn
@@ -57,13 +56,6 @@ class TurnResult(NamedTuple):
         if not self.holds:
             return list(self.calls)
         return [call for call in self.calls if call.answer is not None or call.turn < self.turn]
-
-    @property
-    def asks_others(self) -> bool:
-        """Whether it has calls for whoever is free to run them."""
-        return not self.holds and any(
-            call.answer is None and kind_of(call).takes_answers for call in self.calls
-        )
 
     @property
     def log(self) -> str:

@@ -21,6 +21,7 @@ from durable_monty.signals import (
     execution_failed,
     execution_finished,
 )
+from durable_monty.wakeups import announce
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer
@@ -35,6 +36,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 def report_written(outcomes: Iterable[Outcome], written: Changes, using: str) -> None:
     """Reports what a commit wrote. It costs next to nothing where nobody listens."""
+    has_work = False
     hears_ends = execution_finished.has_listeners(Execution)
     hears_waiting = call_waits_for_person.has_listeners(Call)
     for outcome in outcomes:
@@ -43,8 +45,16 @@ def report_written(outcomes: Iterable[Outcome], written: Changes, using: str) ->
             continue
         if "error_type" in changes or (hears_ends and changes.get("status") in FINISHED):
             report_execution(outcome.execution, changes, using)
-        if hears_waiting and (calls := getattr(outcome, "calls", ())):
+        calls = getattr(outcome, "calls", ())
+        if hears_waiting:
             report_waiting(outcome.execution, calls, using)
+        has_work |= "claim" in changes and any(map(_is_due, calls))
+    if has_work:
+        announce(using, to_others=True)  # they may run these calls
+
+
+def _is_due(call: NewCall) -> bool:
+    return call.is_open and call.started_at is None and kind_of(call).takes_answers
 
 
 def report_execution(execution: Execution, changes: Mapping[str, Any], using: str) -> None:

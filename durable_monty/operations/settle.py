@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connections
 from django.db.models import Q
 
 from durable_monty.exceptions import CallNotFound, CallSettled, DurableMontyError, LeaseLost
@@ -22,7 +21,7 @@ from durable_monty.operations.close import (
     wake,
 )
 from durable_monty.operations.find import find_call, find_execution
-from durable_monty.operations.postgresql.calls import settle_plain_results
+from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
@@ -42,7 +41,7 @@ def settle_attempts(
     same again is fine (the first commit's acknowledgement may have been lost). An answer after
     the lease ran out is still taken while nobody else has claimed the call: `LeaseLost` if
     somebody has, `CallSettled` if it was answered or withdrawn, `CallNotFound` if it was deleted.
-    All is one transaction, on PostgreSQL after the one of `settle_results`.
+    All is one transaction, after the one of `settle_results`.
     """
     recorded = settle_results(answers, using=using)
     answers = sorted(
@@ -83,18 +82,17 @@ def settle_attempts(
 
 
 def settle_results(answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str) -> set[int]:
-    """Records results by a statement of the database's own, and returns the keys of their calls.
+    """Records results by a shortcut, and returns the keys of their calls.
 
-    It records those whose claims hold; the portable way is for the others, and for errors.
+    It records those whose claims hold. The portable code takes the others, and errors.
     """
     results = [
         (claimed, answer.result) for claimed, answer in answers if answer.result is not None
     ]
-    if not results or connections[using].vendor != "postgresql":
-        return set()
-    if done := settle_plain_results(results, using=using):
+    done = shortcuts_of(using).settle(results) if results else None
+    if done:
         announce(using)
-    return done
+    return done or set()
 
 
 def settle_by_hand(

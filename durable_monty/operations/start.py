@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 
 from durable_monty import codec, conf
 from durable_monty.durations import LONGEST
@@ -13,6 +13,7 @@ from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
+from durable_monty.models.program import identity_of
 from durable_monty.operations.keys import (
     OnConflict,
     check_on_conflict,
@@ -21,7 +22,7 @@ from durable_monty.operations.keys import (
     known_or_conflict,
 )
 from durable_monty.operations.permits import check_permitted
-from durable_monty.operations.postgresql.executions import start_plain
+from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.program_check import refuse_wrong
 from durable_monty.wakeups import announce
 
@@ -63,28 +64,22 @@ def start_execution(
             return known_or_conflict(known, key, differing, on_conflict)
     # Outside of any transaction of ours, and only if there is something to start.
     refuse_wrong(code, functions, inputs or {})
-    if key is None and deadline is None and connections[using].vendor == "postgresql":
-        started = start_plain(code, functions, inputs_text, name, using=using)
-        if started is not None:
+    execution = Execution(id=uuid7(), name=name, key=key, inputs=inputs_text)
+    execution.seed = str(execution.pk)
+    if key is None and deadline is None:
+        sha256, _functions = identity_of(code, functions)
+        if shortcuts_of(using).start(execution, sha256):
             announce(using)
-            return started
+            return execution
     try:
         # A savepoint: a lost race for the key must not spoil the caller's transaction.
         with transaction.atomic(using):
-            now = database_now(using)
-            execution_id = uuid7()
             announce(using)
-            return Execution.objects.using(using).create(
-                id=execution_id,
-                program=Program.objects.using(using).ensure(code, functions),
-                name=name,
-                key=key,
-                inputs=inputs_text,
-                seed=str(execution_id),
-                created_at=now,
-                deadline=None if deadline is None else now + deadline,
-                due_at=now,
-            )
+            now = execution.created_at = execution.due_at = database_now(using)
+            execution.program = Program.objects.using(using).ensure(code, functions)
+            execution.deadline = None if deadline is None else now + deadline
+            execution.save(using=using, force_insert=True)
+            return execution
     except IntegrityError:
         known = find_by_key(key, using) if key is not None else None
         if key is None or known is None:

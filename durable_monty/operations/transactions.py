@@ -37,7 +37,7 @@ def write(using: str) -> Iterator[None]:
     holds a transaction (and with it, maybe, the database's own lock).
     """
     connection = connections[using]
-    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+    if not connection.features.has_select_for_update and not connection.in_atomic_block:
         with _sqlite_writer, transaction.atomic(using):
             yield
     else:

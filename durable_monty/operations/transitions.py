@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from durable_monty import codec
 from durable_monty.durations import later
 from durable_monty.models import Execution, ExecutionStatus
-from durable_monty.operations.finish import finished
 from durable_monty.operations.outcomes import Faulted, Mismatched, Outcome, Parked, TurnResult
 from durable_monty.sandbox import Completed, Failed
 
@@ -37,6 +36,16 @@ class Locked(NamedTuple):
     cancel_requested_at: datetime | None = None
     deadline: datetime | None = None
     reason: str = ""
+
+    def asks_nothing_of(self, execution: Execution) -> bool:
+        """Returns whether nobody has asked anything of the execution since its claim."""
+        is_asked = self.pause_requested or self.grace_until is not None
+        return self.wakeups == execution.wakeups and not is_asked
+
+
+def changed_columns(execution: Execution, columns: dict[str, Any]) -> dict[str, Any]:
+    """Returns those of the columns whose values differ from the execution's."""
+    return {name: value for name, value in columns.items() if getattr(execution, name) != value}
 
 
 def transition(
@@ -129,6 +138,19 @@ def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dic
         "error_type": codec.clean_text(error_type, 200),
         "error_message": codec.clean_text(message, 10_000),
         "error_traceback": codec.clean_text(traceback, 50_000),
+    }
+
+
+def finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:
+    """Returns the columns of an execution that ends in this state."""
+    return {
+        "status": status,
+        "finished_at": now,
+        "due_at": None,
+        "deadline": None,
+        "grace_until": None,
+        "position_start": None,
+        "position_end": None,
     }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from django.apps import apps
 from django.db import connections
 
+from durable_monty.vendors import by_vendor
+
 _POSTGRESQL = """
 SELECT relname, CAST(reltuples AS bigint), pg_total_relation_size(oid)
 FROM pg_class
@@ -50,12 +52,10 @@ def read_sizes(using: str) -> tuple[TableSize, ...]:
 def _ask(tables: list[str], using: str) -> Iterable[Any]:
     connection = connections[using]
     with connection.cursor() as cursor:
-        match connection.vendor:
-            case "postgresql":
-                cursor.execute(_POSTGRESQL, [tables])
-            case "mysql":
-                cursor.execute(_MYSQL, [tables])
-            case _sqlite:
-                cursor.execute(_SQLITE)
+        statement = by_vendor(connection, {"postgresql": _POSTGRESQL, "mysql": _MYSQL})
+        if statement is not None:
+            cursor.execute(statement, [tables])
+        else:
+            cursor.execute(_SQLITE)
         rows: Iterable[Any] = cursor.fetchall()
     return rows

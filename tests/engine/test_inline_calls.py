@@ -15,8 +15,9 @@ from durable_monty.engine.interpreters import Interpreters, interpreters
 from durable_monty.models import Attempt, Call, Execution, Snapshot
 from durable_monty.operations import commit as commit_module
 from durable_monty.operations.outcomes import TurnResult
-from durable_monty.operations.postgresql.commit import commit_plain
-from durable_monty.operations.postgresql.executions import claim_plain
+from durable_monty.operations.postgresql import PostgreSQL
+from durable_monty.operations.postgresql.commit import can_write
+from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.sandbox import Completed, Turn
 from tests.processes import until
 from tests.support import SEVEN_CALLS, claim, seven_calls_output, work
@@ -264,7 +265,7 @@ def test_worker_that_vanishes_with_young_calls(service, register, move_clock):
 def test_lost_acknowledgement_of_a_held_commit(service, worker, monkeypatch):
     """The commit did happen: whoever made it gives the execution up, and goes on from the
     journal."""
-    monkeypatch.setattr(commit_module, "is_plain", lambda outcome: False)
+    monkeypatch.setattr(PostgreSQL, "commit", lambda shortcuts, outcomes: None)
     commit, failures = commit_module._commit, [OperationalError("gone")]
 
     def flaky(outcomes, using, **options):
@@ -284,7 +285,7 @@ def test_lost_acknowledgement_of_a_held_commit(service, worker, monkeypatch):
 
 def test_database_that_stays_away_in_a_commit(service, worker, monkeypatch, move_clock):
     monkeypatch.setattr(commit_module, "_WAITS", ())
-    monkeypatch.setattr(commit_module, "is_plain", lambda outcome: False)
+    monkeypatch.setattr(PostgreSQL, "commit", lambda shortcuts, outcomes: None)
     commit, failures = commit_module._commit, [OperationalError("gone")]
 
     def flaky(outcomes, using, **options):
@@ -305,20 +306,20 @@ def test_database_that_stays_away_in_a_commit(service, worker, monkeypatch, move
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="elsewhere there is no such commit")
 @pytest.mark.parametrize("happened", [True, False])
 @pytest.mark.parametrize("error", [OperationalError, DataError])
-def test_plain_commit_that_fails(  # noqa: PLR0917
+def test_shortcut_of_a_commit_that_fails(  # noqa: PLR0917
     service, worker, monkeypatch, log, happened, error
 ):
-    """The long one takes its place, in doubt whether it happened."""
-    commit_plain, failures = commit_module.commit_plain, [error("gone")]
+    """The portable one takes its place, in doubt whether it happened."""
+    commit, failures = PostgreSQL.commit, [error("gone")]
 
-    def flaky(outcomes, **options):
-        if not outcomes or not failures:
-            return commit_plain(outcomes, **options)
+    def flaky(shortcuts, outcomes):
+        if not any(map(can_write, outcomes)) or not failures:
+            return commit(shortcuts, outcomes)
         if happened:
-            commit_plain(outcomes, **options)
+            commit(shortcuts, outcomes)
         raise failures.pop()
 
-    monkeypatch.setattr(commit_module, "commit_plain", flaky)
+    monkeypatch.setattr(PostgreSQL, "commit", flaky)
     execution_id = service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": 2})
     worker.rounds_until(lambda: is_finished(execution_id), "it ends")
     assert not failures
@@ -340,17 +341,17 @@ def test_plain_commit_that_fails(  # noqa: PLR0917
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_plain_commit_is_fenced(service, change):
+def test_shortcut_of_a_commit_is_fenced(service, change):
     """It writes nothing of an execution that something is wanted of."""
     kept, changed = (service.start_execution("1 + 1", []) for _ in range(2))
-    claimed = claim_plain(10, using="default", worker_id=None)
+    claimed = shortcuts_of("default").claim_executions(10, None)
     outcomes = []
     for execution in claimed:
         turn = Turn((), "printed", Completed("2"))
         outcomes.append(TurnResult(execution, (turn,), is_clean=True))
     Execution.objects.filter(pk=changed).update(**change)
     before = Execution.objects.filter(pk=changed).values().get()
-    written = commit_plain(outcomes, using="default")
+    written = shortcuts_of("default").commit(outcomes)
     assert [str(pk) for pk in written] == [kept]
     assert service.get_result(kept) == 2
     assert Execution.objects.filter(pk=changed).values().get() == before

@@ -1,7 +1,7 @@
-"""The quick claim takes what the long one would, and gives the same."""
+"""The shortcut claims what the portable code would, and returns the same."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -9,7 +9,7 @@ from django.db.models import F
 
 from durable_monty.models import Execution, WorkerProcess
 from durable_monty.models.clock import database_now
-from durable_monty.operations.postgresql.executions import claim_plain
+from durable_monty.operations.shortcuts import shortcuts_of
 
 pytestmark = [
     pytest.mark.django_db,
@@ -18,7 +18,13 @@ pytestmark = [
     ),
 ]
 
+# Attributes that are no columns.
+OWN = ("_state", "claimed_at")
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
+
+
+def claim(limit, worker_id=None):
+    return shortcuts_of("default").claim_executions(limit, worker_id)
 
 
 def start(service, count=1):
@@ -48,24 +54,25 @@ def test_claimed_executions_are_those_of_the_table(service):
         forked_turn=2,
         started_at=MOMENT,
     )
-    claimed = claim_plain(10, using="default", worker_id=worker.pk)
+    claimed = claim(10, worker.pk)
     assert {execution.pk for execution in claimed} == {plain, filled}
     for execution in claimed:
+        assert database_now("default") - execution.claimed_at < timedelta(minutes=1)
         row = Execution.objects.get(pk=execution.pk)
-        values = {name: value for name, value in vars(execution).items() if name != "_state"}
-        assert values == {name: value for name, value in vars(row).items() if name != "_state"}
+        values = {name: value for name, value in vars(execution).items() if name not in OWN}
+        assert values == {name: value for name, value in vars(row).items() if name not in OWN}
         assert values["worker_id"] == worker.pk
         assert values["due_at"] > database_now("default")
         assert not execution._state.adding
     assert claimed[0].claim == claimed[1].claim
-    assert claim_plain(10, using="default", worker_id=worker.pk) == []
+    assert claim(10, worker.pk) == []
 
 
 def test_longest_due_first(service):
     first, second, third = start(service, 3)
     Execution.objects.filter(pk=third).update(due_at=MOMENT)
-    assert [e.pk for e in claim_plain(1, using="default", worker_id=None)] == [third]
-    rest = [e.pk for e in claim_plain(5, using="default", worker_id=None)]
+    assert [e.pk for e in claim(1)] == [third]
+    rest = [e.pk for e in claim(5)]
     assert rest == sorted([first, second])
 
 
@@ -79,9 +86,9 @@ def test_longest_due_first(service):
     ],
     ids=["not due yet", "never due", "has faults", "was lost"],
 )
-def test_others_are_left_to_the_long_way(service, change):
+def test_others_are_left_to_the_portable_claim(service, change):
     other, due = start(service, 2)
     Execution.objects.filter(pk=other).update(**change)
     before = Execution.objects.values().get(pk=other)
-    assert [e.pk for e in claim_plain(5, using="default", worker_id=None)] == [due]
+    assert [e.pk for e in claim(5)] == [due]
     assert Execution.objects.values().get(pk=other) == before

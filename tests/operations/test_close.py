@@ -7,7 +7,7 @@ from durable_monty import operations
 from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations import Answer, settle
-from durable_monty.operations.close import closed
+from durable_monty.operations.answer import closed
 from tests.support import advance, run
 
 pytestmark = pytest.mark.django_db(transaction=True)

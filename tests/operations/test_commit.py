@@ -10,7 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from durable_monty import operations
 from durable_monty.models import Call, Execution, Snapshot
-from durable_monty.operations import commit as module, sql
+from durable_monty.operations import commit as module, rows
+from durable_monty.operations.postgresql import PostgreSQL
 from durable_monty.sandbox import Interpreter
 from tests.support import SEVEN_CALLS, advance, claim, seven_calls_output, work
 
@@ -31,21 +32,22 @@ def advance_all():
 def refusing(monkeypatch):
     """Makes the database refuse every batch that holds a call with these arguments."""
     refused = {"args": None}
-    insert = sql.insert
+    insert = rows.insert
 
-    def refusing_insert(model, columns, rows, **options):
-        if any(row[columns.index("args")] == refused["args"] for row in rows):
+    def refusing_insert(model, columns, new, **options):
+        if any(row[columns.index("args")] == refused["args"] for row in new):
             raise DataError("value out of range")
-        insert(model, columns, rows, **options)
+        insert(model, columns, new, **options)
 
-    def refusing_commit(outcomes, **options):
-        if any(call.args == refused["args"] for outcome in outcomes for call in outcome.calls):
+    def refusing_commit(shortcuts, outcomes):
+        calls = [call for outcome in outcomes for call in getattr(outcome, "calls", ())]
+        if any(call.args == refused["args"] for call in calls):
             raise DataError("value out of range")
-        return commit_plain(outcomes, **options)
+        return commit(shortcuts, outcomes)
 
-    commit_plain = module.commit_plain
-    monkeypatch.setattr(sql, "insert", refusing_insert)
-    monkeypatch.setattr(module, "commit_plain", refusing_commit)
+    commit = PostgreSQL.commit
+    monkeypatch.setattr(rows, "insert", refusing_insert)
+    monkeypatch.setattr(PostgreSQL, "commit", refusing_commit)
     return refused
 
 
@@ -136,7 +138,7 @@ def test_lost_connection_in_a_commit_is_tried_again(service, monkeypatch, log):
             raise failures.pop()  # the commit happened, its acknowledgement was lost
         return done
 
-    monkeypatch.setattr(module, "is_plain", lambda outcome: False)
+    monkeypatch.setattr(PostgreSQL, "commit", lambda shortcuts, outcomes: None)
     monkeypatch.setattr(module, "_commit", flaky)
     monkeypatch.setattr(module, "_WAITS", (0.0, 0.0))
     advance_all()

@@ -1,10 +1,11 @@
-"""What one statement writes is what the long way writes."""
+"""What one statement writes is what the portable commit writes."""
 
 import pytest
 from django.db import connection
 
 from durable_monty.models import Call, Execution, Snapshot
-from durable_monty.operations import commit as module
+from durable_monty.operations import commit as portable
+from durable_monty.operations.postgresql import PostgreSQL, commit as module
 from tests.support import SEVEN_CALLS, advance, work
 
 pytestmark = [
@@ -65,25 +66,25 @@ def tables(execution_id):
     ],
 )
 def test_both_ways_write_the_same(service, monkeypatch, source, functions):
-    is_plain = module.is_plain
-    plain, written = [], {}
+    can_write = module.can_write
+    answers, written = [], {}
 
     def noted(outcome):
-        plain.append(is_plain(outcome))
-        return plain[-1]
+        answers.append(can_write(outcome))
+        return answers[-1]
 
     # The first to be saved leaves a dictionary for the snapshots of the others.
-    ways = {"first": lambda outcome: False, "plain": noted, "long": lambda outcome: False}
+    ways = {"first": lambda outcome: False, "shortcut": noted, "portable": lambda outcome: False}
     for name, way in ways.items():
-        monkeypatch.setattr(module, "is_plain", way)
+        monkeypatch.setattr(module, "can_write", way)
         execution_id = service.start_execution(source, functions, {"x": 2})
         seen = written[name] = []
         advance(execution_id)
         seen.append(tables(execution_id))
         work()
         seen.append(tables(execution_id))
-    assert written["plain"] == written["long"]
-    assert any(plain) or "sleep(3600)" in source
+    assert written["shortcut"] == written["portable"]
+    assert any(answers) or "sleep(3600)" in source
 
 
 def test_answer_that_came_during_the_turn_makes_it_due_again(service, monkeypatch):
@@ -93,15 +94,15 @@ def test_answer_that_came_during_the_turn_makes_it_due_again(service, monkeypatc
     advance(execution_id)
     first, second = Call.objects.order_by("call_id")
     service.complete_call(execution_id, first.call_id, 3)
-    commit_plain, came = module.commit_plain, []
+    commit, came = PostgreSQL.commit, []
 
-    def late(outcomes, **options):
+    def late(shortcuts, outcomes):
         if not came:
             came.append(service.complete_call(execution_id, second.call_id, 7))
-        return commit_plain(outcomes, **options)
+        return commit(shortcuts, outcomes)
 
-    monkeypatch.setattr(module, "commit_plain", late)
-    monkeypatch.setattr(module, "_commit", None)  # it is not needed
+    monkeypatch.setattr(PostgreSQL, "commit", late)
+    monkeypatch.setattr(portable, "_commit", None)  # it is not needed
     advance(execution_id)
     execution = Execution.objects.get(pk=execution_id)
     assert came

@@ -1,17 +1,17 @@
 import json
 import uuid
-from functools import partial
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from durable_monty import OrchestratorService
-from durable_monty.models import Call, Execution, clock
+from durable_monty.models import Call, Execution
 from durable_monty.models.clock import database_now
-from durable_monty.operations import journal, sql
+from durable_monty.operations import rows, sql
 from durable_monty.operations.postgresql import calls, commit, executions, prepared
 from durable_monty.operations.postgresql.prepared import rows_of
+from durable_monty.operations.shortcuts import shortcuts_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +28,7 @@ def fresh(monkeypatch):
 
 
 def one(value=7):
-    return rows_of("SELECT %s + 1", ("integer",), [value], using="default")
+    return rows_of("SELECT %s + 1", [value], "default")
 
 
 def prepared_now():
@@ -77,7 +77,7 @@ def test_its_own_error_is_raised():
     for _ in range(7):
         one()
     with pytest.raises(ProgrammingError):
-        rows_of("SELECT nothing", (), [], using="default")
+        rows_of("SELECT nothing", [], "default")
     assert one() == [(8,)]
 
 
@@ -96,7 +96,9 @@ def many(service):
     for model, owner in ((Execution, "id"), (Call, "execution_id")):
         names = [field.attname for field in model._meta.concrete_fields]
         constants = {name: getattr(work_of[model], name) for name in {*names} - {"id", owner}}
-        sql.insert(model, (owner,), [(key,) for key in keys], constants=constants, using="default")
+        rows.insert(
+            model, (owner,), [(key,) for key in keys], constants=constants, using="default"
+        )
 
 
 @pytest.mark.skipif(
@@ -109,7 +111,7 @@ def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
     assert "dm_call_due" in wanted.due(now).order_by("due_at").explain()
     OrchestratorService().start_execution("1", [])
     with CaptureQueriesContext(connection) as captured:
-        assert executions.claim_plain(64, using="default", worker_id=None)
+        assert shortcuts_of("default").claim_executions(64, None)
     queries = [query["sql"] for query in captured]
     look, take, change = [sql for sql in queries if sql.startswith(("SELECT", "UPDATE"))]
     with connection.cursor() as cursor:
@@ -134,19 +136,18 @@ def plan_of(cursor, sql, values):
 @pytest.mark.parametrize(
     ("statement", "values", "index"),
     [
-        (executions._claim, [0, 64, TOKEN, 60, None], "dm_execution_due"),
-        (calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None], "dm_call_due"),
+        (executions.CLAIM, [0, 64, TOKEN, 60, None], "dm_execution_due"),
+        (calls.CLAIM, [0, 64, ["default"], ["add"], TOKEN, 60, None], "dm_call_due"),
     ],
 )
 @pytest.mark.parametrize("is_analysed", [False, True])
 def test_claims_of_postgresql_read_what_is_due_by_its_index(
     many, statement, values, index, is_analysed
 ):
-    sql, _types = statement("default", clock.sql_now())
     with connection.cursor() as cursor:
         if is_analysed:
             cursor.execute("ANALYZE")
-        plan = plan_of(cursor, sql, values)
+        plan = plan_of(cursor, statement, values)
     assert index in plan, plan
     assert "Seq Scan on durable_monty" not in plan
 
@@ -159,13 +160,12 @@ def test_plans_are_kept_and_read_no_table(many, is_analysed):
     call, execution = [{"id": 7, "number": 0}], [{"id": key.hex, "number": 0}]
     written = [0, None, json.dumps(execution), "[]", 30, 60]
     statements = [
-        (executions._claim, [0, 64, TOKEN, 60, None]),
-        (calls._claim, [0, 64, ["default"], ["add"], TOKEN, 60, None]),
-        (calls._start, [0, [7], [TOKEN], ["add"], 60]),
-        (calls._settle, [0, json.dumps(call)]),
-        (partial(commit._commit, is_young=True), written),
-        (partial(commit._commit, is_young=False), [*written, json.dumps(call)]),
-        (lambda using, _now: journal._undelivered(using), [[key]]),
+        (executions.CLAIM, [0, 64, TOKEN, 60, None]),
+        (calls.CLAIM, [0, 64, ["default"], ["add"], TOKEN, 60, None]),
+        (calls.START, [0, [7], [TOKEN], ["add"], 60]),
+        (calls.SETTLE, [0, json.dumps(call)]),
+        (commit.statement("default", has_earlier=False), written),
+        (commit.statement("default", has_earlier=True), [*written, json.dumps(call)]),
     ]
     connection.close()
     with connection.cursor() as cursor:
@@ -173,13 +173,12 @@ def test_plans_are_kept_and_read_no_table(many, is_analysed):
             cursor.execute("ANALYZE")
         for statement, values in statements:
             for _ in range(prepared._OFTEN + 8):
-                rows_of(*statement("default", clock.sql_now()), values, using="default")
+                rows_of(statement, values, "default")
         cursor.execute("SELECT generic_plans FROM pg_prepared_statements")
         assert cursor.fetchall() == [(3,)] * len(statements)
         for statement, values in statements:
-            text, types = statement("default", clock.sql_now())
-            name = prepared._of[connection.connection].prepared[text][0]
-            plan = plan_of(cursor, f"EXECUTE {name}({sql.placeholders(types)})", values)
+            name = prepared._of[connection.connection].prepared[statement][0]
+            plan = plan_of(cursor, f"EXECUTE {name}({sql.placeholders(values)})", values)
             assert "Seq Scan on durable_monty_call" not in plan, plan
             assert "Seq Scan on durable_monty_execution" not in plan, plan
 

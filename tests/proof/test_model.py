@@ -36,7 +36,7 @@ def functions(register):
 def test_histories(proof, still_clock, functions, monkeypatch):
     # One claim takes all that is due, lost or not.
     monkeypatch.setattr(claim_module, "_LONG_WAY", 0.0)
-    monkeypatch.setattr(claim_module, "_long_way_at", defaultdict(float))
+    monkeypatch.setattr(claim_module, "_portable_at", defaultdict(float))
     # No shrinking: a history of 40 steps can be read, and shrinking one takes minutes.
     run_state_machine_as_test(
         seed(proof.seed)(Histories),

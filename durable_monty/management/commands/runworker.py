@@ -175,7 +175,7 @@ def _introduction(executors: ExecutorGroup, using: str) -> str:
     functions = len(FUNCTION_REGISTRY.served_by(executors.serves()))
     return (
         f"runworker on {socket.gethostname()}, pid {os.getpid()}: executor {executors.name}, "
-        f"{functions} functions, {connections[using].vendor} database {using!r}."
+        f"{functions} functions, {connections[using].display_name} database {using!r}."
     )
 
 

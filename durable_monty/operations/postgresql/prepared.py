@@ -1,13 +1,12 @@
 """Statements that PostgreSQL parses and plans once for each connection, not at every use.
 
-The plan of a long statement takes longer than what it does. A plan may be kept too long as well:
+Planning a long statement takes longer than executing it. A plan may also be kept for too long:
 one that was made for an empty table reads all of it when it has a million rows. So each is made
-anew after a few seconds.
+again after a few seconds.
 
 A pooler in transaction mode (PgBouncer) gives each transaction another server connection, where a
-statement is unknown, or is another client's of the same name. So nothing is prepared through a
-pooler. An error of a prepared statement would abort the caller's transaction, so none is used
-inside of one.
+statement is unknown or belongs to another client. So nothing is prepared through a pooler. An
+error of a prepared statement would abort the caller's transaction, so none is used inside of one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, connections
 
-from durable_monty.operations import sql
+from durable_monty.operations.sql import placeholders
 
 logger = logging.getLogger("durable_monty")
 
@@ -35,13 +34,13 @@ _FRESH = 10.0  # seconds
 _UNUSABLE = frozenset({"26000", "0A000", "42P05", "42601"})
 
 
-Statement = tuple[str, tuple[str, ...]]  # its text, and the types of its values
-
-
 @dataclass(slots=True)
 class _Statements:
-    """Of one connection. `prepared`: the text of a statement -> its name, and until when. `name`:
-    how its names begin; no other connection has such names."""
+    """The statements of one connection.
+
+    `prepared` maps the text of a statement to its name and the time until which it is used. All
+    names begin with `name`, which no other connection uses.
+    """
 
     uses: dict[str, int] = field(default_factory=dict)
     prepared: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -50,18 +49,18 @@ class _Statements:
 
 
 _of: WeakKeyDictionary[Any, _Statements] = WeakKeyDictionary()
-_refused: set[str] = set()  # aliases that cannot have any
+_refused: set[str] = set()  # aliases of databases that cannot have any
 
 
-def rows_of(text: str, types: Sequence[str], values: Sequence[Any], *, using: str) -> list[Any]:
-    """What a statement gives. It has a `%s` for each value, of these types in turn."""
+def rows_of(statement: str, values: Sequence[Any], using: str) -> list[Any]:
+    """Executes a statement, which has a `%s` for each value, and returns its rows."""
     connection = connections[using]
     connection.ensure_connection()
     with connection.cursor() as cursor:
         if not connection.in_atomic_block and using not in _refused:
             try:
-                if name := _name(using, cursor, text, types):
-                    cursor.execute(f"EXECUTE {name}({sql.placeholders(types)})", values)
+                if name := _prepare(using, cursor, statement):
+                    cursor.execute(f"EXECUTE {name}({placeholders(values)})", values)
                     return list(cursor.fetchall())
             except DatabaseError as exc:
                 if getattr(exc.__cause__, "sqlstate", None) not in _UNUSABLE:
@@ -70,39 +69,35 @@ def rows_of(text: str, types: Sequence[str], values: Sequence[Any], *, using: st
                 logger.warning(
                     "no prepared statements from here on: %s", exc, extra={"reason": str(exc)}
                 )
-        cursor.execute(text, values)
+        cursor.execute(statement, values)
         return list(cursor.fetchall())
 
 
-def _name(using: str, cursor: Any, text: str, types: Sequence[str]) -> str | None:
-    """The statement's, once it has been used often."""
+def _prepare(using: str, cursor: Any, statement: str) -> str | None:
+    """Returns the name of a statement that is used often; None if it is not."""
     driver = connections[using].connection
     statements = _of.setdefault(driver, _Statements())
-    name, until = statements.prepared.get(text, ("", 0.0))
+    name, until = statements.prepared.get(statement, ("", 0.0))
     if name and time.monotonic() < until:
         return name
-    uses = statements.uses[text] = statements.uses.get(text, 0) + 1
+    uses = statements.uses[statement] = statements.uses.get(statement, 0) + 1
     if uses <= _OFTEN:
         return None
-    if not statements.made and _is_pooled(driver, cursor):
-        _refused.add(using)
-        logger.info("no prepared statements: the database is behind a pooler")
-        return None
+    if not statements.made:
+        # A pooler tells its clients a process number of its own, for cancelling queries.
+        cursor.execute("SELECT pg_backend_pid()")
+        if cursor.fetchone() != (driver.info.backend_pid,):
+            _refused.add(using)
+            logger.info("no prepared statements: the database is behind a pooler")
+            return None
     if name:
-        del statements.prepared[text]
+        del statements.prepared[statement]
         cursor.execute(f"DEALLOCATE {name}")
     statements.made += 1
     name = f"{statements.name}_{statements.made}"
-    numbers = iter(range(1, len(types) + 1))
-    numbered = re.sub("%s", lambda _mark: f"${next(numbers)}", text)
-    cursor.execute(f"PREPARE {name} ({', '.join(types)}) AS {numbered}", None)
-    statements.prepared[text] = (name, time.monotonic() + _FRESH)
+    # PostgreSQL infers the types of the parameters.
+    numbers = iter(range(1, statement.count("%s") + 1))
+    numbered = re.sub("%s", lambda _mark: f"${next(numbers)}", statement)
+    cursor.execute(f"PREPARE {name} AS {numbered}", None)
+    statements.prepared[statement] = (name, time.monotonic() + _FRESH)
     return name
-
-
-def _is_pooled(driver: Any, cursor: Any) -> bool:
-    """Whether there is a pooler in between: it tells its clients a process number of its own, as
-    the one by which they cancel a query."""
-    cursor.execute("SELECT pg_backend_pid()")
-    (pid,) = cursor.fetchone()
-    return bool(pid != driver.info.backend_pid)
