@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 from django.contrib.auth import get_user_model
-from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -17,9 +16,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from durable_monty import operations
-from durable_monty.admin.base import page_of
-from durable_monty.admin.formats import badge, moment
-from durable_monty.admin.pages import PagesAdmin, admin_form
+from durable_monty.admin.base import facts_of, time_column
+from durable_monty.admin.formats import badge
+from durable_monty.admin.pages import AddPage, PagesAdmin
 from durable_monty.models import ApiKey, KeyScope
 from durable_monty.models.clock import database_now
 from durable_monty.operations.transactions import write
@@ -57,7 +56,7 @@ class KeyForm(forms.Form):
     )
 
     def __init__(self, data: Any, user: Any) -> None:
-        """Only superusers make keys that may do more than they themselves."""
+        """Lets only superusers make keys that may do more than their user."""
         super().__init__(data)
         self.user = user
         if not user.is_superuser:
@@ -85,11 +84,30 @@ class KeyForm(forms.Form):
         )
 
 
+class MakePage(AddPage):
+    permission = "manage_apikey"
+
+    def respond(self, model_admin: PagesAdmin, request: HttpRequest) -> HttpResponse:
+        form = KeyForm(request.POST if request.method == "POST" else None, request.user)
+        title = gettext("Make an API key")
+        if not form.is_valid():
+            return model_admin.render_form(request, "api_key/make.html", title, form)
+        using = router.db_for_write(ApiKey)
+        with write(using):
+            key, secret = form.make(using)
+            model_admin.log_addition(request, key, gettext("Made."))
+        response = model_admin.render_page(request, "api_key/made.html", title, key, secret=secret)
+        # Only this page has the secret, and a cache must not keep it.
+        add_never_cache_headers(response)
+        return response
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(PagesAdmin):
+    add_page = MakePage()
     actions = ["revoke"]
     action_permissions = {"revoke": "manage_apikey"}
-    list_display = ["named", "state", "scopes", "acts_for", "last_used", "expires", "created"]
+    list_display = ["named", "state", "scope_list", "acts_for", "last_used", "expires", "created"]
     list_display_links = ["named"]
     ordering = ["-pk"]
     empty_text = _("None yet. A key lets a program use the HTTP API.")
@@ -98,7 +116,7 @@ class ApiKeyAdmin(PagesAdmin):
         "name",
         "prefix",
         "state",
-        "scopes",
+        "scope_list",
         "acts_for",
         "last_used",
         "expires",
@@ -107,33 +125,12 @@ class ApiKeyAdmin(PagesAdmin):
     ]
     fields = tuple(readonly_fields)
 
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return self.may(request, "manage_apikey")
+    last_used = time_column("last_used_at", _("last used"))
+    created = time_column("created_at", _("created"))
+    revoked = time_column("revoked_at", _("revoked"))
 
-    def add_view(
-        self,
-        request: HttpRequest,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        form = KeyForm(request.POST if request.method == "POST" else None, request.user)
-        title = gettext("Make an API key")
-        if not form.is_valid():
-            adminform = admin_form(form, [(None, {"fields": list(form.fields)})])
-            return self.render_page(request, "api_key/make.html", title, adminform=adminform)
-        using = router.db_for_write(ApiKey)
-        with write(using):
-            key, secret = form.make(using)
-            self.log_addition(request, key, gettext("Made."))
-        response = self.render_page(request, "api_key/made.html", title, key, secret=secret)
-        # The page is the only place where the secret is.
-        add_never_cache_headers(response)
-        return response
-
-    def share_page(self, rows: Sequence[Model], now: datetime) -> None:
-        super().share_page(rows, now)
+    def share_facts(self, rows: Sequence[Model], now: datetime) -> None:
+        super().share_facts(rows, now)
         # Users may be in another database: they cannot be joined.
         pks = {vars(key)["user_id"] for key in rows} - {None}
         users = get_user_model()._default_manager.in_bulk(pks)
@@ -143,7 +140,7 @@ class ApiKeyAdmin(PagesAdmin):
     @admin.action(description=_("Revoke selected keys"))
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         using = router.db_for_write(ApiKey)
-        keys = {key.pk: key for key in self.chosen(request, queryset)}
+        keys = {key.pk: key for key in self.selected(request, queryset)}
         with write(using):
             revoked = operations.revoke_api_keys(keys, using=using)
             for pk in revoked:
@@ -161,9 +158,13 @@ class ApiKeyAdmin(PagesAdmin):
     def state(self, key: ApiKey) -> SafeString:
         if key.revoked_at is not None:
             return badge("cancelled", gettext("Revoked"))
-        if not key.is_valid(page_of(key).now):
+        if not key.is_valid(facts_of(key).now):
             return badge("stopped", gettext("Expired"))
         return badge("completed", gettext("Valid"))
+
+    @admin.display(description=_("scopes"))
+    def scope_list(self, key: ApiKey) -> str:
+        return key.scopes.replace(",", ", ")
 
     @admin.display(description=_("acts for"))
     def acts_for(self, key: ApiKey) -> str:
@@ -172,19 +173,7 @@ class ApiKeyAdmin(PagesAdmin):
         user = vars(key)["durable_user"]
         return gettext("a user who is gone") if user is None else user.get_username()
 
-    @admin.display(description=_("last used"))
-    def last_used(self, key: ApiKey) -> SafeString | str:
-        return moment(key.last_used_at, page_of(key).now)
-
     @admin.display(description=_("expires"))
     def expires(self, key: ApiKey) -> str:
-        # Times to come: `moment` tells how long ago something was.
+        # Operators compare a time to come with a calendar, not with now.
         return "-" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M} UTC"
-
-    @admin.display(description=_("created"))
-    def created(self, key: ApiKey) -> SafeString | str:
-        return moment(key.created_at, page_of(key).now)
-
-    @admin.display(description=_("revoked"))
-    def revoked(self, key: ApiKey) -> SafeString | str:
-        return moment(key.revoked_at, page_of(key).now)

@@ -1,7 +1,9 @@
+"""The ModelAdmin that the others extend: it shows rows, and nobody edits or deletes them."""
+
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +16,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from durable_monty.admin.formats import link
+from durable_monty.admin.formats import link, moment
 from durable_monty.admin.paginator import CappedPaginator
 from durable_monty.models.clock import database_now, now_of, with_now
 from durable_monty.reads.fleet import Fleet
@@ -27,8 +29,8 @@ _ID_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """What the cells of a page share, read once for all its rows."""
+class Facts:
+    """Facts that the rows of one response share, read once for all of them."""
 
     using: str
     now: datetime
@@ -36,38 +38,50 @@ class Page:
     open_calls: Mapping[uuid.UUID, Sequence[OpenCalls]] = field(default_factory=dict)
 
 
-def page_of(row: Model) -> Page:
-    page: Page = vars(row)["durable_page"]
-    return page
+def facts_of(row: Model) -> Facts:
+    facts: Facts = vars(row)["durable_facts"]
+    return facts
 
 
-class PageChangeList(ChangeList):
+def time_column(field: str, description: StrPromise) -> Callable[..., SafeString | str]:
+    """Returns a column of a ModelAdmin that says how long ago the time in `field` was."""
+
+    @admin.display(description=description)
+    def column(model_admin: ReadOnlyAdmin, row: Any) -> SafeString | str:
+        return moment(getattr(row, field), facts_of(row).now)
+
+    return column
+
+
+class FactsChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        read_only = cast("ReadOnlyAdmin", self.model_admin)
-        self.queryset = with_now(self.queryset.defer(*read_only.list_defer))
+        model_admin = cast("ReadOnlyAdmin", self.model_admin)
+        # The time comes with the rows: asking for it would be another query.
+        self.queryset = with_now(self.queryset.defer(*model_admin.list_defer))
         super().get_results(request)
         rows = list(self.result_list)
         if rows:
-            read_only.share_page(rows, now_of(rows[0]))
+            model_admin.share_facts(rows, now_of(rows[0]))
         self.result_list = rows
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """Rows are written by operations alone: nobody adds, edits or deletes them here."""
+    """Shows rows. Only operations write them."""
 
     actions: Any = None
     list_per_page = 50
     paginator = CappedPaginator
+    # Facets, and the count of all rows, are queries that grow with the table.
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     sortable_by = ()
     view_on_site = False
 
     list_defer: Sequence[str] = ()
-    """Columns that a list does not show, and that can be large."""
+    """Columns that the list does not show and that can be large."""
 
     empty_text: str | StrPromise
-    """What to do while there are no rows."""
+    """The text of a list without rows: how to make one."""
 
     class Media:
         css = {"all": ["durable_monty/admin.css"]}
@@ -82,26 +96,26 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return PageChangeList
+        return FactsChangeList
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
         obj = super().get_object(request, object_id, from_field)
         if obj is not None:
-            self.share_page([obj], database_now(router.db_for_read(self.model)))
+            self.share_facts([obj], database_now(router.db_for_read(self.model)))
         return obj
 
-    def share_page(self, rows: Sequence[Model], now: datetime) -> None:
-        page = self.read_page(rows, router.db_for_read(self.model), now)
+    def share_facts(self, rows: Sequence[Model], now: datetime) -> None:
+        facts = self.read_facts(rows, router.db_for_read(self.model), now)
         for row in rows:
-            vars(row)["durable_page"] = page
+            vars(row)["durable_facts"] = facts
 
-    def read_page(self, rows: Sequence[Any], using: str, now: datetime) -> Page:
-        return Page(using, now)
+    def read_facts(self, rows: Sequence[Any], using: str, now: datetime) -> Facts:
+        return Facts(using, now)
 
     def may_view(self, model: type[Model], request: HttpRequest) -> bool:
-        """Whether this site shows `model` to the user."""
+        """Returns whether this site shows `model` to the user."""
         registered = self.admin_site._registry.get(model)
         return registered is not None and registered.has_view_permission(request)
 
@@ -112,9 +126,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}_{view}"
         return reverse(name, args=[row.pk, *args], current_app=self.admin_site.name)
 
+    def list_url(self, model: type[Model]) -> str:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+        return reverse(name, current_app=self.admin_site.name)
+
 
 def id_range(term: str) -> tuple[uuid.UUID, uuid.UUID] | None:
-    """The lowest and the highest id that begin with `term`; None if it begins no id."""
+    """Returns the lowest and the highest id that begin with `term`; None if none can."""
     digits = term.replace("-", "").lower()
     if not 4 <= len(digits) <= _ID_DIGITS or digits.strip("0123456789abcdef"):
         return None

@@ -1,12 +1,10 @@
-"""Long values: what a page cuts can be had whole, as a file."""
+"""Files with long values: a page shows the beginning of a value, the file has all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
@@ -14,52 +12,58 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from durable_monty.admin.formats import LONGEST, readable
-from durable_monty.admin.pages import PagesAdmin
+from durable_monty.admin.pages import Page, PagesAdmin
 
-# Gives the whole text of a row, or None.
-_Reader = Callable[[Any], str | None]
 _TYPES = {"json": "application/json", "txt": "text/plain; charset=utf-8"}
 
 
-class Downloads(PagesAdmin):
-    """`downloads`: file name with its ending -> reader."""
+class Downloads(Page):
+    """The files of a row. Each has a name with its ending, and a function that gives its text."""
 
-    downloads: Mapping[str, _Reader] = {}
+    name = "download"
 
-    def object_pages(self) -> dict[str, Callable[..., Any]]:
-        return {**super().object_pages(), "download": self.download_view}
+    def __init__(self, texts: Mapping[str, Callable[[Any], str | None]]) -> None:
+        self.texts = texts
 
-    def download_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        row = self.get_object(request, unquote(object_id))
+    def permits(self, model_admin: PagesAdmin, request: HttpRequest) -> bool:
+        return model_admin.has_view_permission(request)
+
+    def respond(
+        self, model_admin: PagesAdmin, request: HttpRequest, row: Any, **kwargs: Any
+    ) -> HttpResponse:
         name = request.GET.get("file", "")
-        reader = self.downloads.get(name)
-        text = None if row is None or reader is None else reader(row)
+        text_of = self.texts.get(name)
+        text = None if text_of is None else text_of(row)
         if text is None:
             raise Http404
-        return HttpResponse(
-            text,
-            content_type=_TYPES[name.rpartition(".")[2]],
-            headers={
-                "Content-Disposition": (
-                    f'attachment; filename="{self.opts.model_name}-{row.pk}-{name}"'
-                ),
-                "X-Content-Type-Options": "nosniff",
-            },
-        )
+        file_name = f"{row._meta.model_name}-{row.pk}-{name}"
+        return HttpResponse(text, headers=attachment(file_name, _TYPES[name.rpartition(".")[2]]))
 
-    def with_download(
-        self, row: Any, name: str, shown: SafeString | str, limit: int = LONGEST
+    def shorten(
+        self,
+        model_admin: PagesAdmin,
+        row: Any,
+        name: str,
+        shown: SafeString | str,
+        limit: int = LONGEST,
     ) -> SafeString | str:
-        """`shown`, and a link to the file if it is longer than what a page shows."""
-        text = self.downloads[name](row) or ""
+        """Returns `shown`, with a link to the file if the value is longer than `limit`."""
+        text = self.texts[name](row) or ""
         if len(readable(text)) <= limit:
             return shown
         return format_html(
             '{}<p class="dm-more"><a href="{}?file={}">{}</a></p>',
             shown,
-            self.page_url(row, "download"),
+            model_admin.url_of(row, self.name),
             name,
             gettext("Download all of it (%(size)s)") % {"size": filesizeformat(len(text))},
         )
+
+
+def attachment(file_name: str, content_type: str) -> dict[str, str]:
+    """Returns the headers of a response that a browser saves and does not interpret."""
+    return {
+        "Content-Type": content_type,
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+        "X-Content-Type-Options": "nosniff",
+    }

@@ -1,4 +1,4 @@
-"""Counts that stop: nobody reads a million as a number, and the database need not count them."""
+"""A paginator whose count stops: nobody reads a million as a number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AtLeast(int):
 
     def __str__(self) -> str:
         if settings.USE_THOUSAND_SEPARATOR:
-            return f"{int(self)}"  # Django goes on to group what it takes for digits
+            return f"{int(self)}"  # Django groups whatever looks like digits
         return f"{number_format(int(self), force_grouping=True)}+"
 
 
@@ -25,5 +25,6 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
+        # An exact count of a million rows takes longer than the page itself.
         number: int = rows.order_by().values("pk")[: COUNT_LIMIT + 1].count()
         return AtLeast(COUNT_LIMIT) if number > COUNT_LIMIT else number

@@ -9,8 +9,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from durable_monty.admin.base import ReadOnlyAdmin, page_of
-from durable_monty.admin.formats import LONG, block, moment
+from durable_monty.admin.base import ReadOnlyAdmin, time_column
+from durable_monty.admin.formats import LONG, block
 from durable_monty.models import Program
 
 _DIGITS = 64
@@ -28,10 +28,12 @@ class ProgramAdmin(ReadOnlyAdmin):
     readonly_fields = ["sha256", "calls", "created", "source_block"]
     fields = tuple(readonly_fields)
 
+    created = time_column("created_at", _("created"))
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        # A range, because SQLite has no index for LIKE.
+        # A range of values: SQLite has no index for LIKE.
         if term := search_term.strip().lower():
             first, last = term.ljust(_DIGITS, "0"), term.ljust(_DIGITS, "f")
             queryset = queryset.filter(sha256__range=(first, last))
@@ -44,10 +46,6 @@ class ProgramAdmin(ReadOnlyAdmin):
     @admin.display(description=_("may call"))
     def calls(self, program: Program) -> str:
         return ", ".join(program.functions) or "-"
-
-    @admin.display(description=_("created"))
-    def created(self, program: Program) -> SafeString | str:
-        return moment(program.created_at, page_of(program).now)
 
     @admin.display(description=_("source"))
     def source_block(self, program: Program) -> SafeString:

@@ -9,11 +9,9 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from durable_monty.admin.base import ReadOnlyAdmin, id_range, page_of
-from durable_monty.admin.formats import moment, name_and_id
+from durable_monty.admin.base import ReadOnlyAdmin, id_range, time_column
+from durable_monty.admin.formats import name_and_id
 from durable_monty.models import Snapshot
-
-_OF_EXECUTION = ("execution__name",)
 
 
 @admin.register(Snapshot)
@@ -28,9 +26,12 @@ class SnapshotAdmin(ReadOnlyAdmin):
     readonly_fields = ["execution_link", "turn", "bytes", "format", "created"]
     fields = tuple(readonly_fields)
 
+    created = time_column("created_at", _("created"))
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Snapshot]:
         rows = super().get_queryset(request).select_related("execution")
-        return rows.only("turn", "size", "format", "created_at", *_OF_EXECUTION)
+        # Not the bytes of the snapshot, which are many.
+        return rows.only("turn", "size", "format", "created_at", "execution__name")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -51,7 +52,3 @@ class SnapshotAdmin(ReadOnlyAdmin):
     @admin.display(description=_("size"))
     def bytes(self, snapshot: Snapshot) -> str:
         return filesizeformat(snapshot.size)
-
-    @admin.display(description=_("created"))
-    def created(self, snapshot: Snapshot) -> SafeString | str:
-        return moment(snapshot.created_at, page_of(snapshot).now)

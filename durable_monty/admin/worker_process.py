@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db import router
@@ -10,13 +11,32 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from durable_monty import operations
-from durable_monty.admin.base import page_of
-from durable_monty.admin.filters import AliveFilter
-from durable_monty.admin.formats import badge, moment
+from durable_monty.admin.base import facts_of, time_column
+from durable_monty.admin.filters import Choices
+from durable_monty.admin.formats import badge
 from durable_monty.admin.pages import PagesAdmin
 from durable_monty.models import WorkerProcess
+from durable_monty.models.clock import database_now
 from durable_monty.operations.transactions import write
 from durable_monty.reads.occupied import OccupiedThreads
+
+
+class AliveFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("alive", _("Alive")), ("gone", _("Stopped or not responding"))]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[WorkerProcess]
+    ) -> QuerySet[WorkerProcess]:
+        if self.value() is None:
+            return queryset
+        alive = WorkerProcess.objects.alive(database_now(queryset.db))
+        if self.value() == "alive":
+            return queryset.filter(pk__in=alive)
+        return queryset.exclude(pk__in=alive)
 
 
 @admin.register(WorkerProcess)
@@ -46,10 +66,14 @@ class WorkerProcessAdmin(PagesAdmin):
     ]
     fields = tuple(readonly_fields)
 
+    heartbeat = time_column("heartbeat_at", _("last heartbeat"))
+    started = time_column("started_at", _("started"))
+    stopped = time_column("stopped_at", _("stopped"))
+
     @admin.action(description=_("Dismiss selected workers"))
     def dismiss(self, request: HttpRequest, queryset: QuerySet[WorkerProcess]) -> None:
         using = router.db_for_write(WorkerProcess)
-        workers = {worker.pk: worker for worker in self.chosen(request, queryset)}
+        workers = {worker.pk: worker for worker in self.selected(request, queryset)}
         with write(using):
             dismissed = operations.dismiss_workers(workers, using=using)
             for pk in dismissed:
@@ -77,7 +101,7 @@ class WorkerProcessAdmin(PagesAdmin):
     def state(self, worker: WorkerProcess) -> SafeString:
         if worker.stopped_at is not None:
             return badge("stopped", gettext("Stopped"))
-        if worker.is_alive(page_of(worker).now):
+        if worker.is_alive(facts_of(worker).now):
             return badge("alive", gettext("Alive"))
         return badge("silent", gettext("Not responding"))
 
@@ -88,15 +112,3 @@ class WorkerProcessAdmin(PagesAdmin):
     @admin.display(description=_("stuck calls"))
     def stuck(self, worker: WorkerProcess) -> str:
         return ", ".join(map(str, OccupiedThreads.of(worker).calls)) or "-"
-
-    @admin.display(description=_("last heartbeat"))
-    def heartbeat(self, worker: WorkerProcess) -> SafeString | str:
-        return moment(worker.heartbeat_at, page_of(worker).now)
-
-    @admin.display(description=_("started"))
-    def started(self, worker: WorkerProcess) -> SafeString | str:
-        return moment(worker.started_at, page_of(worker).now)
-
-    @admin.display(description=_("stopped"))
-    def stopped(self, worker: WorkerProcess) -> SafeString | str:
-        return moment(worker.stopped_at, page_of(worker).now)

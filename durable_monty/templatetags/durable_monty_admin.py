@@ -1,4 +1,4 @@
-"""For the app's page in the admin, which is so made without another AdminSite."""
+"""Tags of the dashboard: a template of the app's index page works with every AdminSite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.template.context import Context
 from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
-from durable_monty.admin.dashboard.data import Dashboard, read, viewable_models
+from durable_monty.admin.dashboard.data import Dashboard, read_dashboard, viewable_models
 from durable_monty.admin.formats import badge, moment
 from durable_monty.models import Call
 from durable_monty.reads.queues import Queue
@@ -21,8 +21,8 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def durable_dashboard(context: Context) -> Dashboard | None:
-    """What the user may see of it, by the models in the context's `app_list`."""
-    return read(context["request"], viewable_models(context["app_list"]))
+    """Returns the parts for the models in the context's `app_list`."""
+    return read_dashboard(context["request"], viewable_models(context["app_list"]))
 
 
 @register.simple_tag

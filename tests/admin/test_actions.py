@@ -103,7 +103,7 @@ def test_cancel(asked, operator):
 
     page = text_of(operator.get(url_of(execution, "cancel")))
     assert f"budget {execution.short_id}" in page
-    assert "it may clean up, with calls too, and end" in page
+    assert "is told to stop, may clean up first" in page
     response = do(operator, "cancel", execution, reason="no <money>")
 
     assert response.url == url_of(execution)

@@ -45,7 +45,7 @@ def turn(viewer):
         context = response.context
         return (
             [(call.link.split(">")[1][:-3], call.value) for call in context["delivered"]],
-            [(call.link.split(">")[1][:-3], call.value) for call in context["asked"]],
+            [(call.link.split(">")[1][:-3], call.value) for call in context["started"]],
             [(line.number, line.here) for line in context["source"].lines if line.here],
             context["printed"],
         )

@@ -4,35 +4,35 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty.admin.base import Page, id_range, page_of
-from durable_monty.admin.call.actions import CallActions, answer, retry
-from durable_monty.admin.call.answer_form import answer_fields
-from durable_monty.admin.call.answering import Answering
-from durable_monty.admin.call.attempts import attempts_table, has_attempts
-from durable_monty.admin.call.filters import AgeFilter, WorkflowFilter
-from durable_monty.admin.call.page import CallPageMixin
-from durable_monty.admin.downloads import Downloads
-from durable_monty.admin.filters import (
+from durable_monty.admin.base import Facts, facts_of, id_range
+from durable_monty.admin.call.answer import answer, record_answer, refuse_late_answer
+from durable_monty.admin.call.answer_form import AnswerForm, answer_fields, form_for
+from durable_monty.admin.call.attempts import has_attempts
+from durable_monty.admin.call.columns import FILES, CallColumns
+from durable_monty.admin.call.filters import (
     WAITING,
+    AgeFilter,
     CallStatusFilter,
     ExecutionFilter,
-    FunctionFilter,
     WaitingFilter,
+    WorkflowFilter,
 )
-from durable_monty.admin.formats import badge, block, json_block, moment, name_and_id
-from durable_monty.admin.values.call_signature import arguments, purpose, signature
-from durable_monty.models import Call, CallStatus
+from durable_monty.admin.call.retry import RetryPage, retry
+from durable_monty.admin.filters import FunctionFilter
+from durable_monty.admin.pages import Button
+from durable_monty.admin.values.call_signature import purpose, signature
+from durable_monty.exceptions import CallNotFound, CallSettled, ExecutionNotFound
+from durable_monty.kinds import kind_of
+from durable_monty.models import Call, CallStatus, Execution, Program
 from durable_monty.reads.fleet import read_fleet
-from durable_monty.wording.calls import doing_text, waits_for
-from durable_monty.wording.times import span
+from durable_monty.wording.calls import doing_text
 
 _DETAILS = (
     "kind",
@@ -46,19 +46,17 @@ _DETAILS = (
     "started",
     "due",
 )
-_PURPOSE = '<div class="dm-purpose">{}</div>'
 # Columns of the execution that can be large.
 _HEAVY = ("inputs", "output", "error_message", "error_traceback", "log")
 
 
 @admin.register(Call)
-class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
-    class Media:
-        """Those of all its bases."""
-
+class CallAdmin(CallColumns):
+    pages = [RetryPage(), FILES]
+    actions = [answer, retry]
+    action_permissions = {"answer": "complete_call", "retry": "retry_call"}
     list_display = ["named", "state", "waits_for", "asked", "of_execution"]
     list_display_links = ["named"]
-    actions = [answer, retry]
     list_filter = [
         WaitingFilter,
         CallStatusFilter,
@@ -91,19 +89,16 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
         "due",
     ]
 
-    downloads = {
-        "arguments.json": lambda call: f'{{"args": {call.args}, "kwargs": {call.kwargs}}}',
-        "result.json": lambda call: call.result,
-        "traceback.txt": lambda call: call.error_traceback,
-    }
+    class Media:
+        css = {"all": ["durable_monty/source.css", "durable_monty/execution.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Call]:
         calls = super().get_queryset(request).select_related("execution", "worker")
         return calls.defer(*(f"execution__{name}" for name in _HEAVY), "worker__functions_json")
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
-        # Who has waited longest comes first; an index has this order.
-        waits = request.GET.get("waiting") in WAITING
+        # The oldest of the calls that wait come first; an index has this order.
+        waits = request.GET.get(WaitingFilter.parameter_name) in WAITING
         return ["created_at", "pk"] if waits else ["-pk"]
 
     def get_search_results(
@@ -118,121 +113,108 @@ class CallAdmin(CallPageMixin, Answering, CallActions, Downloads):
             queryset = queryset.filter(call_id=number) if number.isdecimal() else queryset.none()
         return queryset, False
 
-    def read_page(self, rows: Sequence[Call], using: str, now: datetime) -> Page:
-        return Page(using, now, read_fleet(now, using))
+    def read_facts(self, rows: Sequence[Call], using: str, now: datetime) -> Facts:
+        return Facts(using, now, read_fleet(now, using))
+
+    def has_change_permission(self, request: HttpRequest, obj: Call | None = None) -> bool:
+        """Answering is the change."""
+        may_answer = self.may(request, "complete_call")
+        if obj is None or not may_answer:
+            return may_answer
+        # A form that was opened in time may come too late: the operation refuses it then, and no
+        # permission is missing.
+        return kind_of(obj).takes_answers and (obj.is_open or request.method == "POST")
+
+    def get_buttons(self, request: HttpRequest, row: Call) -> list[Button]:
+        buttons = super().get_buttons(request, row)
+        may_fork = self.may_view(Execution, request) and self.may(request, "fork_execution")
+        if may_fork and row.delivered_turn is not None and kind_of(row).takes_answers:
+            query = f"?turn={row.delivered_turn - 1}&again={row.call_id}"
+            url = self.url_of(Execution(pk=row.execution_id), "fork") + query
+            buttons.append(Button(gettext("Fork from here…"), url))
+        return buttons
 
     def get_fieldsets(self, request: HttpRequest, obj: Call | None = None) -> Any:
         if obj is None:
             return []
         about = purpose(obj.function)
-        asked = ["signature"] if signature(obj.function) else []
-        return [
-            (
-                None,
-                {
-                    "fields": [*asked, "arguments", "execution_link", "state", "asked"],
-                    "description": about and format_html(_PURPOSE, about),
-                },
-            ),
-            *self._answer_sections(request, obj),
-            (_("What it did"), {"fields": self.what_it_did(request)}),
-            *([(_("Attempts"), {"fields": ["attempts"]})] if has_attempts(obj) else []),
-            (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]}),
-        ]
-
-    def _answer_sections(self, request: HttpRequest, call: Call) -> list[Any]:
-        if self.has_change_permission(request, call):
-            return [(_("Your answer"), {"fields": answer_fields(call.function)})]
-        if call.is_open:
-            return []
-        fields = ["finished", "took"]
-        if call.status == CallStatus.COMPLETED:
-            fields.append("result_block")
-        if call.status == CallStatus.FAILED:
-            fields += ["error_type", "error_message"]
-        if call.raised_as:
-            fields.append("raised_as")
-        if call.error_traceback:
-            fields.append("traceback_block")
-        if call.completed_by_name:
-            fields.append("completed_by_name")
-        if call.reason:
-            fields.append("reason")
-        return [(_("Answer"), {"fields": fields})]
+        named = ["signature"] if signature(obj.function) else []
+        description = about and format_html('<div class="dm-purpose">{}</div>', about)
+        fields = [*named, "arguments", "execution_link", "state", "asked"]
+        sections: list[Any] = [(None, {"fields": fields, "description": description})]
+        if self.has_change_permission(request, obj):
+            sections.append((_("Your answer"), {"fields": answer_fields(obj.function)}))
+        elif not obj.is_open:
+            completed, failed = CallStatus.COMPLETED, CallStatus.FAILED
+            fields = ["finished", "took"]
+            fields += ["result_block"] if obj.status == completed else []
+            fields += ["error_type", "error_message"] if obj.status == failed else []
+            fields += ["raised_as"] if obj.raised_as else []
+            fields += ["traceback_block"] if obj.error_traceback else []
+            fields += [name for name in ("completed_by_name", "reason") if getattr(obj, name)]
+            sections.append((_("Answer"), {"fields": fields}))
+        called_from = ["called_from"] if self.may_view(Program, request) else []
+        sections.append((_("What it did"), {"fields": ["timeline", *called_from]}))
+        if has_attempts(obj):
+            sections.append((_("Attempts"), {"fields": ["attempts"]}))
+        return [*sections, (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
         shown = flatten_fieldsets(self.get_fieldsets(request, obj))
-        asked = () if obj is None else answer_fields(obj.function)
-        return [name for name in shown if name not in asked]
+        editable = () if obj is None else answer_fields(obj.function)
+        return [name for name in shown if name not in editable]
+
+    def get_form(
+        self, request: HttpRequest, obj: Call | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is not None and self.has_change_permission(request, obj):
+            kwargs["form"] = form_for(obj.function)
+        return super().get_form(request, obj, change, **kwargs)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         call: Call = context["original"]
-        context["answerable"] = self.has_change_permission(request, call)
-        context["title"] = gettext("Answer a call") if context["answerable"] else gettext("Call")
+        answerable = context["answerable"] = self.has_change_permission(request, call)
+        context["title"] = gettext("Answer a call") if answerable else gettext("Call")
         if call.is_open:
-            # A sentence ends with it, and a time may end in "p.m.".
-            page = page_of(call)
-            context["waits_for"] = doing_text(call, page.fleet, page.now).removesuffix(".")
+            facts = facts_of(call)
+            # The text ends a sentence, and a time may end in "p.m.".
+            context["waits_for"] = doing_text(call, facts.fleet, facts.now).removesuffix(".")
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.display(description=_("call"))
-    def named(self, call: Call) -> str:
-        return str(call)
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method != "POST" or object_id is None:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        call = self.get_object(request, unquote(object_id))
+        if call is None or call.is_open or not self.has_change_permission(request, call):
+            try:
+                return super().changeform_view(request, object_id, form_url, extra_context)
+            except (CallSettled, CallNotFound, ExecutionNotFound):
+                # Its transaction is rolled back by now: the history has no entry.
+                call = self.get_object(request, unquote(object_id))
+            if call is None:
+                return super().changeform_view(request, object_id, form_url, extra_context)
+        self.message_user(request, refuse_late_answer(call), messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
 
-    @admin.display(description=_("status"))
-    def state(self, call: Call) -> SafeString:
-        return badge(call.status, call.get_status_display())
+    def save_model(self, request: HttpRequest, obj: Call, form: AnswerForm, change: bool) -> None:
+        record_answer(request, obj, form)
 
-    @admin.display(description=_("waits for"))
-    def waits_for(self, call: Call) -> str:
-        return waits_for(call, page_of(call).fleet, page_of(call).now) if call.is_open else "-"
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        return form.history_text()
 
-    @admin.display(description=_("execution"))
-    def of_execution(self, call: Call) -> SafeString:
-        return self.link_to(call.execution, name_and_id(call.execution))
-
-    @admin.display(description=_("execution"))
-    def execution_link(self, call: Call) -> SafeString:
-        return self.link_to(call.execution)
-
-    @admin.display(description=_("function"))
-    def signature(self, call: Call) -> SafeString:
-        return format_html("<code>{}</code>", signature(call.function))
-
-    @admin.display(description=_("arguments"))
-    def arguments(self, call: Call) -> SafeString | str:
-        return self.with_download(call, "arguments.json", arguments(call))
-
-    @admin.display(description=_("result"))
-    def result_block(self, call: Call) -> SafeString | str:
-        return self.with_download(call, "result.json", json_block(call.result))
-
-    @admin.display(description=_("traceback"))
-    def traceback_block(self, call: Call) -> SafeString | str:
-        return self.with_download(call, "traceback.txt", block(call.error_traceback))
-
-    @admin.display(description=_("asked"))
-    def asked(self, call: Call) -> SafeString | str:
-        return moment(call.created_at, page_of(call).now)
-
-    @admin.display(description=_("started"))
-    def started(self, call: Call) -> SafeString | str:
-        return moment(call.started_at, page_of(call).now)
-
-    @admin.display(description=_("answered"))
-    def finished(self, call: Call) -> SafeString | str:
-        return moment(call.finished_at, page_of(call).now)
-
-    @admin.display(description=_("attempts that gave no answer"))
-    def attempts(self, call: Call) -> SafeString:
-        return attempts_table(call, page_of(call).now)
-
-    @admin.display(description=_("due"))
-    def due(self, call: Call) -> SafeString | str:
-        return moment(call.due_at, page_of(call).now)
-
-    @admin.display(description=_("took"))
-    def took(self, call: Call) -> str:
-        return "-" if call.finished_at is None else span(call.finished_at - call.created_at)
+    def response_change(self, request: HttpRequest, obj: Call) -> HttpResponse:
+        text = format_html(gettext("The answer to {} was recorded."), self.link_to(obj))
+        self.message_user(request, text, messages.SUCCESS)
+        if self.get_preserved_filters(request):
+            return self.response_post_save_change(request, obj)
+        return HttpResponseRedirect(request.get_full_path())

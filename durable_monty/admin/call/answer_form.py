@@ -9,12 +9,15 @@ from django.contrib.admin.widgets import AdminRadioSelect, AdminTextareaWidget
 from django.db.models import TextChoices
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty import codec, conf
+from durable_monty import codec
 from durable_monty.admin.pages import with_reason
 from durable_monty.admin.values.call_signature import returns
-from durable_monty.admin.values.typed_fields import field_of, parts_of
-from durable_monty.exceptions import UnstorableValue
-from durable_monty.kinds import PERSON, kind_of
+from durable_monty.admin.values.typed_fields import (
+    encode_result,
+    field_of,
+    fields_of_dataclass,
+)
+from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call
 from durable_monty.operations import Answer
 
@@ -25,7 +28,7 @@ class Outcome(TextChoices):
 
 
 class AnswerForm(forms.ModelForm):
-    """An answer to an open call. It writes nothing itself: the operation does."""
+    """An answer to an open call. The form writes nothing: an operation does."""
 
     outcome = forms.ChoiceField(
         label=_("Answer"),
@@ -56,18 +59,23 @@ class AnswerForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Who answers in the place of a machine says why.
-        self.fields["reason"].required = kind_of(self.instance) is not PERSON
+        # Whoever answers instead of a machine gives the reason.
+        self.fields["reason"].required = self.instance.executor != MANUAL_EXECUTOR
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        names = self.result_fields
         if cleaned.get("outcome") == Outcome.FAIL:
-            for name in self.result_fields:
+            for name in names:
                 self.errors.pop(name, None)
             if not cleaned.get("error_message"):
                 self.add_error("error_message", _("An error message is missing."))
-        elif not any(name in self.errors for name in self.result_fields):
-            self._encode(cleaned)
+        elif not any(name in self.errors for name in names):
+            value = cleaned.get("result")
+            if names != ("result",):
+                parts = {name.removeprefix("result_"): cleaned[name] for name in names}
+                value = codec.Record(self.result_type.__name__, parts)
+            cleaned["encoded"] = encode_result(self, names[0], value)
         return cleaned
 
     def answer(self) -> Answer:
@@ -75,8 +83,7 @@ class AnswerForm(forms.ModelForm):
             return Answer.of_error("RuntimeError", self.cleaned_data["error_message"])
         return Answer(result=self.cleaned_data["encoded"])
 
-    def told(self) -> str:
-        """For the history."""
+    def history_text(self) -> str:
         given = self.cleaned_data
         if given["outcome"] == Outcome.FAIL:
             text = gettext("Failed by hand: %(error)s") % {"error": given["error_message"]}
@@ -84,27 +91,14 @@ class AnswerForm(forms.ModelForm):
             text = gettext("Completed by hand.")
         return with_reason(text, given["reason"])
 
-    def _encode(self, cleaned: dict[str, Any]) -> None:
-        if self.result_fields == ("result",):
-            value = cleaned["result"]
-        else:
-            parts = {name.removeprefix("result_"): cleaned[name] for name in self.result_fields}
-            value = codec.Record(self.result_type.__name__, parts)
-        try:
-            limit = conf.current().MAX_VALUE_BYTES
-            cleaned["encoded"] = codec.encode(value, path="result", max_bytes=limit)
-        except UnstorableValue as exc:
-            text = _("This cannot be stored: %(why)s") % {"why": exc}
-            self.add_error(self.result_fields[0], text)
-
     def _post_clean(self) -> None:
-        """The instance stays as it was read."""
+        """Leaves the instance as it was read."""
 
 
 def form_for(function: str) -> type[AnswerForm]:
-    """The form for the type that the function returns, as far as it is known here."""
+    """Returns the form for the type that the function returns, as far as it is known here."""
     annotation = returns(function)
-    parts = parts_of(annotation)
+    parts = fields_of_dataclass(annotation)
     fields = {f"result_{name}": field for name, field in parts.items()} or {
         "result": field_of(annotation, label=_("Result"))
     }
@@ -118,5 +112,5 @@ def form_for(function: str) -> type[AnswerForm]:
 
 
 def answer_fields(function: str) -> tuple[str, ...]:
-    """In their order on the page."""
+    """Returns the names of the form's fields, in their order on the page."""
     return ("outcome", *form_for(function).result_fields, "error_message", "reason")

@@ -1,4 +1,4 @@
-"""A chart as whole numbers: a localised `12,5` would break the SVG."""
+"""The chart of finished executions, in whole numbers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from django.utils.translation import gettext as _
 
 from durable_monty.reads.finished import Bucket, Period, Throughput
 
-# Units of the SVG, which is stretched to the width that there is.
+# Units of the SVG, which is stretched to the width of the page. They are whole numbers, because a
+# localised 12,5 would break it.
 _STEP = 10
 _GAP = 2
 _HEIGHT = 120
-_LEAST = 3  # so that one failure among thousands is seen
+_LEAST = 3  # one failure among thousands can still be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`when` and the counts are a row of the table behind the chart."""
+    """`when` and `bucket` are also a row of the table behind the chart."""
 
     x: int
     parts: tuple[Part, ...]
@@ -44,7 +45,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`top`: how much the full height is; `marks`: the times below, from left to right."""
+    """`top`: the count at the full height; `marks`: the times below, from left to right."""
 
     width: int
     height: int
@@ -60,12 +61,15 @@ class Chart:
 
 def chart(throughput: Throughput, span: Period) -> Chart:
     buckets = throughput.buckets
-    top = _round_up(max(bucket.total for bucket in buckets))
-    bars = (
+    most = max(bucket.total for bucket in buckets)
+    power: int = 10 ** max(0, len(str(most)) - 1)
+    # A round number is read faster than the highest count itself.
+    top = next(power * by for by in (1, 2, 5, 10) if power * by >= most) if most else 0
+    bars = tuple(
         Bar(
             number * _STEP + _GAP // 2,
             tuple(_parts(bucket, top)),
-            _when(bucket.begins, span.step),
+            _begin_and_end(bucket.begins, span.step),
             bucket,
         )
         for number, bucket in enumerate(buckets)
@@ -73,12 +77,12 @@ def chart(throughput: Throughput, span: Period) -> Chart:
     middle = buckets[len(buckets) // 2].begins
     ends = buckets[-1].begins + span.step
     marks = (_mark(buckets[0].begins, span), _mark(middle, span), _mark(ends, span))
-    return Chart(len(buckets) * _STEP, _HEIGHT, _STEP - _GAP, tuple(bars), top, marks)
+    return Chart(len(buckets) * _STEP, _HEIGHT, _STEP - _GAP, bars, top, marks)
 
 
 def _parts(bucket: Bucket, top: int) -> Iterator[Part]:
-    """From the bottom up; failures stand below, where they are compared."""
     y = _HEIGHT
+    # Failures stand at the bottom, where bars can be compared.
     for status in ("failed", "cancelled", "completed"):
         if count := getattr(bucket, status):
             height = min(y, max(_LEAST, round(count * _HEIGHT / top)))
@@ -86,17 +90,10 @@ def _parts(bucket: Bucket, top: int) -> Iterator[Part]:
             yield Part(status, y, height)
 
 
-def _round_up(count: int) -> int:
-    """To 1, 2, 5 or 10 of its power of ten."""
-    power: int = 10 ** max(0, len(str(count)) - 1)
-    return next((power * by for by in (1, 2, 5, 10) if power * by >= count), 0) if count else 0
-
-
-def _when(begins: datetime, step: timedelta) -> str:
+def _begin_and_end(begins: datetime, step: timedelta) -> str:
     first, last = timezone.localtime(begins), timezone.localtime(begins + step)
-    day = formats.date_format(first, "MONTH_DAY_FORMAT")
     return _("%(day)s, %(begin)s to %(end)s") % {
-        "day": day,
+        "day": formats.date_format(first, "MONTH_DAY_FORMAT"),
         "begin": formats.time_format(first, "H:i"),
         "end": formats.time_format(last, "H:i"),
     }

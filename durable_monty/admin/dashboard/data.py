@@ -1,8 +1,8 @@
-"""What the app's page in the admin shows."""
+"""The data of the dashboard, as far as the user may see it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ PERMISSION = "durable_monty.view_dashboard"
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """`url`: the list that shows it, if there is one and the user may see it."""
+    """`url`: the list that shows the problem; empty if the user may not see it."""
 
     severity: str
     message: str
@@ -36,7 +36,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class StatusCount:
-    """`query`: that of the list which shows these executions."""
+    """`query`: the query of the list that shows these executions."""
 
     status: str
     label: str
@@ -62,7 +62,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """The parts that the user may see; the others are None."""
+    """A part that the user may not see is None."""
 
     now: datetime
     fleet: Fleet
@@ -75,8 +75,10 @@ class Dashboard:
     sizes: tuple[TableSize, ...]
 
 
-def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dashboard | None:
-    """`viewable`: the models that the site shows to this user."""
+def read_dashboard(
+    request: HttpRequest, viewable: Collection[type[models.Model]]
+) -> Dashboard | None:
+    """Returns the parts for the models in `viewable`; None without the permission."""
     if not request.user.has_perm(PERMISSION):
         return None
     using = router.db_for_read(Execution)
@@ -85,61 +87,55 @@ def read(request: HttpRequest, viewable: Collection[type[models.Model]]) -> Dash
     fleet = read_fleet(now, using)
     queues = read_queues(fleet, now, using)
     workers = dashboard.read_workers(queues.load, now, using)
+    findings = []
+    for notice in find_notices(Situation(queues, workers, fleet, now, using)):
+        url = ""
+        if notice.list is not None and notice.list in viewable:
+            options = notice.list._meta
+            url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+            url += notice.query
+        findings.append(Alert(notice.severity, notice.message, url))
+    executions = calls = None
+    if Execution in viewable:
+        statuses = []
+        for status, count in dashboard.count_statuses(using).items():
+            label, query = str(status.label), f"?status__exact={status}"
+            if status == ExecutionStatus.FAILED:
+                label, query = gettext("Failed, not handled"), "?attention=failed"
+            statuses.append(StatusCount(status.value, label, count, query))
+        recent = read_recent(span, now, using)
+        executions = Executions(
+            tuple(statuses),
+            recent,
+            chart(recent.throughput, span),
+            dashboard.find_longest_due(now, using),
+            dashboard.find_longest_waiting(using),
+        )
+    if Call in viewable:
+        calls = Calls(
+            dashboard.read_calls_for_people(using),
+            dashboard.read_calls_for_workers(queues, using),
+            queues,
+        )
     return Dashboard(
         now=now,
         fleet=fleet,
         span=span,
         spans=tuple(PERIODS.values()),
-        findings=tuple(
-            Alert(found.severity, found.message, _list_url(found.list, found.query, viewable))
-            for found in find_notices(Situation(queues, workers, fleet, now, using))
-        ),
-        executions=_executions(span, now, using) if Execution in viewable else None,
-        calls=Calls(
-            dashboard.read_calls_for_people(using),
-            dashboard.read_calls_for_workers(queues, using),
-            queues,
-        )
-        if Call in viewable
-        else None,
+        findings=tuple(findings),
+        executions=executions,
+        calls=calls,
+        # All workers are read above, because notices name them.
         workers=workers if WorkerProcess in viewable else None,
         sizes=read_sizes(using),
     )
 
 
 def viewable_models(app_list: list[dict[str, Any]]) -> set[type[models.Model]]:
-    """Read from what the site made for this user, so that each site's own rules hold."""
+    """Returns the models that the site shows to the user, by its own rules."""
     return {
         entry["model"]
         for app in app_list
         for entry in app["models"]
         if entry["perms"].get("view") or entry["perms"].get("change")
     }
-
-
-def _list_url(
-    model: type[models.Model] | None, query: str, viewable: Collection[type[models.Model]]
-) -> str:
-    if model is None or model not in viewable:
-        return ""
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") + query
-
-
-def _executions(span: Period, now: datetime, using: str) -> Executions:
-    ended = read_recent(span, now, using)
-    return Executions(
-        tuple(_status_counts(using)),
-        ended,
-        chart(ended.throughput, span),
-        dashboard.find_longest_due(now, using),
-        dashboard.find_longest_waiting(using),
-    )
-
-
-def _status_counts(using: str) -> Iterator[StatusCount]:
-    for status, count in dashboard.count_statuses(using).items():
-        if status == ExecutionStatus.FAILED:
-            label, query = gettext("Failed, not handled"), "?attention=failed"
-        else:
-            label, query = str(status.label), f"?status__exact={status}"
-        yield StatusCount(status.value, label, count, query)

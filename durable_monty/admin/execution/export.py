@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from django.contrib import admin
@@ -11,56 +11,44 @@ from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
-from django.utils.translation import gettext, gettext_lazy as _
+from django.utils.translation import gettext_lazy as _
 
-from durable_monty.admin.execution.actions import ExecutionActions, Tool
+from durable_monty.admin.downloads import attachment
+from durable_monty.admin.pages import Page, PagesAdmin
 from durable_monty.models import Call, Execution, Program
 from durable_monty.reads.export import export_json
 
 
-class ExportPage(ExecutionActions):
-    """A mixin of the admin of executions."""
+class ExportPage(Page):
+    name = "export"
+    label = _("Export")
+    permission = "export_execution"
 
-    action_permissions = {**ExecutionActions.action_permissions, "export": "export_execution"}
+    def permits(self, model_admin: PagesAdmin, request: HttpRequest) -> bool:
+        # The file has the calls and the source.
+        sees_all = all(model_admin.may_view(model, request) for model in (Call, Program))
+        return sees_all and super().permits(model_admin, request)
 
-    def object_pages(self) -> dict[str, Callable[..., Any]]:
-        return {**super().object_pages(), "export": self.export_view}
-
-    def tools(self, request: HttpRequest, execution: Execution) -> list[Tool]:
-        tools = super().tools(request, execution)
-        if self.may_export(request):
-            tools.append(Tool(gettext("Export"), self.page_url(execution, "export")))
-        return tools
-
-    def may_export(self, request: HttpRequest) -> bool:
-        """The file has calls and source."""
-        seen = self.may_view(Call, request) and self.may_view(Program, request)
-        return seen and self.may(request, "export_execution")
-
-    def export_view(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
-        if not self.may_export(request):
-            raise PermissionDenied
-        execution = self.found(request, object_id, "export_execution")
-        return exported([execution.pk], f"execution-{execution.pk}.json")
+    def respond(
+        self, model_admin: PagesAdmin, request: HttpRequest, row: Execution, **kwargs: Any
+    ) -> StreamingHttpResponse:
+        return _stream([row.pk], f"execution-{row.pk}.json")
 
 
-def exported(execution_ids: Collection[uuid.UUID], name: str) -> StreamingHttpResponse:
-    pieces = export_json(execution_ids, router.db_for_read(Execution))
-    return StreamingHttpResponse(
-        pieces,
-        content_type="application/json",
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+EXPORT = ExportPage()
 
 
 @admin.action(description=_("Export executions as JSON"))
 def export(
-    model_admin: ExportPage, request: HttpRequest, queryset: QuerySet[Execution]
+    model_admin: PagesAdmin, request: HttpRequest, queryset: QuerySet[Execution]
 ) -> StreamingHttpResponse | None:
-    if not model_admin.may_export(request):
+    if not EXPORT.permits(model_admin, request):
         raise PermissionDenied
-    execution_ids = model_admin.chosen(request, queryset.values_list("pk", flat=True))
-    return exported(execution_ids, "executions.json") if execution_ids else None
+    execution_ids = model_admin.selected(request, queryset.values_list("pk", flat=True))
+    return _stream(execution_ids, "executions.json") if execution_ids else None
+
+
+def _stream(execution_ids: Collection[uuid.UUID], name: str) -> StreamingHttpResponse:
+    # In pieces: an export can be larger than the memory of a web process.
+    pieces = export_json(execution_ids, router.db_for_read(Execution))
+    return StreamingHttpResponse(pieces, headers=attachment(name, "application/json"))

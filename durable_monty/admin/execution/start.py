@@ -1,4 +1,4 @@
-"""Starting a workflow that is written in the admin."""
+"""The page that starts a workflow written in the admin: it adds an execution."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.widgets import AdminTextInputWidget
-from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import operations
-from durable_monty.admin.pages import TOKEN, PagesAdmin, admin_form, key_of, new_token
+from durable_monty.admin.pages import AddPage, PagesAdmin, key_of
 from durable_monty.admin.source.form import FunctionsField, SourceField, SourceForm
 from durable_monty.admin.values.typed_fields import JSONField
 from durable_monty.exceptions import (
     DurableMontyError,
-    FunctionError,
     InvalidInputs,
     KeyConflict,
     UnstorableValue,
@@ -55,7 +53,7 @@ class StartForm(SourceForm):
     )
 
     def __init__(self, data: Any, functions: Iterable[str]) -> None:
-        """`functions`: those that it offers."""
+        """`functions`: the names that the form offers."""
         super().__init__(data)
         self.fields["functions"] = FunctionsField(functions)
         self.fields["inputs"].help_text = _('Its global variables, as JSON: {"number": 1047}')
@@ -67,43 +65,42 @@ class StartForm(SourceForm):
             self.check_source(cleaned["source"], cleaned["functions"], cleaned["inputs"])
         return cleaned
 
+    def field_at_fault(self, exc: DurableMontyError) -> str | None:
+        match exc:
+            case UnstorableValue() | InvalidInputs():
+                return "inputs"
+            case KeyConflict():
+                return "key"
+            case _:
+                return super().field_at_fault(exc)
 
-class StartPage(PagesAdmin):
-    """A mixin of the admin of executions: adding one is starting one."""
 
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return self.may(request, "start_execution")
+class StartPage(AddPage):
+    permission = "start_execution"
 
-    def add_view(
-        self,
-        request: HttpRequest,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
+    def respond(self, model_admin: PagesAdmin, request: HttpRequest) -> HttpResponse:
         functions = operations.offered_to(request.user)
         form = StartForm(request.POST if request.method == "POST" else None, functions)
-        if form.is_valid() and (execution := self._start(request, form)) is not None:
-            return HttpResponseRedirect(self.url_of(execution))
-        last = ["anyway"] if not form.fields["anyway"].widget.is_hidden else []
-        fieldsets = [
-            (None, {"fields": ["source", *last, "functions", "inputs"]}),
-            (None, {"fields": ["name", "key"]}),
-        ]
-        return self.render_page(
+        if form.is_valid() and (execution := self.start(model_admin, request, form)) is not None:
+            return HttpResponseRedirect(model_admin.url_of(execution))
+        return model_admin.render_form(
             request,
             "execution/start.html",
             gettext("Start a workflow"),
-            adminform=admin_form(form, fieldsets),
+            form,
+            fieldsets=[
+                (None, {"fields": [*form.source_fields(), "inputs"]}),
+                (None, {"fields": ["name", "key"]}),
+            ],
             has_functions=bool(functions),
-            token_name=TOKEN,
-            token=request.POST.get(TOKEN) or new_token(),
         )
 
-    def _start(self, request: HttpRequest, form: StartForm) -> Execution | None:
+    def start(
+        self, model_admin: PagesAdmin, request: HttpRequest, form: StartForm
+    ) -> Execution | None:
+        """Starts the execution and writes its history. Errors are shown in the form."""
         given, using = form.cleaned_data, router.db_for_write(Execution)
-        key = given["key"] or key_of(request.POST.get(TOKEN, ""))
+        key = given["key"] or key_of(request)
         is_known = Execution.objects.using(using).filter(key=key).exists()
         try:
             with write(using):
@@ -114,31 +111,19 @@ class StartPage(PagesAdmin):
                     key=key,
                     name=given["name"],
                     user=request.user,
-                    # The key of the form itself says that it was sent already, whatever it says.
+                    # The form's own key means a second submit, even if its fields were edited.
                     on_conflict="raise" if given["key"] else "return",
                     using=using,
                 )
                 if not is_known:
-                    self.log_addition(request, execution, gettext("Started."))
+                    model_admin.log_addition(request, execution, gettext("Started."))
         except DurableMontyError as exc:
-            form.refuse(exc, _field_of(exc))
+            form.refuse(exc)
             return None
         if is_known:
             text = gettext("Nothing was changed: it was started already.")
-            self.message_user(request, text, messages.WARNING)
+            model_admin.message_user(request, text, messages.WARNING)
         else:
-            text = format_html(gettext("{} was started."), self.link_to(execution))
-            self.message_user(request, text, messages.SUCCESS)
+            text = format_html(gettext("{} was started."), model_admin.link_to(execution))
+            model_admin.message_user(request, text, messages.SUCCESS)
         return execution
-
-
-def _field_of(exc: DurableMontyError) -> str:
-    match exc:
-        case UnstorableValue() | InvalidInputs():
-            return "inputs"
-        case KeyConflict():
-            return "key"
-        case FunctionError():
-            return "functions"
-        case _:
-            return "source"

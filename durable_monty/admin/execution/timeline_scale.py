@@ -1,4 +1,4 @@
-"""Time -> place on a timeline, where long idle gaps are folded."""
+"""The scale of a timeline, on which long idle gaps are folded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from durable_monty.reads.phases import Phase, PhaseKind
 # Units of the drawing's width: integers, because a localised 12,5 would break it.
 WIDTH = 1000
 
-# A gap in which nothing runs is folded if it is so much longer than all that runs.
+# A gap in which nothing runs is folded if it is this many times longer than all running time.
 _LONG = 3
 _NEVER_FOLDED = timedelta(seconds=2)
-_FOLDS = 8
+_MOST_FOLDS = 8
 _FOLD_WIDTH = 90
+_Stretch = tuple[datetime, datetime]
 _BUSY = (PhaseKind.QUEUED, PhaseKind.RUNNING)
 # Room for the label of a tick.
 _LABEL_WIDTH = 100
@@ -56,7 +57,7 @@ class Scale:
         return tuple(piece for piece in self.pieces if piece.is_fold)
 
     def x(self, moment: datetime) -> int:
-        """What lies beyond an end is drawn there."""
+        """Returns the place of a moment; moments beyond an end are drawn there."""
         for piece in self.pieces:
             if moment < piece.end:
                 since = max(timedelta(), moment - piece.start)
@@ -64,7 +65,7 @@ class Scale:
         return WIDTH
 
     def ticks(self) -> Iterator[tuple[int, timedelta]]:
-        """Where there is room for a label, and how long after the start of its piece it is."""
+        """Yields places with room for a label, and their time since the start of their piece."""
         for piece in self.pieces:
             if piece.is_fold or piece.width < 2 * _LABEL_WIDTH:
                 continue
@@ -79,31 +80,37 @@ class Scale:
 
 
 def scale_of(phases: Iterable[Phase], start: datetime, end: datetime) -> Scale:
-    """The scale from `start` to `end` on which these phases are drawn."""
+    """Returns the scale from `start` to `end` on which these phases are drawn."""
     end = max(end, start + timedelta(milliseconds=1))
     phases = [phase for phase in phases if phase.start < end and phase.end > start]
-    busy = _union((phase.start, phase.end) for phase in phases if phase.kind in _BUSY)
+    busy: list[_Stretch] = []
+    for begin, stop in sorted((each.start, each.end) for each in phases if each.kind in _BUSY):
+        if busy and begin <= busy[-1][1]:
+            busy[-1] = (busy[-1][0], max(busy[-1][1], stop))
+        else:
+            busy.append((begin, stop))
     events = {at for phase in phases for at in (phase.start, phase.end) if start < at < end}
-    cuts = sorted({start, end} | events)
-    gaps = [gap for gap in pairwise(cuts) if not _within(gap, busy)]
-    folded = _folded(gaps, sum((stop - begin for begin, stop in busy), timedelta()))
-    return Scale(tuple(_pieces(start, end, folded)))
+    gaps = pairwise(sorted({start, end} | events))
+    return Scale(tuple(_pieces(start, end, _folds(gaps, busy))))
 
 
-def _folded(
-    gaps: Sequence[tuple[datetime, datetime]], ran: timedelta
-) -> list[tuple[datetime, datetime]]:
+def _folds(gaps: Iterable[_Stretch], busy: Sequence[_Stretch]) -> list[_Stretch]:
+    """Returns the longest of the gaps in which nothing runs."""
+    ran = sum((stop - begin for begin, stop in busy), timedelta())
     if not ran:
         return []
-    longest = sorted(gaps, key=lambda gap: gap[0] - gap[1])[:_FOLDS]
     least = max(_NEVER_FOLDED, _LONG * ran)
-    return sorted(gap for gap in longest if gap[1] - gap[0] > least)
+    idle = []
+    for gap in gaps:
+        before = bisect_right(busy, gap[0], key=itemgetter(0)) - 1
+        is_busy = before >= 0 and busy[before][1] >= gap[1]
+        if not is_busy and gap[1] - gap[0] > least:
+            idle.append(gap)
+    return sorted(sorted(idle, key=lambda gap: gap[0] - gap[1])[:_MOST_FOLDS])
 
 
-def _pieces(
-    start: datetime, end: datetime, folded: Sequence[tuple[datetime, datetime]]
-) -> Iterator[Piece]:
-    """From left to right; rounding never leaves a hole."""
+def _pieces(start: datetime, end: datetime, folded: Sequence[_Stretch]) -> Iterator[Piece]:
+    """Yields the pieces from left to right. Rounding never leaves a hole between them."""
     hidden = sum((stop - begin for begin, stop in folded), timedelta())
     seen, room = end - start - hidden, WIDTH - _FOLD_WIDTH * len(folded)
     x, at, drawn = 0, start, timedelta()
@@ -117,18 +124,3 @@ def _pieces(
         if stop > begin:
             yield Piece(begin, stop, x, _FOLD_WIDTH, is_fold=True)
             x, at = x + _FOLD_WIDTH, stop
-
-
-def _union(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    joined: list[tuple[datetime, datetime]] = []
-    for begin, stop in sorted(spans):
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
-        else:
-            joined.append((begin, stop))
-    return joined
-
-
-def _within(gap: tuple[datetime, datetime], busy: Sequence[tuple[datetime, datetime]]) -> bool:
-    before = bisect_right(busy, gap[0], key=itemgetter(0)) - 1
-    return before >= 0 and busy[before][1] >= gap[1]

@@ -1,4 +1,4 @@
-"""Source that is written in the admin: its fields, and what the type checker says of it."""
+"""Forms for workflow source that is written in the admin, checked by the type checker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import conf
@@ -27,12 +26,10 @@ from durable_monty.sandbox import SYNTAX, Complaint
 
 logger = logging.getLogger("durable_monty")
 
-_SHOWN = 20
+_COMPLAINTS_SHOWN = 20
 
 
 class SourceField(forms.CharField):
-    """Browsers send line ends as CR LF; the source has LF."""
-
     def __init__(self, **options: Any) -> None:
         super().__init__(
             label=_("Source"),
@@ -53,19 +50,27 @@ class SourceField(forms.CharField):
 
 class FunctionsField(forms.MultipleChoiceField):
     def __init__(self, names: Iterable[str] = (), **options: Any) -> None:
+        choices = []
+        for name in sorted(names):
+            summary = purpose(name).partition("\n\n")[0]
+            label = format_html("<code>{}</code> {}", signature(name) or name, summary)
+            choices.append((name, label))
         super().__init__(
             label=_("Functions"),
             required=False,
             widget=forms.CheckboxSelectMultiple,
             help_text=_("What the workflow may call."),
-            choices=[(name, _described(name)) for name in sorted(names)],
+            choices=choices,
             **options,
         )
 
 
 class SourceForm(forms.Form):
-    """A form with `source` and `functions`. Complaints that may be false alarms can be overruled,
-    with `anyway`; those that a start refuses cannot."""
+    """A form with the fields `source` and `functions`.
+
+    `anyway` overrules complaints of the type checker that may be false alarms. It does not
+    overrule those that a start refuses.
+    """
 
     anyway = forms.BooleanField(
         label=_("Take it all the same"),
@@ -74,6 +79,11 @@ class SourceForm(forms.Form):
         help_text=_("The type checker can be wrong; the workflow fails where it is right."),
     )
 
+    def source_fields(self) -> list[str]:
+        """Returns the names of the fields for source, in their order on the page."""
+        is_hidden = self.fields["anyway"].widget.is_hidden
+        return ["source", *([] if is_hidden else ["anyway"]), "functions"]
+
     def check_source(self, source: str, functions: Iterable[str], inputs: Iterable[str]) -> None:
         """Adds an error to `source` for each complaint."""
         try:
@@ -81,19 +91,28 @@ class SourceForm(forms.Form):
         except FunctionError as exc:
             self.add_error("functions", str(exc))
             return
-        if complaints and not any(map(_is_refused, complaints)):
+        refused = REFUSED if conf.current().CHECK == "error" else {SYNTAX}
+        if complaints and not any(complaint.rule in refused for complaint in complaints):
             self.fields["anyway"].widget = forms.CheckboxInput()
             if self.cleaned_data.get("anyway"):
                 return
-        for complaint in complaints[:_SHOWN]:
-            self.add_error("source", _sentence(complaint))
+        text = gettext("Line %(line)d, column %(column)d: %(message)s.")
+        for complaint in complaints[:_COMPLAINTS_SHOWN]:
+            message = complaint.message.rstrip(".")
+            values = {"line": complaint.line, "column": complaint.column, "message": message}
+            self.add_error("source", text % values)
 
-    def refuse(self, exc: DurableMontyError, field: str | None) -> None:
-        """What an operation refused, at the field, if the form has it."""
+    def refuse(self, exc: DurableMontyError) -> None:
+        """Adds the error of an operation, to the field at fault if the form has it."""
+        field = self.field_at_fault(exc)
         self.add_error(field if field in self.fields else None, str(exc))
+
+    def field_at_fault(self, exc: DurableMontyError) -> str | None:
+        return "functions" if isinstance(exc, FunctionError) else "source"
 
 
 def unix_lines(text: str) -> str:
+    """Returns the text with the line ends of source: browsers send CR LF."""
     return text.replace("\r\n", "\n")
 
 
@@ -105,26 +124,8 @@ def _complaints(
         check_source(source)
         return check_program(source, resolved, inputs)
     except InvalidWorkflow:
-        return []  # the operation refuses it, and says why
+        return []  # the operation refuses it and gives the reason
     except HostFault as exc:
+        # A broken type checker must not keep people from starting workflows.
         logger.warning("The source was not checked: %s", exc, extra={"reason": str(exc)})
         return []
-
-
-def _is_refused(complaint: Complaint) -> bool:
-    """Whether the operation would refuse it, so that it cannot be overruled here."""
-    refused = REFUSED if conf.current().CHECK == "error" else {SYNTAX}
-    return complaint.rule in refused
-
-
-def _sentence(complaint: Complaint) -> str:
-    return gettext("Line %(line)d, column %(column)d: %(message)s.") % {
-        "line": complaint.line,
-        "column": complaint.column,
-        "message": complaint.message.rstrip("."),
-    }
-
-
-def _described(name: str) -> SafeString:
-    about = purpose(name).partition("\n\n")[0]
-    return format_html("<code>{}</code> {}", signature(name) or name, about)

@@ -1,13 +1,14 @@
-"""Workflow source as lines of HTML, coloured by Pygments, an expression of it marked."""
+"""Workflow source as lines of HTML, coloured by Pygments, with one expression marked."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, pairwise
+from operator import attrgetter
 
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -16,8 +17,8 @@ from pygments.token import Token
 
 from durable_monty.admin.formats import LONG, cut
 
-# Source may be hostile, and the lexer needs minutes for 50 KB of blank lines: what it has not
-# come to in this time is shown without colours.
+# Source may be hostile, and the lexer needs minutes for 50 KB of blank lines. The part that it
+# has not reached in this time is shown without colours.
 _SECONDS = 0.5
 
 _CLASSES = {
@@ -46,7 +47,7 @@ class Span:
 
 
 class LineMap:
-    """Which line a byte of the source stands on; lines are counted from 1."""
+    """Finds the line of a byte of the source. Lines are counted from 1."""
 
     def __init__(self, source: str) -> None:
         self._starts, at = [], 0
@@ -62,7 +63,7 @@ class LineMap:
         return bisect_right(self._starts, byte)
 
     def bytes_of(self, line: int) -> Span | None:
-        """None, if there is no such line."""
+        """Returns the bytes of a line; None if there is no such line."""
         if not 1 <= line <= len(self):
             return None
         end = self._starts[line] if line < len(self) else self._end
@@ -70,22 +71,24 @@ class LineMap:
 
 
 def highlight(source: str, marked: Span | None = None) -> list[SafeString]:
-    """The lines of `source`, at most `LONG` characters of it."""
+    """Returns the lines of `source`, at most `LONG` characters of it."""
     source = source[:LONG]
-    start, end = (0, 0) if marked is None else _characters(source, marked)
+    start = end = 0
+    if marked is not None:
+        # Positions are bytes of UTF-8; the lexer counts characters.
+        data = source.encode(errors="surrogatepass")
+        start = len(data[: marked.start].decode(errors="ignore"))
+        end = len(data[: marked.end].decode(errors="ignore"))
     lines: list[list[_Piece]] = [[]]
-    at = 0
-    for css, text in _tokens(source):
-        for part in _split(text, start - at, end - at):
-            for number, piece in enumerate(part.split("\n")):
-                if number:
-                    lines.append([])
-                    at += 1
-                if piece:
-                    is_indent = not lines[-1] and piece.isspace()
-                    is_marked = start <= at < end and not is_indent
-                    lines[-1].append(_Piece(css, piece, is_marked=is_marked))
-                at += len(piece)
+    for at, css, text in _pieces(source, {start, end}):
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                lines.append([])
+            if part:
+                # An indent before the expression's second line is not a part of it.
+                is_indent = not lines[-1] and part.isspace()
+                is_marked = start <= at < end and not is_indent
+                lines[-1].append(_Piece(css, part, is_marked=is_marked))
     return [_line(pieces) for pieces in lines]
 
 
@@ -95,62 +98,43 @@ class _Piece:
     text: str
     is_marked: bool
 
+    @property
+    def html(self) -> SafeString:
+        text = cut(self.text, LONG)
+        if not self.css:
+            return conditional_escape(text)
+        return format_html('<span class="dm-{}">{}</span>', self.css, text)
+
+
+def _pieces(source: str, cuts: Collection[int]) -> Iterator[tuple[int, str, str]]:
+    """Yields (offset, CSS class, text), where no text reaches over one of `cuts`."""
+    start = 0
+    for css, text in _tokens(source):
+        end = start + len(text)
+        bounds = sorted({start, end, *(at for at in cuts if start < at < end)})
+        for at, until in pairwise(bounds):
+            yield at, css, source[at:until]
+        start = end
+
 
 @lru_cache(maxsize=8)
 def _tokens(source: str) -> tuple[tuple[str, str], ...]:
-    """(CSS class, text) of each token; the texts together are the source."""
+    """Returns (CSS class, text) of each token; the texts together are the source."""
     deadline = time.monotonic() + _SECONDS
     tokens, at = [], 0
     for index, kind, text in PythonLexer().get_tokens_unprocessed(source):
-        tokens.append((_class_of(kind), text))
+        while kind is not None and kind not in _CLASSES:
+            kind = kind.parent  # noqa: PLW2901  (a kind of token is coloured as its parent)
+        tokens.append((_CLASSES.get(kind, ""), text))
         at = index + len(text)
         if time.monotonic() > deadline:
             break
     return (*tokens, ("", source[at:]))
 
 
-def _class_of(kind: Token) -> str:
-    while kind is not None:
-        if kind in _CLASSES:
-            return _CLASSES[kind]
-        kind = kind.parent
-    return ""
-
-
-def _characters(source: str, marked: Span) -> tuple[int, int]:
-    data = source.encode(errors="surrogatepass")
-    start, end = (
-        len(data[:offset].decode(errors="ignore")) for offset in (marked.start, marked.end)
-    )
-    return start, end
-
-
-def _split(text: str, start: int, end: int) -> Iterator[str]:
-    """`text`, cut where the mark begins and ends."""
-    cuts = sorted({0, len(text), *(at for at in (start, end) if 0 < at < len(text))})
-    for begin, stop in pairwise(cuts):
-        yield text[begin:stop]
-
-
 def _line(pieces: Iterable[_Piece]) -> SafeString:
-    return format_html_join(
-        "",
-        "{}",
-        ((_group(list(group), is_marked),) for is_marked, group in groupby(pieces, _is_marked)),
-    )
-
-
-def _is_marked(piece: _Piece) -> bool:
-    return piece.is_marked
-
-
-def _group(pieces: list[_Piece], is_marked: bool) -> SafeString:
-    html = format_html_join("", "{}", ((_span(piece),) for piece in pieces))
-    return format_html('<mark class="dm-here">{}</mark>', html) if is_marked else html
-
-
-def _span(piece: _Piece) -> SafeString:
-    text = cut(piece.text, LONG)
-    if not piece.css:
-        return conditional_escape(text)
-    return format_html('<span class="dm-{}">{}</span>', piece.css, text)
+    groups = []
+    for is_marked, group in groupby(pieces, attrgetter("is_marked")):
+        html = format_html_join("", "{}", ((piece.html,) for piece in group))
+        groups.append(format_html('<mark class="dm-here">{}</mark>', html) if is_marked else html)
+    return format_html_join("", "{}", ((group,) for group in groups))

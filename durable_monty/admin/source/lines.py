@@ -1,4 +1,4 @@
-"""A workflow's source as a page shows it: what is marked, and what its lines have called."""
+"""Workflow source as a page shows it: with a mark, and with calls beside its lines."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from durable_monty.admin.source.highlight import LineMap, Span, highlight
 from durable_monty.models import CallStatus, Execution
 from durable_monty.reads.timeline import Place
 
-# Of few digits: the message of an error can hold the like, and int() refuses very many.
+# Few digits: the message of an error can hold such a line, and int() refuses very many digits.
 _TRACEBACK_LINE = re.compile(r'^ *File "workflow", line (\d{1,7})\b', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`here`: why this line is pointed at; empty for others."""
+    """`here`: why this line is marked; empty for other lines."""
 
     number: int
     html: SafeString
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`here`: the first line that is pointed at; `left_out`: lines that are not shown."""
+    """`here`: the number of the marked line; `left_out`: how many lines are not shown."""
 
     lines: tuple[Line, ...]
     here: int | None
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An expression to mark, or a whole line in which something was raised."""
+    """An expression to mark, or the whole line in which an error was raised."""
 
     text: str
     span: Span | None = None
@@ -52,7 +52,7 @@ class Mark:
 def source_of(
     source: str, lines: LineMap, mark: Mark | None, calls: Mapping[int, SafeString]
 ) -> Source:
-    """`calls`: what stands beside a line, by its number."""
+    """Returns the lines of `source`, with `calls` beside them by number."""
     span = None if mark is None else mark.span
     here = None if mark is None else mark.error_line
     if span is not None:
@@ -71,7 +71,7 @@ def source_of(
 
 
 def mark_of(execution: Execution) -> Mark | None:
-    """Where it is paused, or has raised."""
+    """Returns where the execution is paused, or where it raised an error."""
     start, end = execution.position_start, execution.position_end
     if start is not None and end is not None:
         return Mark(gettext("paused here"), Span(start, end))
@@ -85,42 +85,33 @@ def calls_by_line(
     url_of_call: Callable[[int], str],
     url_of_line: Callable[[int], str],
 ) -> dict[int, SafeString]:
-    """For each line, how many calls it made and how they stand: a link to them."""
+    """Returns for each line how many calls it made and their states, as a link to them."""
     made: dict[int, list[Place]] = defaultdict(list)
     for place in found:
         made[lines.line_of(place.byte)].append(place)
-    return {
-        number: _calls_link(
-            group,
-            url_of_call(group[0].first_pk)
-            if sum(place.count for place in group) == 1
-            else url_of_line(number),
+    links = {}
+    for number, group in made.items():
+        counts = status_counts(group)
+        total = sum(count for _status, count in counts)
+        states = ", ".join(
+            gettext("%(count)d %(status)s") % {"count": count, "status": status.label}
+            for status, count in counts
         )
-        for number, group in made.items()
-    }
+        text = ngettext("%(count)d call: %(states)s", "%(count)d calls: %(states)s", total)
+        title = text % {"count": total, "states": states}
+        links[number] = format_html(
+            '<a class="dm-made" href="{}" aria-label="{}" title="{}">{}</a>',
+            url_of_call(group[0].first_pk) if total == 1 else url_of_line(number),
+            title,
+            title,
+            format_html_join("", "{}", ((badge(s.value, count),) for s, count in counts)),
+        )
+    return links
 
 
 def status_counts(found: Iterable[Place]) -> list[tuple[CallStatus, int]]:
-    """How many calls have each status, in the order of the statuses."""
+    """Returns how many calls have each status, in the order of the statuses."""
     counts: dict[str, int] = defaultdict(int)
     for place in found:
         counts[place.status] += place.count
     return [(status, counts[status]) for status in CallStatus if counts[status]]
-
-
-def _calls_link(group: list[Place], url: str) -> SafeString:
-    counts = status_counts(group)
-    total = sum(count for _status, count in counts)
-    title = ngettext("%(count)d call: %(states)s", "%(count)d calls: %(states)s", total) % {
-        "count": total,
-        "states": ", ".join(
-            gettext("%(count)d %(status)s") % {"count": count, "status": status.label}
-            for status, count in counts
-        ),
-    }
-    badges = format_html_join(
-        "", "{}", ((badge(status.value, count),) for status, count in counts)
-    )
-    return format_html(
-        '<a class="dm-made" href="{}" aria-label="{}" title="{}">{}</a>', url, title, title, badges
-    )

@@ -1,4 +1,4 @@
-"""What a call asks for, as far as this process knows its function."""
+"""The signature of a call's function, as far as this process has the function."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_EMPTY = inspect.Signature.empty
 
 
 def arguments(call: Call) -> SafeString | str:
-    """A table of the arguments, by the names of the function's parameters."""
+    """Returns a table of the arguments, by the names of the function's parameters."""
+    signature = _signature(call.function)
+    parameters = () if signature is None else signature.parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind in _BY_POSITION]
     try:
         args, kwargs = json.loads(call.args), json.loads(call.kwargs)
-        named = {**dict(zip(_names(call.function, len(args)), args, strict=True)), **kwargs}
+        # Arguments beyond the parameters are numbered.
+        names += map(str, range(len(names) + 1, len(args) + 1))
+        named = {**dict(zip(names, args, strict=False)), **kwargs}
         rows = [(name, cut(readable(json.dumps(value)))) for name, value in named.items()]
     except (ValueError, TypeError, RecursionError):
         return block(f"{readable(call.args)}\n{readable(call.kwargs)}")
@@ -36,24 +42,21 @@ def arguments(call: Call) -> SafeString | str:
 
 
 def signature(function: str) -> str:
-    """`approve(what: str) -> bool`; empty, if the function is not known here."""
+    """Returns `approve(what: str) -> bool`; an empty text if the function is unknown here."""
     found = _signature(function)
     if found is None:
         return ""
-    empty = inspect.Signature.empty
     parameters = [
-        each.replace(annotation=empty if each.annotation is empty else _Named(each.annotation))
+        each.replace(annotation=_TypeName.of(each.annotation))
         for each in found.parameters.values()
     ]
-    returned = found.return_annotation
-    shown = found.replace(
-        parameters=parameters, return_annotation=empty if returned is empty else _Named(returned)
-    )
+    returned = _TypeName.of(found.return_annotation)
+    shown = found.replace(parameters=parameters, return_annotation=returned)
     return f"{function.rpartition('.')[2]}{shown}"
 
 
-class _Named:
-    """An annotation that is written without its module."""
+class _TypeName:
+    """An annotation that `str(signature)` writes without its module."""
 
     def __init__(self, annotation: Any) -> None:
         self.name = type_name(annotation)
@@ -61,27 +64,22 @@ class _Named:
     def __repr__(self) -> str:
         return self.name
 
+    @classmethod
+    def of(cls, annotation: Any) -> Any:
+        return annotation if annotation is _EMPTY else cls(annotation)
+
 
 def purpose(function: str) -> str:
-    """What the function's docstring says."""
+    """Returns the function's docstring."""
     registered = FUNCTION_REGISTRY.get(function)
     return "" if registered is None else inspect.getdoc(registered.func) or ""
 
 
 def returns(function: str) -> Any:
-    """The annotated type of the result; None, if there is none."""
+    """Returns the annotated type of the result; None if there is no annotation."""
     found = _signature(function)
-    if found is None or found.return_annotation is inspect.Signature.empty:
-        return None
-    return found.return_annotation
-
-
-def _names(function: str, count: int) -> list[str]:
-    """Names for so many positional arguments: those beyond the parameters are numbered."""
-    found = _signature(function)
-    parameters = [] if found is None else list(found.parameters.values())
-    names = [parameter.name for parameter in parameters if parameter.kind in _BY_POSITION]
-    return [*names, *map(str, range(len(names) + 1, count + 1))][:count]
+    annotation = _EMPTY if found is None else found.return_annotation
+    return None if annotation is _EMPTY else annotation
 
 
 def _signature(function: str) -> inspect.Signature | None:

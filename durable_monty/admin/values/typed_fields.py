@@ -1,4 +1,4 @@
-"""Form fields for values of an annotated type; what no field fits is typed as JSON.
+"""Form fields for values of an annotated type; other types are typed as JSON.
 
 A field cleans to a value that `codec.encode` takes.
 """
@@ -20,26 +20,38 @@ from django.utils import timezone
 from django.utils.html import escape
 from django.utils.translation import gettext, gettext_lazy as _
 
-from durable_monty import codec
+from durable_monty import codec, conf
 from durable_monty.admin.values.type_names import example, mismatch, type_name
 from durable_monty.exceptions import CorruptValue, UnstorableValue
 
-_NONE = type(None)
-# More choices than these are a list that opens.
+# More choices than these become a list that opens.
 _RADIOS = 8
-_INPUTS: dict[type, tuple[type[forms.Field], str]] = {
-    int: (forms.IntegerField, ""),
-    float: (forms.FloatField, ""),
-    Decimal: (forms.DecimalField, ""),
-    date: (forms.DateField, "date"),
-    time: (forms.TimeField, "time"),
-    datetime: (forms.DateTimeField, "datetime-local"),
+_FIELDS: dict[type, type[forms.Field]] = {
+    int: forms.IntegerField,
+    float: forms.FloatField,
+    Decimal: forms.DecimalField,
+    date: forms.DateField,
+    time: forms.TimeField,
+    datetime: forms.DateTimeField,
+}
+# Widgets of the browser, in the formats that HTML prescribes for their values.
+_WIDGETS: dict[type, tuple[Any, str, str]] = {
+    date: (forms.DateInput, "date", "%Y-%m-%d"),
+    time: (forms.TimeInput, "time", "%H:%M:%S"),
+    datetime: (forms.DateTimeInput, "datetime-local", "%Y-%m-%dT%H:%M:%S"),
 }
 
 
 def field_of(annotation: Any, *, label: Any = None, required: bool = True) -> forms.Field:
-    """`annotation`: a type, or None if there is none. Not `required`: nothing gives None."""
-    inner, optional = _without_none(annotation)
+    """Returns a field for values of a type, or for any value if `annotation` is None.
+
+    An empty field gives None if it is not `required` or the type allows None.
+    """
+    inner, optional = annotation, False
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        others = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+        if len(others) == 1:
+            inner, optional = others[0], True
     options: dict[str, Any] = {"label": label, "required": required and not optional}
     if choices := _choices(inner):
         if optional:
@@ -48,19 +60,20 @@ def field_of(annotation: Any, *, label: Any = None, required: bool = True) -> fo
     if inner is str:
         widget = AdminTextareaWidget(attrs={"rows": 3})
         return TextField(strip=False, widget=widget, empty_value=None, **options)
-    if inner in _INPUTS:
-        kind, input_type = _INPUTS[inner]
-        if input_type:
-            options["widget"] = _input(input_type)
-        if inner is datetime:
-            zone = timezone.get_current_timezone_name()
-            options["help_text"] = gettext("In the time zone %(zone)s.") % {"zone": zone}
-        return kind(**options)
-    return JSONField(annotation, **options)
+    if inner not in _FIELDS:
+        return JSONField(annotation, **options)
+    if inner in _WIDGETS:
+        input_class, input_type, text_format = _WIDGETS[inner]
+        attrs = {"type": input_type, "step": "any"}
+        options["widget"] = input_class(attrs=attrs, format=text_format)
+    if inner is datetime:
+        zone = timezone.get_current_timezone_name()
+        options["help_text"] = gettext("In the time zone %(zone)s.") % {"zone": zone}
+    return _FIELDS[inner](**options)
 
 
-def parts_of(annotation: Any) -> dict[str, forms.Field]:
-    """Name -> field, of a dataclass; empty, if it is none, or has a part that has no name here."""
+def fields_of_dataclass(annotation: Any) -> dict[str, forms.Field]:
+    """Returns the fields of a dataclass by name; an empty dict for other types."""
     if not (isinstance(annotation, type) and dataclasses.is_dataclass(annotation)):
         return {}
     try:
@@ -68,13 +81,25 @@ def parts_of(annotation: Any) -> dict[str, forms.Field]:
     except Exception:  # noqa: BLE001  (annotations as text can be any code)
         hints = {}
     return {
-        part.name: field_of(hints.get(part.name), label=part.name)
-        for part in dataclasses.fields(annotation)
+        field.name: field_of(hints.get(field.name), label=field.name)
+        for field in dataclasses.fields(annotation)
     }
 
 
+def encode_result(form: forms.BaseForm, field: str, value: Any) -> str | None:
+    """Returns the codec's text of a result. Adds an error to `field` if it cannot be stored."""
+    try:
+        return codec.encode(value, path="result", max_bytes=conf.current().MAX_VALUE_BYTES)
+    except UnstorableValue as exc:
+        form.add_error(field, _("This cannot be stored: %(why)s") % {"why": exc})
+        return None
+
+
 class ChoiceField(forms.TypedChoiceField):
-    """Radio buttons, without a default: nobody shall refuse by accident. Many are a list."""
+    """Radio buttons, or a list if there are many choices.
+
+    It has no default, so that nobody refuses something by accident.
+    """
 
     def __init__(self, choices: list[tuple[str, Any]], **options: Any) -> None:
         if len(choices) > _RADIOS:
@@ -89,15 +114,14 @@ class ChoiceField(forms.TypedChoiceField):
 
 
 class TextField(forms.CharField):
-    """A text as it was typed; browsers send line ends as CR LF."""
-
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value)
+        # Browsers send line ends as CR LF.
         return text if text is None else text.replace("\r\n", "\n")
 
 
 class JSONField(forms.CharField):
-    """JSON as people type it, tags of the codec allowed, checked against a type."""
+    """JSON as people type it, with the codec's tags, checked against a type."""
 
     def __init__(self, annotation: Any = None, path: str = "result", **options: Any) -> None:
         self.annotation, self.path = annotation, path
@@ -126,50 +150,25 @@ class JSONField(forms.CharField):
             ) from exc
         kind = typing.get_origin(self.annotation) or self.annotation
         if isinstance(found, list) and kind in (tuple, set, frozenset):
+            # JSON has only lists; people need not know the codec's tags.
             found = kind(found)
         if why := mismatch(found, self.annotation, self.path):
             raise ValidationError(why, code="type")
         return found
 
 
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    """`X | None` as (X, True)."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        inner = [arg for arg in typing.get_args(annotation) if arg is not _NONE]
-        if len(inner) == 1:
-            return inner[0], True
-    return annotation, False
-
-
 def _choices(annotation: Any) -> list[tuple[str, Any]]:
-    """The codec's text of each value, with its label."""
+    """Returns the codec's text of each value that the type allows, with its label."""
     if annotation in (bool, "bool"):
         return [("true", _("Yes")), ("false", _("No"))]
     named: list[tuple[Any, Any]] = []
     if typing.get_origin(annotation) is Literal:
         named = [(value, str(value)) for value in typing.get_args(annotation)]
     elif isinstance(annotation, type) and issubclass(annotation, Enum):
-        named = [(member.value, _label(member)) for member in annotation]
+        for member in annotation:
+            words = member.name.replace("_", " ").capitalize()
+            named.append((member.value, getattr(member, "label", words)))  # as Django's choices
     try:
         return [(codec.encode(value), label) for value, label in named]
     except UnstorableValue:
         return []
-
-
-def _label(member: Enum) -> Any:
-    """Django's choices have labels."""
-    return getattr(member, "label", member.name.replace("_", " ").capitalize())
-
-
-def _input(kind: str) -> forms.Widget:
-    widget: Any
-    widget, text = _WIDGETS[kind]
-    found: forms.Widget = widget(attrs={"type": kind, "step": "any"}, format=text)
-    return found
-
-
-_WIDGETS = {
-    "date": (forms.DateInput, "%Y-%m-%d"),
-    "time": (forms.TimeInput, "%H:%M:%S"),
-    "datetime-local": (forms.DateTimeInput, "%Y-%m-%dT%H:%M:%S"),
-}
