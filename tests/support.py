@@ -1,8 +1,8 @@
 """What tests of several rooms share."""
 
 from durable_monty import OrchestratorService, Worker, operations
-from durable_monty.executors.local import TableExecutor
 from durable_monty.executors.run import run_started
+from durable_monty.executors.table import TableExecutor
 from durable_monty.models import Call, Execution
 
 SEVEN_CALLS = """

@@ -15,17 +15,17 @@ from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import start_attempts, unstart_attempts
 from durable_monty.operations.log import log_calls
 
-# Seconds: what has not begun then is given back, as another process may be idle...
-_PATIENCE = 0.25
-# ... and no answer waits longer than this for others, but for those of a function that runs.
-_WITHIN = 0.02
+# Seconds until calls that have not started are given back: another process may be idle.
+_GIVE_BACK_AFTER = 0.25
+# Seconds that an answer waits for others. A running function may make it wait for longer.
+_RECORD_WITHIN = 0.02
 
 
 class Batch:
-    """Calls that a process runs back to back: one transaction starts them all, and one records
-    their answers.
+    """Calls that a process runs one after another. One transaction starts them all, and one
+    records their answers.
 
-    `begin` is called before each function; `may_go_on` says whether the process may run another.
+    `begin` is called before each function. `may_go_on` says whether another one may run.
     """
 
     def __init__(
@@ -42,42 +42,42 @@ class Batch:
         self._waiting: deque[Call] = deque()
 
     def run(self, claims: Sequence[ClaimedCall]) -> None:
-        """Runs the calls whose claims still hold. Raises when the database stays out of reach;
-        what is not recorded then comes back once its lease has run out."""
+        """Runs the calls whose claims still hold.
+
+        Raises if the database stays out of reach. Calls whose answers are not recorded then come
+        back when their leases have run out.
+        """
         calls = start_attempts(claims, using=self._using)
         if len(calls) == 1:
             self._begin(ClaimedCall.of(calls[0]))
             run_started(calls[0], using=self._using, invoke=self._invoke)
             return
         self._waiting.extend(calls)
-        timer = threading.Timer(_PATIENCE, self._give_back, kwargs={"closes": True})
+        timer = threading.Timer(_GIVE_BACK_AFTER, self._give_back, kwargs={"closes": True})
         timer.daemon = True
         timer.start()
-        try:
-            self._run_waiting()
-        finally:
-            timer.cancel()
-            self._give_back()
-
-    def _run_waiting(self) -> None:
         answers: list[tuple[ClaimedCall, Answer]] = []
         since = 0.0
         try:
-            while self._may_go_on() and (call := self._next()) is not None:
+            while self._may_go_on():
+                with self._lock:  # the timer's thread gives calls back
+                    if not self._waiting:
+                        break
+                    call = self._waiting.popleft()
                 claimed = ClaimedCall.of(call)
                 self._begin(claimed)
                 with leases.held(claimed, using=self._using):
                     answers.append((claimed, run_function(call, self._using, self._invoke)))
                 since = since or time.monotonic()
-                if time.monotonic() - since > _WITHIN:
+                if time.monotonic() - since > _RECORD_WITHIN:
                     record(answers, self._using)
                     answers, since = [], 0.0
         finally:
-            record(answers, self._using)
-
-    def _next(self) -> Call | None:
-        with self._lock:
-            return self._waiting.popleft() if self._waiting else None
+            try:
+                record(answers, self._using)
+            finally:
+                timer.cancel()
+                self._give_back()
 
     def _give_back(self, *, closes: bool = False) -> None:
         with self._lock:

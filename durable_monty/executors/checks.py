@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -38,8 +38,14 @@ def check_urls(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
         allowed = AllowedHosts(guard.pop("allowed_hosts", ()), **guard)
     except (TypeError, ValueError) as exc:
         return [_url_error(f"DURABLE_MONTY['EXECUTORS']['http'] cannot be used: {exc}.")]
+    urls = [(f"{entry.name}()", entry.url) for entry in FUNCTION_REGISTRY.values() if entry.url]
+    named = options.get("urls")
+    for name, url in named.items() if isinstance(named, dict) else ():
+        urls.append((f"The option urls has {name!r}", url))
+    if base_url := options.get("base_url"):
+        urls.append(("The option base_url", base_url))
     found = []
-    for what, url in _urls(options):
+    for what, url in urls:
         try:
             allowed.target(url)
         except UrlNotAllowed as exc:
@@ -60,17 +66,6 @@ def check_secrets(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
                 hint = "Make one with secrets.token_urlsafe()."
                 found.append(Error(str(exc), hint=hint, id="durable_monty.E010"))
     return found
-
-
-def _urls(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for entry in FUNCTION_REGISTRY.values():
-        if entry.url:
-            yield f"{entry.name}()", entry.url
-    urls = options.get("urls")
-    for name, url in urls.items() if isinstance(urls, dict) else ():
-        yield f"The option urls has {name!r}", url
-    if base_url := options.get("base_url"):
-        yield "The option base_url", base_url
 
 
 def _url_error(text: str) -> CheckMessage:

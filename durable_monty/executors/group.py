@@ -16,9 +16,9 @@ logger = logging.getLogger("durable_monty")
 
 
 class ExecutorGroup:
-    """The executors of one worker. The first one also runs the functions that name none.
+    """The executors of one worker. The first one also runs functions that name no executor.
 
-    Raises ValueError if there is none, or if two have the same name.
+    Raises ValueError without executors, or if two have the same name.
     """
 
     def __init__(self, executors: Executor | Sequence[Executor]) -> None:
@@ -77,8 +77,8 @@ class ExecutorGroup:
         return [answer for executor in self._executors for answer in executor.take_answers()]
 
     def stop(self, timeout: float) -> bool:
-        """Stops those that were started, within `timeout` seconds in all; False if some had to
-        cut calls off."""
+        """Stops the started executors, within `timeout` seconds in all. Returns False if one of
+        them had to cut calls off."""
         deadline, drained = time.monotonic() + timeout, True
         while self._started:
             executor = self._started.pop()

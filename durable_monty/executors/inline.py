@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.db import transaction
 
 from durable_monty.exceptions import TransactionLost
-from durable_monty.executors.local import TableExecutor
 from durable_monty.executors.run import run_started
+from durable_monty.executors.table import TableExecutor
 from durable_monty.executors.transactions import open_transactions, put_right
 from durable_monty.functions import FUNCTION_REGISTRY, MANUAL_EXECUTOR
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 class InlineExecutor(TableExecutor):
-    """Runs each call in the worker's own thread, on its connection and in its transaction: for
-    tests. It runs the functions of all executors, but those that people answer."""
+    """Runs each call in the worker's own thread, connection and transaction, for tests.
+
+    It runs the functions of all executors. Only calls that people answer are left to them.
+    """
 
     name = "inline"
     is_inline: ClassVar[bool] = True
@@ -32,15 +34,11 @@ class InlineExecutor(TableExecutor):
         self.wake()
         return str(call.pk)
 
-    def get_stats(self) -> dict[str, Any]:
-        return {}
-
 
 def _invoke(
     name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
-    """Calls the function. In a transaction of the caller it has savepoints of its own, so that it
-    cannot break that transaction."""
+    # Savepoints keep the function from breaking a transaction of the test.
     error: BaseException | None = None
     result = None
     with ExitStack() as savepoints:
@@ -50,11 +48,11 @@ def _invoke(
         try:
             result = function(*args, **kwargs)
         except BaseException as exc:  # noqa: BLE001
-            # Not raised here: what it wrote before is kept, as it is in production.
+            # Raised later, outside the savepoints: its writes are kept, as they are in production.
             error = exc
-        deeds = put_right(before)
+        lost = put_right(before)
     if error is not None:
         raise error
-    if deeds:
-        raise TransactionLost(name, deeds)
+    if lost:
+        raise TransactionLost(name, lost)
     return result

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from django.db import connections
 
 from durable_monty import conf
+from durable_monty.executors.threads import keep_running
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import renew_calls
 
 
 class LeaseKeeper:
-    """Renews the leases of the calls that run in this process, so that no other starts them.
+    """Renews the leases of the calls that run in this process.
 
-    One daemon thread and one connection, both only while some call outlives a third of its
-    lease: short calls never pay for it.
+    It has a daemon thread and a connection only while some call outlives a third of its lease:
+    short calls cost nothing.
     """
 
     def __init__(self) -> None:
@@ -35,11 +36,7 @@ class LeaseKeeper:
             self._reset()
         with self._changed:
             self._running[claimed] = using
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._keep, name="durable_monty-leases", daemon=True
-                )
-                self._thread.start()
+            self._thread = keep_running(self._thread, self._renew, "durable_monty-leases")
 
     def release(self, claimed: ClaimedCall) -> None:
         with self._changed:
@@ -54,7 +51,7 @@ class LeaseKeeper:
         finally:
             self.release(claimed)
 
-    def _keep(self) -> None:
+    def _renew(self) -> None:
         try:
             while True:
                 with self._changed:
@@ -65,18 +62,16 @@ class LeaseKeeper:
                     if idle or not running:
                         self._thread = None
                         return
-                self._renew(running)
+                for using in set(running.values()):
+                    claims = [claimed for claimed, alias in running.items() if alias == using]
+                    try:
+                        renew_calls(claims, using=using)
+                    except Exception as exc:  # noqa: BLE001  (noted)
+                        # The next round tries again. Two may fail before a lease runs out.
+                        errors = LoopErrors("Renewing leases", using)
+                        self._errors.setdefault(using, errors).note(exc)
         finally:
             connections.close_all()
-
-    def _renew(self, running: dict[ClaimedCall, str]) -> None:
-        for using in set(running.values()):
-            claims = [claimed for claimed, alias in running.items() if alias == using]
-            try:
-                renew_calls(claims, using=using)
-            except Exception as exc:  # noqa: BLE001  (noted)
-                # The next round tries again; two may fail before a lease runs out.
-                self._errors.setdefault(using, LoopErrors("Renewing leases", using)).note(exc)
 
 
 leases = LeaseKeeper()

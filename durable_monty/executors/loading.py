@@ -20,25 +20,27 @@ SHORT_NAMES = {
     "aws_lambda": "durable_monty.executors.aws_lambda.LambdaExecutor",
     "modal": "durable_monty.executors.modal.ModalExecutor",
 }
-# The option that is none of the class: what the webhook takes from its jobs.
+# This option is not for the class: it is the secret of the executor's jobs at the webhook.
 WEBHOOK_SECRET = "webhook_secret"  # noqa: S105  (its name)
 _EXTRAS = ("rq", "celery", "django_tasks", "http", "aws_lambda", "modal")
 
 
 def executor_class(name: str) -> type[Executor]:
-    """The class of a short name or dotted path. Raises `ImproperlyConfigured`, saying why not."""
+    """Returns the class of a short name or dotted path. Raises `ImproperlyConfigured`."""
     try:
         found = import_string(_path(name))
-    except ModuleNotFoundError as exc:
+    except (ImportError, TypeError, ValueError) as exc:  # a relative path raises the last two
         extra = next((extra for extra in _EXTRAS if _path(extra) == _path(name)), None)
-        if extra is None or (exc.name or "").startswith("durable_monty"):
-            raise ImproperlyConfigured(_no_executor(name, exc)) from exc
+        missing = exc.name or "" if isinstance(exc, ModuleNotFoundError) else "durable_monty"
+        if extra is not None and not missing.startswith("durable_monty"):
+            raise ImproperlyConfigured(
+                f"The executor {name!r} needs {missing}, which is not installed: "
+                f"pip install 'django-durable-monty[{extra}]'."
+            ) from exc
+        known = ", ".join(SHORT_NAMES)
         raise ImproperlyConfigured(
-            f"The executor {name!r} needs {exc.name}, which is not installed: "
-            f"pip install 'django-durable-monty[{extra}]'."
+            f"There is no executor {name!r}: use {known}, or the dotted path of a class ({exc})."
         ) from exc
-    except (ImportError, TypeError, ValueError) as exc:  # the last two: a relative path
-        raise ImproperlyConfigured(_no_executor(name, exc)) from exc
     if not (isinstance(found, type) and issubclass(found, Executor)):
         raise ImproperlyConfigured(f"{name!r} is not a subclass of Executor.")
     if found.__abstractmethods__:
@@ -47,16 +49,9 @@ def executor_class(name: str) -> type[Executor]:
     return found
 
 
-def _no_executor(name: str, why: object) -> str:
-    known = ", ".join(SHORT_NAMES)
-    return f"There is no executor {name!r}: use {known}, or the dotted path of a class ({why})."
-
-
 def make_executor(name: str, workers: int | None = None) -> Executor:
-    """Returns an executor, with its options from the setting `EXECUTORS`. `workers`, how many
-    calls it runs at a time, is its first argument.
-
-    Raises `ImproperlyConfigured` if there is none of this name, or if it does not take these.
+    """Returns an executor with its options of the setting `EXECUTORS`. `workers`, the number of
+    calls that run at a time, is the first argument of its class. Raises `ImproperlyConfigured`.
     """
     found = executor_class(name)
     options = dict(options_of(name))
@@ -66,18 +61,14 @@ def make_executor(name: str, workers: int | None = None) -> Executor:
     try:
         return found(**options)
     except (TypeError, ValueError) as exc:
+        # A text may be a secret.
+        shown = {
+            name: value if isinstance(value, int | float) or value is None else "..."
+            for name, value in options.items()
+        }
         raise ImproperlyConfigured(
-            f"The executor {name!r} does not take {_shown(options)} "
-            f"(DURABLE_MONTY['EXECUTORS']): {exc}."
+            f"The executor {name!r} does not take {shown} (DURABLE_MONTY['EXECUTORS']): {exc}."
         ) from exc
-
-
-def _shown(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options without their texts, which may be secrets."""
-    return {
-        name: value if isinstance(value, int | float) or value is None else "..."
-        for name, value in options.items()
-    }
 
 
 def configured_executors() -> list[Executor]:
@@ -86,21 +77,22 @@ def configured_executors() -> list[Executor]:
 
 
 def configured_names() -> list[str]:
-    """Returns what the settings `EXECUTOR` and `EXECUTORS` name, each executor once."""
+    """Returns the names in the settings `EXECUTOR` and `EXECUTORS`, each executor once."""
     default = conf.current().EXECUTOR
     others = [name for name in conf.current().EXECUTORS if _path(name) != _path(default)]
     return [default, *others]
 
 
 def options_of(name: str) -> Mapping[str, Any]:
-    """Returns the arguments that the settings have for an executor."""
+    """Returns the options of an executor in the setting `EXECUTORS`."""
     configured = conf.current().EXECUTORS
     return next((options for key, options in configured.items() if _path(key) == _path(name)), {})
 
 
 def executor_name(name: str) -> str:
-    """Returns the executor's `name`, which its calls have, of a short name or dotted path. Those
-    of the package are not imported for it. Raises `ImproperlyConfigured`."""
+    """Returns the `name` of an executor, by its short name or dotted path. Raises
+    `ImproperlyConfigured`."""
+    # The package's own classes are not imported: their libraries may not be installed here.
     short = next((short for short in SHORT_NAMES if _path(short) == _path(name)), None)
     return executor_class(name).name if short is None else short
 

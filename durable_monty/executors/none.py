@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from durable_monty.executors.local import TableExecutor
+from durable_monty.executors.table import TableExecutor
 
 if TYPE_CHECKING:
     from durable_monty.models import Call
 
 
 class NoExecutor(TableExecutor):
-    """Runs nothing: other processes claim the calls (`runworker --no-cluster`)."""
+    """Runs no calls: other processes claim them (`runworker --no-cluster`)."""
 
-    name = "elsewhere"
+    name = "none"
 
     def serves(self) -> tuple[str, ...]:
         return ()
@@ -21,6 +21,3 @@ class NoExecutor(TableExecutor):
 
     def submit_call(self, call: Call) -> str:
         raise NotImplementedError("This worker runs no calls.")
-
-    def get_stats(self) -> dict[str, Any]:
-        return {}

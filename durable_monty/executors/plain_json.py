@@ -1,4 +1,4 @@
-"""Values for functions that run where there is no codec: JSON and nothing else."""
+"""Checks arguments of functions that run without the codec, so that values are JSON alone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from durable_monty.exceptions import NonRetryable
 
 
 def check_plain_json(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Checks that JSON carries the arguments of a call. A tuple passes: it arrives as a list.
+    """Checks that JSON can carry the arguments of a call. A tuple passes and arrives as a list.
 
-    Raises `NonRetryable` from a TypeError that says which part it is. No other attempt can help.
+    Raises `NonRetryable` from a TypeError that names the part.
     """
     found = _misfit(list(args), "args") or _misfit(dict(kwargs), "kwargs")
     if found is not None:
@@ -23,7 +23,7 @@ def check_plain_json(function: str, args: Sequence[Any], kwargs: Mapping[str, An
 
 
 def _misfit(value: Any, path: str) -> tuple[str, str] | None:
-    """The path to the first part that JSON cannot carry, and what that is."""
+    """Returns the path to the first part that JSON cannot carry, and what that part is."""
     if value is None or type(value) in (bool, int, float, str):
         return None
     if type(value) in (list, tuple):

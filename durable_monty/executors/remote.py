@@ -1,4 +1,4 @@
-"""Executors whose jobs run in an engine of their own: what they have in common."""
+"""The base classes of executors whose jobs run in another engine, and the job with Django."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = ["QueueExecutor", "RemoteExecutor", "job_id_of", "run_job"]
 
 Mode = Literal["django", "result"]
 
-# A process that does not know a function: how often its call is tried again, as another one may
-# know it (a deploy may be under way), and the seconds before the first time.
+# A process may lack a function that another one has, while a deploy runs. The call is tried again
+# so many times, and the first time after so many seconds.
 _UNKNOWN_TRIES, _UNKNOWN_WAIT = 5, 5.0
 
 
 class RemoteExecutor(Executor):
-    """Hands calls to another engine, which gives their results.
+    """Hands calls to another engine, which returns their results.
 
-    `poll`: the longest time in seconds between two looks at a job. An engine that tells of ends
-    hands them to `deliver`; then the looks are only there for what it did not tell.
+    `poll` is the longest time in seconds between two checks of a job. If the engine can notify
+    this process of results, they go to `deliver`, and checks only find those that were missed.
     """
 
     may_block: ClassVar[bool] = True
@@ -53,23 +53,23 @@ class RemoteExecutor(Executor):
         self.using = using
 
     def deliver(self, job_id: str, job: JobStatus) -> None:
-        """Hands in how a job ended. Any thread may call it, more than once for a job."""
+        """Takes the end of a job. Any thread may call it, more than once for a job."""
         self._ended_jobs.append((job_id, job))
         self.job_ended()
 
     def take_job_answers(self) -> list[tuple[str, JobStatus]]:
-        # deque is safe between threads: what is appended meanwhile is left for the next time.
+        # deque is safe between threads. A job that ends meanwhile is left for the next time.
         return [self._ended_jobs.popleft() for _ in range(len(self._ended_jobs))]
 
 
 class QueueExecutor(RemoteExecutor):
     """Puts calls into the queue of another engine, for its own worker processes.
 
-    With `mode="django"` these have Django, the database and the functions: a job runs its call
-    under the call's claim and records the answer itself. With `mode="result"` they have the
-    function alone, under its dotted path: it is called with plain arguments, and the engine keeps
-    what it returns. `prefetch`: how many jobs of this worker may wait in the queue at a time; in
-    the mode "result", how many may wait or run.
+    With `mode="django"` these processes have Django, the database and the functions. A job runs
+    its call under the call's claim and records the answer itself. With `mode="result"` they have
+    only the function, under its dotted path. It is called with arguments of JSON, and the engine
+    keeps its result. `prefetch` limits how many jobs of this worker wait in the queue; in the mode
+    "result", how many wait or run.
     """
 
     def __init__(self, *, mode: Mode = "django", prefetch: int = 100, poll: float = 5.0) -> None:
@@ -114,10 +114,10 @@ class QueueExecutor(RemoteExecutor):
 
 
 def run_job(pk: int, token: str, using: str = "default") -> None:
-    """Runs the call of a claim and records its answer: the job of `mode="django"`.
+    """Runs the call of a claim and records its answer. It is the job of `mode="django"`.
 
-    It does nothing if the claim is not held any more: the job came twice, or too late. It raises
-    when the database stays out of reach; then the call comes back by its lease.
+    It does nothing if the claim does not hold any more, because the job came twice or too late. It
+    raises if the database stays out of reach; then the lease brings the call back.
     """
     close_old_connections()
     claimed = ClaimedCall(pk, uuid.UUID(token))

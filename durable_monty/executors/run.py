@@ -1,4 +1,4 @@
-"""Running one call: the wrapper around every function, whichever executor carries it."""
+"""Runs one call. Every executor with Django runs functions through this module."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from durable_monty.operations.record import record_answers
 from durable_monty.operations.settle import settle_attempt, settle_attempts
 from durable_monty.operations.transactions import may_pass, write
 
-# Seconds between tries to record an answer: a database restart takes a few.
+# Seconds between tries to record an answer. A restart of a database takes a few of them.
 _RECORD_WAITS = (0.1, 0.5, 2.0, 5.0, 10.0, None)
 
 
@@ -44,10 +44,10 @@ def run_started(
 ) -> None:
     """Runs a call whose attempt was started here, and records its answer.
 
-    `invoke` calls the function, for an executor that has to do something around it.
-    `keeps_lease`: whether another thread, on a connection of its own, renews the lease.
-    Never raises for what the function does. It raises when the database stays out of reach; then
-    the call comes back once its lease has run out.
+    `invoke` calls the function, for an executor that has to do something around it. `keeps_lease`
+    lets another thread, on its own connection, renew the lease. Exceptions of the function are
+    recorded. This raises only if the database stays out of reach; then the call comes back when
+    its lease has run out.
     """
     claimed = ClaimedCall.of(call)
     with leases.held(claimed, using=using) if keeps_lease else nullcontext():
@@ -60,8 +60,8 @@ def run_started(
 
 
 def run_function(call: Call | NewCall, using: str, invoke: Invoke = invoke_plainly) -> Answer:
-    """Calls the function; its result, or its exception under its retry policy. What it left open
-    in a database is rolled back, and fails it."""
+    """Calls the function of a call and returns the answer: its result, or its exception under its
+    retry policy. Transactions that the function left open are rolled back, and fail it."""
     function = FUNCTION_REGISTRY[call.function]
     before = open_transactions()
     try:
@@ -69,23 +69,19 @@ def run_function(call: Call | NewCall, using: str, invoke: Invoke = invoke_plain
             result = invoke(
                 call.function, function, codec.decode(call.args), codec.decode(call.kwargs)
             )
-        if deeds := put_right(before):
-            raise TransactionLost(call.function, deeds)
+        if lost := put_right(before):
+            raise TransactionLost(call.function, lost)
         return Answer.of_result(result, call.function)  # this runs code of the result's classes
-    # SystemExit too: a function may call sys.exit(); an async one may raise CancelledError.
+    # A function may call sys.exit(), and an async function may raise CancelledError.
     except BaseException as exc:
         put_right(before)
-        if _is_of_a_person(exc):
+        # Ctrl-C of a person, in a shell that runs functions in its main thread. Workers have
+        # a signal handler, so there the function itself raised KeyboardInterrupt.
+        in_main = threading.current_thread() is threading.main_thread()
+        default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if type(exc) is KeyboardInterrupt and in_main and default:
             raise
         return Answer.of_exception(exc).under(function.retry_policy, exc, call.failures + 1)
-
-
-def _is_of_a_person(exc: BaseException) -> bool:
-    """Whether it is Ctrl-C in a process that runs functions in its main thread, as a shell does.
-    Workers have a signal handler of their own, so there the function itself has raised it."""
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    return type(exc) is KeyboardInterrupt and in_main and handler is signal.default_int_handler
 
 
 class _RollBack(Exception):
@@ -95,8 +91,11 @@ class _RollBack(Exception):
 
 
 def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | None:
-    """Runs the function in the transaction that records its answer. None: that was done, or
-    refused, and then what the function wrote was rolled back with it."""
+    """Runs the function in the transaction that records its answer.
+
+    Returns None if the answer was recorded. It also returns None if the answer was refused; then
+    the function's writes are rolled back with it.
+    """
     try:
         with write(using):
             answer = run_function(call, using, invoke)
@@ -112,8 +111,8 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
     except (OperationalError, InterfaceError):
         raise
     except DatabaseError as exc:
-        # Of a deferred constraint, which the commit finds; or the function left the transaction
-        # in a state in which its answer cannot be recorded.
+        # The commit found a broken deferred constraint, or the function left the transaction in
+        # a state in which its answer cannot be recorded.
         if not connections[using].in_atomic_block:
             connections[using].close()
         policy = FUNCTION_REGISTRY[call.function].retry_policy
@@ -122,8 +121,7 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
 
 
 def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
-    """Records answers, and waits for a database that is out of reach. What the database refuses is
-    tried on a new connection first: a function may have changed the session of this one."""
+    """Records answers. Waits for a database that is out of reach."""
     if not answers:
         return
     settle = settle_attempts
@@ -140,6 +138,7 @@ def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
                 connections[using].close()
             if passes:
                 time.sleep(wait)
+            # On the new connection, as a function may have changed the session of the old one.
             settle = record_answers
             continue
         for refusal in refused:

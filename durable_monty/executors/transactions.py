@@ -1,8 +1,7 @@
-"""What a function leaves behind in the database connections of the thread that it ran in.
+"""Checks and restores the database connections of a thread after a function ran in it.
 
-A function may turn autocommit off, begin a transaction and not end it, or close a connection under
-Django. The next statement in that thread, which may be the one that records its answer, must not
-suffer from it. To look takes about a microsecond where nothing is wrong.
+A function may turn autocommit off, leave a transaction open, or close a connection under Django.
+The next statement in that thread may record the function's answer, and must not suffer from it.
 """
 
 from __future__ import annotations
@@ -22,10 +21,17 @@ _OPEN = "left a transaction open"
 _BROKEN = "left a broken transaction"
 _ENDED = "ended the transaction in which it ran"
 
+# The states of a session at the server.
+_IDLE, _IN_TRANSACTION, _IN_ERROR, _UNUSABLE = range(4)
+# libpq's PQTRANS_IDLE, _INTRANS and _INERROR. In its other states a connection cannot be used.
+_POSTGRESQL = {0: _IDLE, 2: _IN_TRANSACTION, 3: _IN_ERROR}
+
+_here = threading.local()
+
 
 class Before(NamedTuple):
-    """A transaction in which the function runs: its atomic blocks and savepoints, and whether the
-    server has begun it."""
+    """A transaction in which a function runs: its atomic blocks and savepoints, and whether the
+    server has started it."""
 
     blocks: int
     savepoints: int
@@ -46,80 +52,62 @@ def open_transactions() -> dict[str, Before]:
 
 
 def put_right(before: dict[str, Before]) -> list[str]:
-    """Ends what a function left open since `before`. Returns what it did, if that lost what it
-    wrote."""
-    deeds = []
+    """Ends the transactions that a function left open since `before`. Returns descriptions of
+    those whose writes are lost."""
+    lost = []
     for alias, connection in _connections_here().items():
         if alias in before:
-            if what := _wrong_inside(connection, before[alias]):
-                _leave_blocks(connection, before[alias])
-                deeds.append(f"{what} on the database {alias!r}")
-        elif not _is_right(connection):
-            if what := _left_open(connection):
-                deeds.append(f"{what} on the database {alias!r}")
-            _reset(connection)
+            what = _leave_inner_blocks(connection, before[alias])
+        else:
+            what = _reset(connection)
+        if what:
+            lost.append(f"{what} on the database {alias!r}")
         _restore_time_zone(connection)
-    return deeds
+    return lost
 
 
-def _restore_time_zone(connection: BaseDatabaseWrapper) -> None:
-    """Django takes every time that it reads for one of the zone that it has set for the
-    session, also if a function has set another one."""
-    if (server := getattr(connection.connection, "pgconn", None)) is None:  # not psycopg 3
-        return
-    try:
-        zone = server.parameter_status(b"TimeZone").decode()
-    except Exception:  # noqa: BLE001  (the driver's own: it is closed)
-        return
-    if zone != connection.timezone_name:
-        # In a transaction that is broken its rollback restores it.
-        with suppress(Error), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
+def drop_connections() -> None:
+    """Closes and forgets all connections of this thread, whatever state they are in."""
+    for connection in connections.all(initialized_only=True):
+        with suppress(Exception):
+            connection.connection.close()
+        del connections[connection.alias]
 
 
-def _is_right(connection: BaseDatabaseWrapper) -> bool:
-    return not connection.in_atomic_block and (
-        connection.connection is None
-        or (
-            _server_state(connection) == _IDLE
-            and connection.autocommit == connection.settings_dict["AUTOCOMMIT"]
-        )
-    )
-
-
-def _wrong_inside(connection: BaseDatabaseWrapper, before: Before) -> str:
-    """Returns what the function did to the transaction in which it ran; "" if nothing."""
-    state = _server_state(connection)
+def _leave_inner_blocks(connection: BaseDatabaseWrapper, before: Before) -> str:
+    """Makes the transaction in which the function ran roll back, if the function broke it. Returns
+    a description of that, or an empty text."""
+    state, depth = _server_state(connection), len(connection.atomic_blocks)
     if state == _UNUSABLE or (before.has_begun and state == _IDLE):
-        return _ENDED
-    if connection.needs_rollback or state == _IN_ERROR:
-        return _BROKEN
-    depth = len(connection.atomic_blocks)
-    if depth != before.blocks:
-        return _OPEN if depth > before.blocks else _ENDED
-    return ""
-
-
-def _left_open(connection: BaseDatabaseWrapper) -> str:
-    state = _server_state(connection)
-    if not connection.in_atomic_block and state not in (_IN_TRANSACTION, _IN_ERROR):
+        what = _ENDED
+    elif connection.needs_rollback or state == _IN_ERROR:
+        what = _BROKEN
+    elif depth != before.blocks:
+        what = _OPEN if depth > before.blocks else _ENDED
+    else:
         return ""
-    return _BROKEN if connection.needs_rollback or state == _IN_ERROR else _OPEN
-
-
-def _leave_blocks(connection: BaseDatabaseWrapper, before: Before) -> None:
-    """Leaves the blocks that the function entered; whoever began the others rolls back."""
+    # The code that entered the outer blocks rolls them back.
     del connection.atomic_blocks[before.blocks :]
     del connection.savepoint_ids[before.savepoints :]
     connection.needs_rollback = True
-    if _server_state(connection) == _UNUSABLE:
+    if state == _UNUSABLE:
         with suppress(Exception):  # the driver's own, if it is closed
             connection.close()
+    return what
 
 
-def _reset(connection: BaseDatabaseWrapper) -> None:
-    """Rolls back and closes; the next use connects anew, with the isolation level, the search path
-    and whatever else the function may have changed as the settings have them."""
+def _reset(connection: BaseDatabaseWrapper) -> str:
+    """Rolls back and closes a connection that is not as Django left it. Returns a description of
+    the transaction that was open, or an empty text."""
+    if not connection.in_atomic_block and connection.connection is None:
+        return ""
+    state = _server_state(connection)
+    is_open = connection.in_atomic_block or state in (_IN_TRANSACTION, _IN_ERROR)
+    has_autocommit = connection.autocommit == connection.settings_dict["AUTOCOMMIT"]
+    if not is_open and state == _IDLE and has_autocommit:
+        return ""
+    is_broken = connection.needs_rollback or state == _IN_ERROR
+    # The next use connects anew, with isolation level and search path as the settings have them.
     with suppress(Exception):  # the driver's own, too
         connection.connection.rollback()
     connection.in_atomic_block = connection.needs_rollback = False
@@ -130,11 +118,22 @@ def _reset(connection: BaseDatabaseWrapper) -> None:
         connection.set_autocommit(True)  # an SQLite database in memory is not closed
     with suppress(Error):
         connection.close()
+    return (_BROKEN if is_broken else _OPEN) if is_open else ""
 
 
-# The server's side
-
-_IDLE, _IN_TRANSACTION, _IN_ERROR, _UNUSABLE = range(4)
+def _restore_time_zone(connection: BaseDatabaseWrapper) -> None:
+    # Django reads every time in the zone that it has set for the session, also if a function has
+    # set another one.
+    if (server := getattr(connection.connection, "pgconn", None)) is None:  # not psycopg 3
+        return
+    try:
+        zone = server.parameter_status(b"TimeZone").decode()
+    except Exception:  # noqa: BLE001  (the driver's own: it is closed)
+        return
+    if zone != connection.timezone_name:
+        # In a broken transaction this fails, and the rollback restores the zone.
+        with suppress(Error), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
 
 
 def _server_state(connection: BaseDatabaseWrapper) -> int:
@@ -144,14 +143,14 @@ def _server_state(connection: BaseDatabaseWrapper) -> int:
     return _UNUSABLE if state is None else state(connection)
 
 
-def _of_sqlite(connection: BaseDatabaseWrapper) -> int:
+def _sqlite_state(connection: BaseDatabaseWrapper) -> int:
     try:
         return _IN_TRANSACTION if connection.connection.in_transaction else _IDLE
     except Exception:  # noqa: BLE001  (sqlite3's own: it is closed)
         return _UNUSABLE
 
 
-def _of_postgresql(connection: BaseDatabaseWrapper) -> int:
+def _postgresql_state(connection: BaseDatabaseWrapper) -> int:
     raw = connection.connection
     try:
         status = raw.pgconn.transaction_status
@@ -160,14 +159,14 @@ def _of_postgresql(connection: BaseDatabaseWrapper) -> int:
     return _POSTGRESQL.get(status, _UNUSABLE)
 
 
-def _of_mysql(connection: BaseDatabaseWrapper) -> int:
-    """The driver does not tell. The server is asked where autocommit is off, or a statement has
-    begun something."""
+def _mysql_state(connection: BaseDatabaseWrapper) -> int:
     raw = connection.connection
     if not raw.open:
         return _UNUSABLE
     if connection.in_atomic_block:
         return _IN_TRANSACTION
+    # The driver does not know the state. A query costs a round trip, so it is made only where
+    # autocommit is off or a statement has begun something.
     has_begun = any(
         wrapper.has_begun
         for wrapper in connection.execute_wrappers
@@ -177,18 +176,16 @@ def _of_mysql(connection: BaseDatabaseWrapper) -> int:
         return _IDLE
     try:
         with raw.cursor() as cursor:
-            cursor.execute("SELECT @@in_transaction")  # MariaDB's
+            cursor.execute("SELECT @@in_transaction")  # of MariaDB
             return _IN_TRANSACTION if cursor.fetchone()[0] else _UNUSABLE
     except Exception:  # noqa: BLE001  (the driver's own)
         return _IN_TRANSACTION
 
 
-# libpq's PQTRANS_IDLE, _INTRANS and _INERROR; what is in the middle of something cannot be used.
-_POSTGRESQL = {0: _IDLE, 2: _IN_TRANSACTION, 3: _IN_ERROR}
 _STATES: dict[str, Callable[[BaseDatabaseWrapper], int]] = {
-    "sqlite": _of_sqlite,
-    "postgresql": _of_postgresql,
-    "mysql": _of_mysql,
+    "sqlite": _sqlite_state,
+    "postgresql": _postgresql_state,
+    "mysql": _mysql_state,
 }
 
 
@@ -210,12 +207,9 @@ class _Statements:
         return result
 
 
-# The connections of a thread: to ask `django.db.connections` takes longer than all the rest.
-
-_here = threading.local()
-
-
 def _connections_here() -> dict[str, BaseDatabaseWrapper]:
+    # `django.db.connections.all()` for each call would take longer than all the rest, which is a
+    # microsecond where nothing is wrong.
     try:
         found: dict[str, BaseDatabaseWrapper] = _here.connections
     except AttributeError:
@@ -234,7 +228,7 @@ def _note(connection: BaseDatabaseWrapper, **_: object) -> None:
     state = by_vendor(connection, _STATES)
     if state is not None:
         _here.connections[alias] = connection
-    if state is _of_mysql:
+    if state is _mysql_state:
         others = [w for w in connection.execute_wrappers if not isinstance(w, _Statements)]
         connection.execute_wrappers[:] = [*others, _Statements()]
 

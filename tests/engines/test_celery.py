@@ -17,7 +17,7 @@ pytest.importorskip("celery")
 
 from celery import Celery
 
-from durable_monty.executors.celery import CeleryExecutor
+from durable_monty.executors.celery import CeleryExecutor, presence as presence_module
 from durable_monty.executors.celery.presence import JobPresence
 from durable_monty.executors.celery.results import (
     RedisResults,
@@ -177,7 +177,9 @@ def presence(monkeypatch, durable_settings):
     monkeypatch.setattr(made._broker, "length", lambda queue: made.length)
     monkeypatch.setattr(made._broker, "in_workers", lambda job_ids: made.in_workers & set(job_ids))
     looks = []
-    monkeypatch.setattr(made, "_start_search", lambda: looks.append(1))  # not in a thread
+    monkeypatch.setattr(
+        presence_module, "keep_running", lambda *_: looks.append(1)
+    )  # not in a thread
 
     def ask(job_id, seconds):
         """Asks now and then, for so long; gives the last answer."""

@@ -8,7 +8,7 @@ from durable_monty.executors.django_q.task import Invocation
 
 @pytest.fixture(autouse=True)
 def _keep_connections(monkeypatch):
-    monkeypatch.setattr(task, "_drop_connections", lambda: None)
+    monkeypatch.setattr(task, "drop_connections", lambda: None)
 
 
 def overrun():

@@ -92,10 +92,10 @@ def test_a_message_of_30_mb_and_a_group_are_kept_as_far_as_they_help(tmp_path):
 def test_a_thread_that_ended_is_replaced():
     service, executor = OrchestratorService(), LocalExecutor(1)
     executor.check()
-    assert executor._threads == []  # an idle worker has none
-    executor._start_missing()
-    (ended,) = executor._threads
-    executor._jobs.put(None)  # as if a library had raised something in it
+    assert executor._pool._threads == []  # an idle worker has none
+    executor._pool._start_missing()
+    (ended,) = executor._pool._threads
+    executor._pool._jobs.put(None)  # as if a library had raised something in it
     ended.join()
     assert executor.capacity() == 0  # nothing is claimed that nobody could run
 
@@ -111,7 +111,7 @@ def test_a_worker_whose_threads_cannot_be_started_claims_nothing(monkeypatch, lo
 
     executor = LocalExecutor(2)
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    executor._start_missing()
+    executor._pool._start_missing()
 
     assert executor.capacity() == 0
     assert [record.getMessage() for record in log.records] == [

@@ -17,8 +17,8 @@ from durable_monty import (
 from durable_monty.engine.run import State
 from durable_monty.engine.turns import Turns
 from durable_monty.exceptions import CallSettled, ExecutionFinished
-from durable_monty.executors.local import TableExecutor
 from durable_monty.executors.run import run_function, run_started
+from durable_monty.executors.table import TableExecutor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Attempt, Call, CallStatus, Execution, Snapshot, clock
 from durable_monty.models.execution import FINISHED, ExecutionStatus

@@ -76,7 +76,6 @@ class CeleryExecutor(QueueExecutor):
             )
         if self._results.notifies:
             self._listener = Listener(self._results, self._receive, using)
-            self._listener.start()
 
     def stop(self, timeout: float) -> bool:
         """Closes the connections. Jobs go on, and the next worker checks them."""

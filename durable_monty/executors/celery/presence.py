@@ -70,7 +70,9 @@ class JobPresence:
             job = self._jobs.get(job_id) or self._note(job_id, queue_of(job_id))
             job.queried_at = now
             if now - max(job.seen_at, job.missed_at) > lease / 4:
-                self._start_search()
+                self._searching = keep_running(
+                    self._searching, self._search, "durable_monty-celery-jobs"
+                )
             return not job.missing_since or job.missed_at - job.missing_since < lease
 
     def close(self) -> None:
@@ -85,9 +87,6 @@ class JobPresence:
         job = self._jobs.pop(job_id, None)
         if job is not None and not job.missing_since:
             self._left[job.queue] = max(self._left.get(job.queue, 0.0), job.sent_at)
-
-    def _start_search(self) -> None:
-        self._searching = keep_running(self._searching, self._search, "durable_monty-celery-jobs")
 
     def _search(self) -> None:
         began, lease = time.monotonic(), conf.current().LEASE

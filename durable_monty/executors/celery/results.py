@@ -182,26 +182,24 @@ class Listener:
     """A thread that receives results, and connects again when the connection is lost."""
 
     def __init__(self, results: Results, receive: Receive, using: str) -> None:
-        self._results, self._receive, self._using = results, receive, using
         self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name="durable_monty-celery-results", daemon=True
-        )
 
-    def start(self) -> None:
+        def run() -> None:
+            errors = LoopErrors("Listening for Celery's results", using)
+            while not self._stopping.is_set():
+                try:
+                    results.listen(receive, self._stopping)
+                except Exception as exc:  # noqa: BLE001  (noted)
+                    self._stopping.wait(errors.note(exc))
+
+        self._thread = threading.Thread(
+            target=run, name="durable_monty-celery-results", daemon=True
+        )
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
         self._stopping.set()
         self._thread.join(timeout)
-
-    def _run(self) -> None:
-        errors = LoopErrors("Listening for Celery's results", self._using)
-        while not self._stopping.is_set():
-            try:
-                self._results.listen(self._receive, self._stopping)
-            except Exception as exc:  # noqa: BLE001  (noted)
-                self._stopping.wait(errors.note(exc))
 
 
 def is_end(meta: Meta) -> bool:

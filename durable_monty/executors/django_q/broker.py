@@ -45,6 +45,7 @@ class CallSource(Broker):  # type: ignore[misc]
     calls_came: Bell | None = None
     # An idle broker waits for so many times `POLL_INTERVAL`, or until the bell rings.
     _poll_factor = 1
+    _errors: LoopErrors | None = None
     _full_pause = 0.0
     _has_all = False  # whether the last claim took all due calls
 
@@ -68,16 +69,13 @@ class CallSource(Broker):  # type: ignore[misc]
         try:
             return self._packages(room) or self._other_tasks()
         except Exception as exc:  # noqa: BLE001  (django-q2 would sleep 10 s and replace the pusher)
+            self._errors = self._errors or LoopErrors("Claiming calls", self.using)
             time.sleep(self._errors.note(exc))
             return None
 
     @cached_property
     def using(self) -> str:
         return router.db_for_write(Call)
-
-    @cached_property
-    def _errors(self) -> LoopErrors:
-        return LoopErrors("Claiming calls", self.using)
 
     def acknowledge(self, task_id: Any) -> None:
         if not _is_call(task_id):

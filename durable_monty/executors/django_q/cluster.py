@@ -46,7 +46,15 @@ class Cluster:
         )
         self._process.start()
         self._beat, self._silence, self._looked_at = 0.0, 0.0, time.monotonic()
-        self._wait_for_start(links.started)
+        deadline = time.monotonic() + _STARTS_WITHIN
+        while not links.started.wait(0.1):
+            if not self._process.is_alive():
+                raise ClusterNotStarted(
+                    f"its sentinel ended with exit code {self._process.exitcode}"
+                )
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ClusterNotStarted(f"its sentinel was not ready after {_STARTS_WITHIN:g} s")
 
     @property
     def pid(self) -> int:
@@ -82,14 +90,3 @@ class Cluster:
     def kill(self) -> None:
         """Sends SIGKILL to the whole tree. It is safe in a signal handler."""
         self._process.kill()
-
-    def _wait_for_start(self, started: Flag) -> None:
-        deadline = time.monotonic() + _STARTS_WITHIN
-        while not started.wait(0.1):
-            if not self._process.is_alive():
-                raise ClusterNotStarted(
-                    f"its sentinel ended with exit code {self._process.exitcode}"
-                )
-            if time.monotonic() > deadline:
-                self.kill()
-                raise ClusterNotStarted(f"its sentinel was not ready after {_STARTS_WITHIN:g} s")

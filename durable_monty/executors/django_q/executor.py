@@ -16,7 +16,7 @@ from durable_monty.executors.django_q.board import Board
 from durable_monty.executors.django_q.broker import NAME, CallBroker, CallSource
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.django_q.cluster import Cluster
-from durable_monty.executors.local import TableExecutor
+from durable_monty.executors.table import TableExecutor
 from durable_monty.models import Call
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import release_calls
@@ -90,7 +90,13 @@ class DjangoQExecutor(TableExecutor):
         self._start_cluster()
         atexit.register(self.kill)
         self._listening = True
-        threading.Thread(target=self._listen, name="durable_monty-answers", daemon=True).start()
+
+        def listen() -> None:
+            while self._listening:
+                if self._answers_came.wait():
+                    self.wake()
+
+        threading.Thread(target=listen, name="durable_monty-answers", daemon=True).start()
 
     def calls_came(self) -> None:
         self._calls_came.ring()
@@ -139,8 +145,3 @@ class DjangoQExecutor(TableExecutor):
         broker.calls_came = self._calls_came
         self._cluster = Cluster(broker, self.workers, self._answers_came)
         self._board = self._cluster.board
-
-    def _listen(self) -> None:
-        while self._listening:
-            if self._answers_came.wait():
-                self.wake()

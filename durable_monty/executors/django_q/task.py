@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from django_q.exceptions import TimeoutException
 from durable_monty.executors.batch import Batch
 from durable_monty.executors.django_q.board import Seat
 from durable_monty.executors.django_q.channels import Bell
+from durable_monty.executors.transactions import drop_connections
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_calls
 from durable_monty.operations.schedule import timeouts_of
@@ -99,7 +99,13 @@ def run_task(pks: Sequence[int], token: str, using: str) -> None:
             place.seat.call = 0
             place.answers.ring()
         if invocation.overran:
-            _end_process()
+            # It may be in any state, so it is not used again. django-q2 replaces a worker whose
+            # memory passed a limit without calling its task a failure. An orderly exit would wait
+            # for threads, and an async function may still run in one.
+            Conf.MAX_RSS = 1
+            last = threading.Timer(1.0, os._exit, (0,))
+            last.daemon = True
+            last.start()
 
 
 def time_limit(name: str, left: float) -> tuple[float, str]:
@@ -149,7 +155,10 @@ class Invocation:
                 place.seat.function_took = time.monotonic() - began
 
     def _run_within(self, seconds: float, message: str, run: Callable[[], Any]) -> Any:
-        before = signal.signal(signal.SIGALRM, _raise_timeout)
+        def overrun(signum: int, frame: object) -> None:
+            raise TimeoutException
+
+        before = signal.signal(signal.SIGALRM, overrun)
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
             if place is not None:
@@ -161,30 +170,9 @@ class Invocation:
                 _stop_clock()
         except TimeoutException as exc:
             self.overran = True
-            _drop_connections()
+            # It may hit any line of any library. A connection may believe that it is still inside
+            # `atomic()`: nothing that it writes would ever be committed.
+            drop_connections()
             raise TimeoutError(message) from exc
         finally:
             signal.signal(signal.SIGALRM, before)
-
-
-def _raise_timeout(signum: int, frame: object) -> None:
-    raise TimeoutException
-
-
-def _drop_connections() -> None:
-    # A time-out may hit any line of any library. A connection may believe that it is still inside
-    # `atomic()`: nothing that it writes would ever be committed.
-    for connection in connections.all(initialized_only=True):
-        with suppress(Exception):
-            connection.connection.close()
-        del connections[connection.alias]
-
-
-def _end_process() -> None:
-    """Makes django-q2 replace this process, which a time-out may have left in any state."""
-    # django-q2 replaces a worker whose memory passed a limit without calling its task a failure.
-    Conf.MAX_RSS = 1
-    # An orderly exit would wait for threads, and an async function may still run in one.
-    last = threading.Timer(1.0, os._exit, (0,))
-    last.daemon = True
-    last.start()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import httpcore
@@ -26,6 +25,19 @@ class Response(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     is_cut: bool
+
+    @classmethod
+    def read(cls, response: httpcore.Response, limit: int) -> Response:
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in response.headers
+        }
+        body = bytearray()
+        for chunk in response.iter_stream():
+            body += chunk
+            if len(body) > limit:
+                break
+        return cls(response.status, headers, bytes(body[:limit]), len(body) > limit)
 
     @property
     def content_type(self) -> str:
@@ -90,7 +102,7 @@ def post(
                 "POST", url, headers=sent, content=body, extensions={"timeout": timeouts}
             ) as response,
         ):
-            return _read(response, limit)
+            return Response.read(response, limit)
     except httpcore.TimeoutException as exc:
         why = str(exc) or type(exc).__name__
         raise TimeoutError(f"{target.host} did not answer in time ({why}).") from exc
@@ -99,21 +111,9 @@ def post(
         raise ConnectionError(f"The request to {target.host} failed: {why}.") from exc
 
 
-def _read(response: httpcore.Response, limit: int) -> Response:
-    headers = {
-        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
-    }
-    body = bytearray()
-    for chunk in response.iter_stream():
-        body += chunk
-        if len(body) > limit:
-            break
-    return Response(response.status, headers, bytes(body[:limit]), len(body) > limit)
-
-
 class _CheckedBackend(httpcore.NetworkBackend):
-    """Connects only to addresses that were checked, and registers how to cut the request off. TLS
-    still checks the certificate against the host's name."""
+    """Connects only to addresses that were checked, and lets the request be cut off. TLS still
+    checks the certificate against the host's name."""
 
     def __init__(self, target: Target, allowed: AllowedHosts, exchange: Exchange) -> None:
         self._target, self._allowed, self._exchange = target, allowed, exchange
@@ -149,11 +149,6 @@ class _CheckedBackend(httpcore.NetworkBackend):
                 continue
             # TLS takes the first socket object of the connection away.
             self._duplicate = stream.get_extra_info("socket").dup()
-            self._exchange.on_cut(self._shut)
+            self._exchange.attach(self._duplicate)
             return stream
         raise failure
-
-    def _shut(self) -> None:
-        if self._duplicate is not None:
-            with suppress(OSError):  # it is closed already
-                self._duplicate.shutdown(socket.SHUT_RDWR)

@@ -53,8 +53,14 @@ class ModalClient:
         self._functions: dict[str, tuple[float, Any]] = {}
         self._waiting: dict[str, asyncio.Task[None]] = {}
         started: Future[asyncio.AbstractEventLoop] = Future()
+
+        async def serve() -> None:
+            self._stopping, self._turns = asyncio.Event(), asyncio.Semaphore(_MAX_WAITING)
+            started.set_result(asyncio.get_running_loop())
+            await self._stopping.wait()
+
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)),
+            target=lambda: asyncio.run(serve()),
             name="durable_monty-modal",
             daemon=True,
         )
@@ -110,11 +116,6 @@ class ModalClient:
         except UNREACHABLE as exc:
             raise unavailable(exc) from exc
 
-    async def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        self._stopping, self._turns = asyncio.Event(), asyncio.Semaphore(_MAX_WAITING)
-        started.set_result(asyncio.get_running_loop())
-        await self._stopping.wait()
-
     async def _spawn(
         self, pk: int, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> str:
@@ -140,22 +141,21 @@ class ModalClient:
         return job_id
 
     def _wait_for(self, job_id: str) -> None:
-        self._waiting[job_id] = asyncio.create_task(self._wait(job_id))
+        async def wait() -> None:
+            job: JobStatus = {"status": "started"}
+            try:
+                while job["status"] == "started":
+                    async with self._turns:
+                        # With more jobs than requests, each request waits for less, to make room.
+                        share = _MAX_WAITING / max(_MAX_WAITING, len(self._waiting))
+                        job = await _fetch(job_id, self._poll * share)
+            except (ExecutorUnavailable, LookupError):
+                return  # `check` starts it again
+            finally:
+                self._waiting.pop(job_id, None)
+            self._ended(job_id, job)
 
-    async def _wait(self, job_id: str) -> None:
-        """Waits for the end of a job. Stops if Modal gives no answer: `check` starts it again."""
-        job: JobStatus = {"status": "started"}
-        try:
-            while job["status"] == "started":
-                async with self._turns:
-                    # With more jobs than requests, each request waits for less, to make room.
-                    share = _MAX_WAITING / max(_MAX_WAITING, len(self._waiting))
-                    job = await _fetch(job_id, self._poll * share)
-        except (ExecutorUnavailable, LookupError):
-            return
-        finally:
-            self._waiting.pop(job_id, None)
-        self._ended(job_id, job)
+        self._waiting[job_id] = asyncio.create_task(wait())
 
 
 async def _sign_in() -> None:

@@ -46,10 +46,8 @@ def job_of(exc: BaseException) -> JobStatus:
                 raise LookupError(str(exc)) from exc
             case errors.FunctionTimeoutError():
                 return failed_job("TimeoutError", str(exc))
-            case errors.ExecutionError() | errors.DeserializationError():
-                return _unreadable(str(exc))
-            case errors.RemoteError():
-                return _raised_remotely(str(exc))
+            case errors.ExecutionError() | errors.DeserializationError() | errors.RemoteError():
+                return _failure_in_text(str(exc), isinstance(exc, errors.RemoteError))
             case TimeoutError():
                 return {"status": "started"}
             case _ if isinstance(exc, UNREACHABLE):
@@ -71,8 +69,18 @@ def unavailable(exc: BaseException) -> ExecutorUnavailable:
     return ExecutorUnavailable("modal", f"{type(exc).__name__}: {exc}{remedy}")
 
 
-def _unreadable(text: str) -> JobStatus:
-    """Returns the failure of a job whose result or exception this process could not load."""
+def _failure_in_text(text: str, is_remote_error: bool) -> JobStatus:
+    """Returns a failure of which Modal's client has only a text."""
+    if is_remote_error:
+        # The `repr` of an exception, or a message of Modal.
+        if (found := _REPR.fullmatch(text)) is None:
+            return failed_job("modal.exception.RemoteError", text)
+        try:
+            message = str(ast.literal_eval(found["arguments"] or "''"))
+        except (SyntaxError, ValueError):
+            message = found["arguments"]
+        return failed_job(found["type"], message)
+    # This process could not load the result, or the class of an exception.
     _, is_exception, remote = text.partition(_REMOTE_TRACEBACK)
     if not is_exception:
         why = f"The result cannot be read here; return plain values. {text}"
@@ -81,15 +89,3 @@ def _unreadable(text: str) -> JobStatus:
     if raised is None:
         return failed_job("modal.exception.ExecutionError", text, remote)
     return failed_job(raised["type"], raised["message"] or "", remote)
-
-
-def _raised_remotely(text: str) -> JobStatus:
-    """Returns the failure in the text of a RemoteError: an exception's `repr`, or a message."""
-    found = _REPR.fullmatch(text)
-    if found is None:
-        return failed_job("modal.exception.RemoteError", text)
-    try:
-        message = str(ast.literal_eval(found["arguments"] or "''"))
-    except (SyntaxError, ValueError):
-        message = found["arguments"]
-    return failed_job(found["type"], message)

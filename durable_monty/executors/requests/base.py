@@ -179,9 +179,23 @@ class RequestExecutor(RemoteExecutor):
         return call_url(call, self.callback_base_url, seconds)
 
     def _work(self, job_id: str, request: _Request) -> None:
-        claimed = ClaimedCall.of(request.call)
+        call, exchange = request.call, request.exchange
+        claimed = ClaimedCall.of(call)
+        job: JobStatus | None = None
         try:
-            job = self._job_of_request(job_id, request)
+            try:
+                reply = self.request(call, job_id, exchange)
+                if reply.accepted and self.callback_base_url is None:
+                    raise CallbackMissing(call.function, self.name)
+                if not reply.accepted:
+                    job = {"status": "finished", "result": reply.result}
+            except Exception as exc:  # noqa: BLE001  (the function's policy decides)
+                error = exc
+                if exchange.is_over and not isinstance(exc, RequestFailed | DurableMontyError):
+                    # A cut makes the request fail in many ways, which do not tell the reason.
+                    why = f"{call.function}() did not answer within {exchange.seconds:g} seconds."
+                    error = TimeoutError(why)
+                job = job_of_exception(error)
             if job is None:
                 self._accepted.append((claimed, job_id))
             elif not request.revoked:
@@ -192,18 +206,3 @@ class RequestExecutor(RemoteExecutor):
             self._requests.pop(job_id, None)
             leases.release(claimed)
             self.job_ended()
-
-    def _job_of_request(self, job_id: str, request: _Request) -> JobStatus | None:
-        """Makes the request and returns how its job ended; None if the service accepted it."""
-        call, exchange = request.call, request.exchange
-        try:
-            reply = self.request(call, job_id, exchange)
-            if reply.accepted and self.callback_base_url is None:
-                raise CallbackMissing(call.function, self.name)
-        except Exception as exc:  # noqa: BLE001  (the function's policy decides)
-            if not exchange.is_over or isinstance(exc, RequestFailed | DurableMontyError):
-                return job_of_exception(exc)
-            # A request that was cut off fails in many ways, which would say nothing of the reason.
-            why = f"{call.function}() did not answer within {exchange.seconds:g} seconds."
-            return job_of_exception(TimeoutError(why))
-        return None if reply.accepted else {"status": "finished", "result": reply.result}

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class Exchange:
         self._ends_at = time.monotonic() + seconds
         self._is_cut = threading.Event()
         self._lock = threading.Lock()
-        self._close: Callable[[], None] | None = None
+        self._socket: socket.socket | None = None
 
     @property
     def left(self) -> float:
@@ -39,21 +40,24 @@ class Exchange:
     def is_cut(self) -> bool:
         return self._is_cut.is_set()
 
-    def on_cut(self, close: Callable[[], None]) -> None:
-        """Registers `close`, which ends the request. It is called in any thread, and at once if
-        the request was cut off already."""
+    def attach(self, connected: socket.socket) -> None:
+        """Takes the socket of the request, for a cut to shut it down."""
         with self._lock:
-            self._close = close
+            self._socket = connected
             if self.is_cut:
-                close()
+                self._shut_down()
 
     def cut(self) -> None:
         with self._lock:
             if not self.is_cut:
                 self._is_cut.set()
-                if self._close is not None:
-                    self._close()
+                self._shut_down()
 
     def pause(self, seconds: float) -> None:
         """Waits. A cut ends the pause, and so does the end of the request's time."""
         self._is_cut.wait(min(seconds, self.left))
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed already
+                self._socket.shutdown(socket.SHUT_RDWR)

@@ -70,7 +70,17 @@ class RQExecutor(QueueExecutor):
     ) -> None:
         super().__init__(mode=mode, prefetch=prefetch, poll=poll)
         self.queue_name = queue_name
-        self._redis = _connect(url) if connection is None else connection
+        if connection is None:
+            connection = Redis.from_url(
+                url,
+                socket_timeout=_SOCKET_TIMEOUT,
+                socket_connect_timeout=_SOCKET_TIMEOUT,
+                socket_keepalive=True,
+                health_check_interval=30,
+                # A restart of Redis closes connections. One more try opens them again.
+                retry=Retry(NoBackoff(), 1, supported_errors=(RedisDown, RedisTimeout)),
+            )
+        self._redis = connection
         options = self._redis.connection_pool.connection_kwargs
         if options.get("decode_responses"):
             raise ValueError("connection decodes responses, which RQ cannot work with")
@@ -245,15 +255,3 @@ class RQExecutor(QueueExecutor):
             yield
         except RedisError as exc:
             raise ExecutorUnavailable(self.name, exc) from exc
-
-
-def _connect(url: str) -> Redis:
-    return Redis.from_url(
-        url,
-        socket_timeout=_SOCKET_TIMEOUT,
-        socket_connect_timeout=_SOCKET_TIMEOUT,
-        socket_keepalive=True,
-        health_check_interval=30,
-        # A restart of Redis closes connections. One more try opens them again.
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisDown, RedisTimeout)),
-    )
