@@ -1,4 +1,5 @@
-"""Where functions run. Names are imported when they are first used: `signing` needs no Django."""
+"""Executors run functions. Names are imported when they are first used, so that `signing` needs no
+Django."""
 
 from __future__ import annotations
 

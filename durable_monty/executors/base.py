@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class JobStatus(TypedDict):
-    """What `check_job` gives. `result` is there for finished jobs, the others for failed ones.
+    """The state of a job. Finished jobs have `result`, failed jobs may have the other keys.
 
-    `error` is the message and `error_type` the name of the exception, with its module if it is
-    known ("RuntimeError" by default). The function's retry policy decides about it, unless
-    `is_final` says that no other attempt can help; `retry_after`: the seconds that the engine
+    `error` is the message and `error_type` the name of the exception, with its module if that is
+    known. The default is "RuntimeError". The function's retry policy decides about another
+    attempt, unless `is_final` rules it out. `retry_after` is the number of seconds that the engine
     asks to wait.
     """
 
@@ -50,103 +50,104 @@ def failed_job(
 
 
 class Executor(ABC):
-    """Where function calls run.
+    """Runs function calls.
 
-    The worker claims due calls, up to `capacity()`, hands each to `submit_call` and stores the
-    job id. Then either the executor records the answer itself (`records_answers = True`), or the
-    worker asks `check_job` until the job is finished or failed.
+    The worker claims due calls, up to `capacity()`, passes each to `submit_call` and stores the
+    job id. Either the executor records the answer itself (`records_answers = True`), or the worker
+    calls `check_job` until the job is finished or failed.
     """
 
     name: ClassVar[str]
     records_answers: bool = False
     is_inline: ClassVar[bool] = False
-    """Whether functions run in the worker's own thread. Then no other one uses the database."""
+    """Whether functions run in the worker's own thread, so that no other thread uses the
+    database."""
     may_block: ClassVar[bool] = False
-    """Whether its methods talk to something that may not answer: the worker then calls
-    `submit_call`, `check_job` and `revoke_job` in a thread of this executor's own."""
+    """Whether its methods wait for a server. The worker then calls `submit_call`, `check_job` and
+    `revoke_job` in a thread of this executor."""
     starts_attempts: bool = False
     """Whether the job itself starts the attempt under the call's claim. Until then the worker
     keeps the claim while `is_queued` says that the engine has the job."""
     keeps_leases: ClassVar[bool] = False
-    """Whether it renews the claims of its jobs itself, and tells of their ends. Then a job is
-    asked for only when its lease has run out: whoever ran it is gone."""
+    """Whether it renews the claims of its jobs itself, and reports their ends. The worker then
+    checks a job only when its lease has run out, as the process that ran it is gone."""
     poll: float = 0.5
-    """The longest time in seconds between two looks at a job with `check_job`."""
+    """The longest time in seconds between two checks of a job."""
     waiting: int = 0
-    """How many of its jobs are still to begin or, where nobody tells of that, to end. The worker
-    counts them, for `capacity`."""
+    """The number of its jobs that have not started or, if the engine does not report that, not
+    ended. The worker counts them, for `capacity`."""
     is_default = True
     """Whether it also runs the functions that name no executor. A worker has one that does."""
     threads: int = 0
-    """How many calls it can run at a time; 0: not known."""
+    """The number of calls that it can run at a time; 0 if that is not known."""
     wake: Callable[[], None] = staticmethod(lambda: None)
-    """Set by the worker: to be called when an answer was recorded, so that it looks at once."""
+    """Set by the worker. The executor calls it when an answer was recorded."""
     job_ended: Callable[[], None] = staticmethod(lambda: None)
-    """Set by the worker: to be called when `take_job_answers` has something."""
+    """Set by the worker. The executor calls it when `take_job_answers` has something."""
 
     def serves(self) -> tuple[str, ...]:
-        """The executor names, as functions are registered with, whose calls it runs."""
+        """Returns the executor names of functions whose calls it runs."""
         return (DEFAULT_EXECUTOR, self.name) if self.is_default else (self.name,)
 
     @abstractmethod
     def submit_call(self, call: Call) -> str:
-        """Starts a call and gives a job id, at most 200 characters.
+        """Starts a call and returns a job id of at most 200 characters.
 
-        `call.function` is a name in `FUNCTION_REGISTRY`; `call.args` and `call.kwargs` are JSON
-        text for `durable_monty.codec.decode`. An exception here fails the attempt, but
-        `ExecutorUnavailable` gives the call back: it is submitted again after a pause.
+        `call.function` is a name in `FUNCTION_REGISTRY`. `call.args` and `call.kwargs` are JSON
+        texts for `durable_monty.codec.decode`. After `ExecutorUnavailable` the call is submitted
+        again later. Any other exception fails the attempt.
         """
 
     @abstractmethod
     def check_job(self, job_id: str) -> JobStatus:
-        """The state of a job, by the id that `submit_call` gave.
+        """Returns the state of a job, by the id that `submit_call` returned.
 
-        LookupError says that the job is unknown: then the call is submitted again. `JobLost` says
-        so too, of a job that had begun: a call that is lost three times in a row is given up.
+        Raises LookupError for an unknown job, whose call is then submitted again. Raises `JobLost`
+        for a lost job that had started: a call that is lost three times in a row fails.
         """
 
     def is_queued(self, job_id: str) -> bool:
-        """Whether the engine still has the job, and it has not begun."""
+        """Returns whether the engine still has the job and has not started it."""
         return False
 
     def revoke_job(self, job_id: str) -> None:
-        """Keeps a job from beginning, and ends it if the engine can: nobody waits for it."""
+        """Keeps a job of a withdrawn call from starting, and ends it if the engine can."""
 
     def forget_job(self, job_id: str) -> None:
-        """Called when the end of a job is recorded: the engine need not keep it."""
+        """Lets the engine delete a job, whose end is recorded."""
 
     @abstractmethod
     def get_stats(self) -> dict[str, Any]:
-        """Figures for people: keys and values that JSON can hold."""
+        """Returns figures for people, as keys and values of JSON."""
 
     def running_calls(self) -> list[RunningCall]:
-        """The calls that run in this worker, as far as it knows."""
+        """Returns the calls that run in this worker, as far as is known."""
         return []
 
     def capacity(self) -> int:
-        """How many more calls it takes now."""
+        """Returns how many more calls it takes now."""
         return 100
 
     def take_job_answers(self) -> list[tuple[str, JobStatus]]:
-        """The ends of jobs that the engine told of since the last time."""
+        """Returns the ends of jobs that the engine has reported since the last time."""
         return []
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
-        """The answers that came since the last time, for the worker to record."""
+        """Returns the answers since the last time, for the worker to record."""
         return []
 
     def start(self, using: str, worker_id: int | None) -> None:
-        """Called once, before the worker opens its connections and threads."""
+        """Starts the executor, before the worker opens its connections and threads."""
 
     def check(self) -> None:
-        """Called in each round of the worker's loop: repair what died."""
+        """Replaces dead threads or processes. The worker calls it in each round of its loop."""
 
     def calls_came(self) -> None:
-        """Called when calls may have been stored, for an executor that claims them by itself."""
+        """Notifies an executor that claims calls itself: there may be new ones."""
 
     def stop(self, timeout: float) -> bool:
-        """Lets running calls end, for at most `timeout` seconds; False if some did not."""
+        """Lets running calls end, for at most `timeout` seconds. Returns whether all did."""
         return True
 
     def kill(self) -> None:
-        """Ends what runs, at once. Called in a signal handler, before the process itself ends."""
+        """Ends running calls at once. A signal handler calls it before the process ends."""

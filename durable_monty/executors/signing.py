@@ -1,7 +1,6 @@
-"""Signatures of the requests that `HttpExecutor` sends.
+"""Signs the requests of `HttpExecutor`, and verifies them where they are received.
 
-Receivers check them with `verify`. This file needs nothing but Python: a receiver that has not
-installed the package may copy it.
+This file needs nothing but Python, so that a receiver without the package may copy it.
 
 A request has two headers. `Durable-Monty-Timestamp` is the Unix time in seconds at which it was
 sent. `Durable-Monty-Signature` is one `v1=HEX` for each secret of the sender, separated by commas:
@@ -22,11 +21,11 @@ TOLERANCE = 300.0
 
 
 class InvalidSignature(ValueError):
-    """A request was not signed with one of the secrets, or not just now: refuse it (401)."""
+    """A request was not signed with one of the secrets, or is too old. Answer it with 401."""
 
 
 def sign(body: bytes, secrets: str | Iterable[str], timestamp: int) -> str:
-    """Returns the value of the signature's header."""
+    """Returns the value of the header `Durable-Monty-Signature`."""
     return ",".join(f"v1={_digest(body, secret, str(timestamp))}" for secret in _several(secrets))
 
 
@@ -40,9 +39,9 @@ def verify(
 ) -> None:
     """Raises `InvalidSignature` unless `body`, as it was received, was signed with a secret.
 
-    `headers`: of the request; upper and lower case are the same. Several secrets are for the time
-    in which one is replaced by another. A request that is more than `tolerance` seconds old, or
-    from so far in the future, is refused: somebody may have recorded it.
+    The names of `headers` may be in upper or lower case. Several secrets are for the time in which
+    one replaces another. A request whose time differs by more than `tolerance` seconds is refused,
+    as somebody may have recorded it.
     """
     given = {name.lower(): value for name, value in headers.items()}
     timestamp, signature = given.get(TIMESTAMP.lower(), ""), given.get(SIGNATURE.lower(), "")
@@ -53,7 +52,7 @@ def verify(
         raise InvalidSignature(f"The request was signed {age:.0f} seconds ago.")
     found = [part.strip() for part in signature.split(",") if part.strip().startswith("v1=")]
     wanted = [f"v1={_digest(body, secret, timestamp)}" for secret in _several(secrets)]
-    # All are compared, so that the time tells nothing of which one is right.
+    # All are compared, so that the time does not reveal which secret is right.
     matches = [
         hmac.compare_digest(each.encode(), other.encode()) for each in found for other in wanted
     ]
