@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,22 +23,9 @@ ROWS = 10
 _MISSED = timedelta(hours=1)
 _WORKERS = 100
 # The columns that tell the state of a call, and what a row shows.
-_SHOWN: Sequence[str] = (
-    "call_id",
-    "kind",
-    "function",
-    "status",
-    "executor",
-    "job_id",
-    "attempt",
-    "failures",
-    "due_at",
-    "created_at",
-    "started_at",
-    "execution__name",
-    "worker__host",
-    "worker__pid",
-    "worker__executor",
+_SHOWN = (
+    *"call_id kind function status executor job_id attempt failures due_at".split(),
+    *"created_at started_at execution__name worker__host worker__pid worker__executor".split(),
 )
 
 

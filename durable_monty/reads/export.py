@@ -1,4 +1,4 @@
-"""Executions as JSON, with their journal. `docs/reference/values.md` has the format."""
+"""Executions as JSON, with their journals. `docs/reference/values.md` has the format."""
 
 from __future__ import annotations
 
@@ -14,43 +14,23 @@ from durable_monty.models import Attempt, Call, Execution
 
 FORMAT = "durable_monty.executions/1"
 
+# A value may have megabytes: so many calls are in memory at a time.
 _AT_ONCE = 10
-_TIMES = ("created_at", "started_at", "finished_at")
+_TIMES = "created_at", "started_at", "finished_at"
 _EXECUTION = (
-    "id",
-    "name",
-    "key",
-    "status",
-    "reason",
-    "seed",
-    "log",
-    "turn",
-    "deadline",
-    "forked_turn",
-    "handled_at",
-    "resolution",
+    *"id name key status reason seed log turn deadline forked_turn handled_at resolution".split(),
     *_TIMES,
 )
 _CALL = (
-    "call_id",
-    "kind",
-    "function",
-    "turn",
-    "status",
-    "delivered_turn",
-    "after_load",
-    "raised_as",
-    "executor",
-    "attempt",
-    "idempotency_key",
-    "reason",
+    *"call_id kind function turn status delivered_turn after_load raised_as executor".split(),
+    *"attempt idempotency_key reason".split(),
     *_TIMES,
 )
-_ATTEMPT = ("number", "outcome", "started_at", "ended_at")
+_ATTEMPT = "number", "outcome", "started_at", "ended_at"
 
 
 def export_json(execution_ids: Collection[uuid.UUID], using: str) -> Iterator[str]:
-    """One JSON document in pieces: no more than a few calls are in memory."""
+    """Yields one JSON document in pieces."""
     yield f'{{"format": "{FORMAT}", "executions": ['
     executions = Execution.objects.using(using).filter(pk__in=execution_ids).order_by("pk")
     separator = ""
@@ -67,7 +47,6 @@ def _execution(execution: Execution, using: str) -> Iterator[str]:
         **_columns(execution, _EXECUTION),
         "forked_from": execution.forked_from_id,
         "retried_by": execution.retried_by_id,
-        "error": _error(execution),
         "inputs": _value(execution.inputs),
         "output": _value(execution.output),
         "program": {
@@ -86,43 +65,34 @@ def _execution(execution: Execution, using: str) -> Iterator[str]:
         # stay in memory until the garbage collector runs.
         attempts = defaultdict(list)
         for attempt in Attempt.objects.using(using).filter(call__in=some).order_by("number"):
-            attempts[attempt.call_id].append(attempt)
+            attempts[attempt.call_id].append(_columns(attempt, _ATTEMPT))
         for number, call in enumerate(calls.filter(pk__in=some), at):
-            yield f"{',' if number else ''}{_text(_call(call, attempts[call.pk]))}"
+            row = {
+                **_columns(call, _CALL),
+                "position": [call.position_start, call.position_end],
+                "args": _value(call.args),
+                "kwargs": _value(call.kwargs),
+                "result": _value(call.result),
+                "completed_by": call.completed_by_name or None,
+                "attempts": attempts[call.pk],
+            }
+            yield f"{',' if number else ''}{_text(row)}"
     yield "]}"
 
 
-def _call(call: Call, attempts: list[Attempt]) -> dict[str, Any]:
-    return {
-        **_columns(call, _CALL),
-        "position": [call.position_start, call.position_end],
-        "args": _value(call.args),
-        "kwargs": _value(call.kwargs),
-        "result": _value(call.result),
-        "error": _error(call),
-        "completed_by": call.completed_by_name or None,
-        "attempts": [
-            {**_columns(attempt, _ATTEMPT), "error": _error(attempt)} for attempt in attempts
-        ],
-    }
-
-
-def _columns(row: Any, names: Collection[str]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
-
-
-def _error(row: Execution | Call | Attempt) -> dict[str, str] | None:
-    if not row.error_type and not row.error_message:
-        return None
-    return {
-        "type": row.error_type,
-        "message": row.error_message,
-        "traceback": row.error_traceback,
-    }
+def _columns(row: Execution | Call | Attempt, names: Collection[str]) -> dict[str, Any]:
+    error = None
+    if row.error_type or row.error_message:
+        error = {
+            "type": row.error_type,
+            "message": row.error_message,
+            "traceback": row.error_traceback,
+        }
+    return {**{name: getattr(row, name) for name in names}, "error": error}
 
 
 def _value(text: str | None) -> Any:
-    """The codec's JSON, with its tags; text that is none, as it is."""
+    """Returns the codec's JSON, with its tags; text that is no JSON stays as it is."""
     if text is None:
         return None
     try:

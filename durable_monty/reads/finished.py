@@ -1,8 +1,4 @@
-"""What ended of late: how much at which time, how long it took, and what failed.
-
-An index has executions by status and end. Each question reads so many of its newest entries and
-no more; what is cut off says so.
-"""
+"""The executions that ended of late: how many at which time, their durations and failures."""
 
 from __future__ import annotations
 
@@ -21,6 +17,8 @@ from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.models.execution import FINISHED, ExecutionQuerySet
 from durable_monty.reads.lists import failed_since
 
+# An index has executions by status and end. Each query reads this many of its newest entries, and
+# no more: the result says so if it is cut off.
 _COUNTED = 50_000
 _TIMED = 5_000
 _FAILURES = 1_000
@@ -28,7 +26,7 @@ _FAILURES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """How far back the dashboard looks, and in what steps."""
+    """How far back the dashboard looks, and in which steps."""
 
     name: str
     label: Promise
@@ -62,7 +60,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """`cut_at`: there are more than were counted, all of them before this time."""
+    """The executions that ended, by time. Those that ended before `cut_at` were not counted."""
 
     buckets: tuple[Bucket, ...]
     cut_at: datetime | None
@@ -82,7 +80,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowFigures:
-    """Executions of one name; the durations are those of the completed ones."""
+    """The executions of one name; the durations are those of the completed ones."""
 
     name: str
     completed: int
@@ -93,8 +91,7 @@ class WorkflowFigures:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Executions that failed with one error and are to be handled, the newest of them, and their
-    workflows."""
+    """The executions that failed with one error and wait for someone, and the newest of them."""
 
     error_type: str
     count: int
@@ -105,7 +102,7 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """`timed` and `failed`: of how many executions these are; capped, if there are more."""
+    """The figures of one period; `timed_capped` and `failed_capped`: not all were read."""
 
     throughput: Throughput
     workflows: tuple[WorkflowFigures, ...]
@@ -115,12 +112,15 @@ class Recent:
 
 
 def read_recent(period: Period, now: datetime, using: str) -> Recent:
-    since = _begin(period, now)
-    ended = Execution.objects.using(using).filter(finished_at__gte=since)
+    step = int(period.step.total_seconds())
+    # Whole steps, the last of which holds `now`: then a bar does not change while it is watched.
+    since = datetime.fromtimestamp((int(now.timestamp()) // step - period.steps + 1) * step, UTC)
+    executions = Execution.objects.using(using)
+    ended = executions.filter(finished_at__gte=since)
     timed = _newest(ended, ExecutionStatus.COMPLETED, _TIMED, "name", "created_at", "finished_at")
     failed = _newest(ended, ExecutionStatus.FAILED, _FAILURES, "name")
     failures = _newest(
-        failed_since(Execution.objects.using(using), since),
+        failed_since(executions.all(), since),
         ExecutionStatus.FAILED,
         _FAILURES,
         "error_type",
@@ -131,14 +131,16 @@ def read_recent(period: Period, now: datetime, using: str) -> Recent:
     return Recent(
         _throughput(period, since, using),
         _workflows(timed, [name for (name,) in failed]),
-        _failures(failures),
+        _failure_groups(failures),
         len(timed) == _TIMED,
         len(failures) == _FAILURES,
     )
 
 
 class _Steps(Func):
-    """Whole steps of `step` seconds since 1970."""
+    """The number of whole steps since 1970."""
+
+    # Grouped in the database: fetching 50,000 rows takes longer than counting them there.
 
     output_field = IntegerField()
 
@@ -156,13 +158,6 @@ class _Steps(Func):
     def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         template = "timestampdiff(SECOND, '1970-01-01', %(expressions)s) DIV %(seconds)s"
         return self.as_sql(compiler, connection, template=template, **context)
-
-
-def _begin(period: Period, now: datetime) -> datetime:
-    """Of the first step; the last one holds now."""
-    step = int(period.step.total_seconds())
-    last = int(now.timestamp()) // step
-    return datetime.fromtimestamp((last - period.steps + 1) * step, UTC)
 
 
 def _throughput(period: Period, since: datetime, using: str) -> Throughput:
@@ -218,12 +213,14 @@ def _workflows(timed: Sequence[Any], failed: Iterable[str]) -> tuple[WorkflowFig
     return tuple(sorted(found, key=lambda each: (-each.completed - each.failed, each.name)))
 
 
-def _failures(failed: Sequence[Any]) -> tuple[FailureGroup, ...]:
+def _failure_groups(failed: Sequence[Any]) -> tuple[FailureGroup, ...]:
     groups: dict[str, list[Any]] = defaultdict(list)
     for error_type, *facts in failed:
         groups[error_type].append(facts)
     found = (
-        FailureGroup(error_type, len(rows), _unique(name for name, *_rest in rows), *rows[0][1:])
+        FailureGroup(
+            error_type, len(rows), tuple(dict.fromkeys(row[0] for row in rows)), *rows[0][1:]
+        )
         for error_type, rows in groups.items()
     )
     return tuple(sorted(found, key=lambda each: (-each.count, each.error_type)))
@@ -233,7 +230,3 @@ def _percentile(values: Iterable[timedelta], percent: int) -> timedelta | None:
     """By the nearest rank."""
     ordered = sorted(values)
     return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))

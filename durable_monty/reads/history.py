@@ -1,4 +1,4 @@
-"""What people did to an execution, as far as it is on record."""
+"""The manual actions on an execution, as far as they are on record."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from datetime import datetime
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
-from django.utils.translation import gettext as _
 
-from durable_monty.models import Call, CallStatus, Execution
+from durable_monty.models import Call, Execution
 
 _SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
 class ManualAction:
-    """`who` is empty where no user is on record: a script."""
+    """A change of the execution, or the answer of a call. Scripts have no `user`."""
 
     at: datetime
-    who: str
-    what: str
+    user: str
+    change: str = ""
     reason: str = ""
     call: Call | None = None
 
@@ -29,34 +28,28 @@ class ManualAction:
 def find_manual_actions(
     execution: Execution, using: str, *, with_calls: bool
 ) -> tuple[ManualAction, ...]:
-    """The latest, newest first; `with_calls`: also the calls that were answered by hand."""
-    acts = [*_entries(execution), *(_answers(execution, using) if with_calls else ())]
-    return tuple(sorted(acts, key=lambda act: act.at, reverse=True)[:_SHOWN])
-
-
-def _entries(execution: Execution) -> list[ManualAction]:
+    """Returns the latest actions, newest first; `with_calls`: also calls answered by hand."""
+    # The admin's history is in its own database, and names objects by the text of their key.
     entries = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(Execution), object_id=str(execution.pk)
     )
-    latest = entries.select_related("user").order_by("-action_time")[:_SHOWN]
-    return [
+    actions = [
         ManualAction(entry.action_time, str(entry.user), entry.get_change_message())
-        for entry in latest
+        for entry in entries.select_related("user").order_by("-action_time")[:_SHOWN]
     ]
-
-
-def _answers(execution: Execution, using: str) -> list[ManualAction]:
-    by_hand = ~Q(completed_by_name="") | ~Q(reason="")
-    calls = Call.objects.using(using).filter(by_hand, execution=execution)
-    latest = calls.order_by("-finished_at")
-    wanted = ("call_id", "function", "status", "finished_at", "reason", "completed_by_name")
-    return [
-        ManualAction(
-            call.finished_at or call.created_at,
-            call.completed_by_name,
-            _("failed by hand") if call.status == CallStatus.FAILED else _("completed by hand"),
-            call.reason,
-            call,
+    if with_calls:
+        by_hand = ~Q(completed_by_name="") | ~Q(reason="")
+        calls = Call.objects.using(using).filter(by_hand, execution=execution)
+        light = calls.only(
+            "call_id", "function", "status", "finished_at", "reason", "completed_by_name"
         )
-        for call in latest.only(*wanted)[:_SHOWN]
-    ]
+        actions += [
+            ManualAction(
+                call.finished_at or call.created_at,
+                call.completed_by_name,
+                reason=call.reason,
+                call=call,
+            )
+            for call in light.order_by("-finished_at")[:_SHOWN]
+        ]
+    return tuple(sorted(actions, key=lambda action: action.at, reverse=True)[:_SHOWN])

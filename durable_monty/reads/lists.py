@@ -1,4 +1,4 @@
-"""Which rows a list shows. What is asked here has a bounded cost, however large the tables are."""
+"""The rows of lists. Each filter has a bounded cost, however large the tables are."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus, W
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.execution import ExecutionQuerySet
 
-# What is due for longer than this, nobody does.
+# Work that has been due for longer is late: no worker does it.
 LATE_AFTER = timedelta(minutes=5)
 
-# Calls by which executions are found, at most. They are read first: joined, the planner may walk
+# The most calls by which executions are found. They are read first: joined, the planner may walk
 # along all executions to find those that have waited longest, which are the last.
-FOUND = 1_000
+_FOUND = 1_000
 
 Ids = tuple[uuid.UUID, uuid.UUID]
 
 
 def worker_executors(using: str) -> list[str]:
-    """All but people and the engine. They are named, because an index leads with the executor,
-    and sleeps can be many."""
+    """Returns the names of the executors whose calls workers run."""
+    # Queries name them, because an index leads with the executor, and there may be many sleeps.
     workers = WorkerProcess.objects.using(using).filter(stopped_at=None)
     names = {DEFAULT_EXECUTOR, *(entry.executor for entry in FUNCTION_REGISTRY.values())}
     for executors in workers.order_by().values_list("executor", flat=True).distinct():
@@ -34,15 +34,15 @@ def worker_executors(using: str) -> list[str]:
 
 
 def for_workers(calls: CallQuerySet) -> CallQuerySet:
-    """Open calls that workers run."""
+    """Returns the open calls that workers run."""
     waiting = calls.open().functions()
     # Of one executor, which is the rule, an index has them by age; of several they are sorted.
-    found = [name for name in worker_executors(calls.db) if _any_open(name, calls.db)]
-    return (
-        waiting.filter(executor=found[0])
-        if len(found) == 1
-        else waiting.filter(executor__in=found)
-    )
+    every = Call.objects.using(calls.db).filter(finished_at=None)
+    names = worker_executors(calls.db)
+    found = [name for name in names if every.filter(executor=name).exists()]
+    # An index has the calls of one executor by age; those of several have to be sorted.
+    one = len(found) == 1
+    return waiting.filter(executor=found[0]) if one else waiting.filter(executor__in=found)
 
 
 def waiting_for_people(executions: QuerySet[Execution]) -> QuerySet[Execution]:
@@ -57,27 +57,26 @@ def waiting_for_function(executions: QuerySet[Execution], function: str) -> Quer
     if known is not None and known.executor == MANUAL_EXECUTOR:
         calls = calls.filter(PERSON.rows).order_by("created_at")
     else:
-        # What does not wait for people is due, now or later: an index has this by function.
+        # A call that does not wait for people has a due time: an index has these by function.
         executors = [*worker_executors(using), ENGINE]
         calls = calls.filter(executor__in=executors, due_at__isnull=False).order_by()
     return executions.filter(pk__in=_executions_of(calls))
 
 
 def failed_since(executions: ExecutionQuerySet, moment: datetime) -> ExecutionQuerySet:
-    """Those that nobody has retried or resolved yet."""
+    """Returns the failures that nobody has retried or resolved yet."""
     return executions.failures().filter(finished_at__gte=moment)
 
 
 def stuck(executions: QuerySet[Execution], now: datetime) -> QuerySet[Execution]:
-    """Executions and calls that are due and nobody takes, sleeps that are over and nobody ends,
-    and executions that a replay mismatch paused."""
+    """Returns executions whose turn, call or sleep is overdue, and those that an error paused."""
     late, using = now - LATE_AFTER, executions.db
     mismatched = Q(status=ExecutionStatus.PAUSED, error_type__gt="")
     found = Execution.objects.using(using).filter(Q(due_at__lte=late) | mismatched)
     work = Q(executor__in=worker_executors(using), finished_at=None)
     sleeps = TIMER.rows
     calls = Call.objects.using(using).filter(work | sleeps, due_at__lte=late)
-    ids = set(found.order_by().values_list("pk", flat=True)[:FOUND])
+    ids = set(found.order_by().values_list("pk", flat=True)[:_FOUND])
     ids |= _executions_of(calls.order_by())
     return executions.filter(pk__in=ids)
 
@@ -89,15 +88,13 @@ def with_error(executions: QuerySet[Execution], error_type: str) -> QuerySet[Exe
 def search_executions(
     executions: QuerySet[Execution], term: str, ids: Ids | None
 ) -> QuerySet[Execution]:
-    """Those with this key, name or error, or with such ids: the first of these that there are.
-
-    One after another: "or" would have SQLite read and sort all of them.
-    """
+    """Returns the executions with this key, else with this name, error, or one of these ids."""
     everything = Execution.objects.using(executions.db)
     wanted = Q(key=term) | Q(name=term) | _erred(term)
     if ids is not None:
         wanted |= Q(pk__range=ids)
     found = everything.filter(wanted).order_by().values_list("key", "name", "error_type").first()
+    # One after another: with OR, SQLite would read and sort all that match.
     match found:
         case None:
             return executions.none()
@@ -111,9 +108,9 @@ def search_executions(
 
 
 def with_status(calls: CallQuerySet, status: str) -> CallQuerySet:
-    """With what the index of this status says of its rows, so that it is used."""
+    """Returns the calls with this status, under the condition that its index has."""
     if status in (CallStatus.PENDING, CallStatus.SUBMITTED):
-        # An executor at all: the index of open calls leads with it.
+        # The index of open calls leads with the executor: any is enough for its use.
         return calls.open().filter(status=status, executor__gt="")
     if status == CallStatus.COMPLETED:
         return calls.filter(status=status)
@@ -124,9 +121,5 @@ def _erred(error_type: str) -> Q:
     return Q(error_type=error_type, finished_at__isnull=False, output=None)
 
 
-def _any_open(executor: str, using: str) -> bool:
-    return Call.objects.using(using).filter(executor=executor, finished_at=None).exists()
-
-
 def _executions_of(calls: CallQuerySet) -> set[uuid.UUID]:
-    return set(calls.values_list("execution_id", flat=True)[:FOUND])
+    return set(calls.values_list("execution_id", flat=True)[:_FOUND])

@@ -1,10 +1,8 @@
-"""Pages of executions and calls. One costs the same wherever it begins, and its values are
-bounded."""
+"""Pages of executions and calls. A page costs the same wherever it begins."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,29 +12,20 @@ from django.db.models.functions import Coalesce, Length
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import CallQuerySet
 
-# Characters of arguments and results in a page of calls; one call may have more.
+# Characters of the arguments and results in a page of calls: they are in memory together.
 MOST_VALUES = 4 * 2**20
 # Calls that are shown with their execution.
 FIRST_CALLS = 50
 _LATEST = 2**48 - 1  # milliseconds, in an id
 _ROW = (
-    "name",
-    "key",
-    "status",
-    "error_type",
-    "error_message",
-    "turn",
-    "call_count",
-    "created_at",
-    "started_at",
-    "finished_at",
+    *"name key status error_type error_message turn call_count".split(),
+    *"created_at started_at finished_at".split(),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionQuery:
-    """Which executions. `since` is included, `until` is not; both are compared with the moment
-    that an execution's id has, so that an index has them in their order."""
+    """The executions to list: created at `since` or later, and before `until`."""
 
     status: str | None = None
     name: str | None = None
@@ -48,10 +37,11 @@ class ExecutionQuery:
 def read_executions_page(
     wanted: ExecutionQuery, after: uuid.UUID | None, limit: int, using: str
 ) -> tuple[list[Execution], bool]:
-    """The newest ones first, and whether there are more."""
+    """Returns the executions after this id, newest first, and whether there are more."""
     rows: QuerySet[Execution] = Execution.objects.using(using).order_by("-pk").only(*_ROW)
     exact = {"status": wanted.status, "name": wanted.name, "key": wanted.key}
     rows = rows.filter(**{name: value for name, value in exact.items() if value is not None})
+    # An id begins with the time of its start, and an index has the ids in their order.
     if wanted.since is not None:
         rows = rows.filter(pk__gte=_first_id(wanted.since))
     if wanted.until is not None:
@@ -63,13 +53,20 @@ def read_executions_page(
 
 
 def read_calls_page(calls: CallQuerySet, after: int | None, limit: int) -> tuple[list[Call], bool]:
-    """In the order of their numbers, and whether there are more; `calls` are of one execution."""
+    """Returns the calls of one execution after this number, and whether there are more."""
     if after is not None:
         calls = calls.filter(call_id__gt=after)
     size = Length("args") + Length("kwargs") + Coalesce(Length("result"), 0)
     sizes = calls.order_by("call_id").annotate(size=size).values_list("pk", "size")
     found = list(sizes[: limit + 1])
-    pks = _fitting(found[:limit])
+    pks: list[int] = []
+    total = 0
+    for pk, characters in found[:limit]:
+        total += characters
+        # One call may have more than a page may: it has a page of its own.
+        if pks and total > MOST_VALUES:
+            break
+        pks.append(pk)
     rows = Call.objects.using(calls.db).filter(pk__in=pks).order_by("call_id")
     return list(rows.defer("error_traceback")) if pks else [], len(found) > len(pks)
 
@@ -79,19 +76,7 @@ def read_open_calls_page(execution_id: uuid.UUID, using: str) -> tuple[list[Call
     return read_calls_page(calls, None, FIRST_CALLS)
 
 
-def _fitting(sizes: Iterable[tuple[int, int]]) -> list[int]:
-    """The first ones that are not too large together, one at least."""
-    pks: list[int] = []
-    total = 0
-    for pk, size in sizes:
-        total += size
-        if pks and total > MOST_VALUES:
-            break
-        pks.append(pk)
-    return pks
-
-
 def _first_id(moment: datetime) -> uuid.UUID:
-    """The lowest id of that millisecond."""
+    """Returns the lowest id of that millisecond."""
     milliseconds = min(max(0, int(moment.timestamp() * 1_000)), _LATEST)
     return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62)

@@ -45,7 +45,13 @@ def waits_for(call: Call, fleet: Fleet, now: datetime, style: MomentStyle = SHOR
         case CallState.SLEEPING | CallState.SLEEP_OVER:
             return _("a sleep until %(time)s") % {"time": due}
         case CallState.RETRYING:
-            return _retry_text(call, due)
+            number, most = call.failures + 1, max_attempts(call.function)
+            # The policy belongs to the worker's process: this one may not have the function.
+            if number > most:
+                text = _("attempt %(number)d, retries at %(time)s")
+            else:
+                text = _("attempt %(number)d of %(most)d, retries at %(time)s")
+            return text % {"number": number, "most": most, "time": due}
         case CallState.CLAIMED if call.worker is not None:
             queue = call.worker if call.executor == DEFAULT_EXECUTOR else call.executor
             return _("the queue of %(worker)s") % {"worker": queue}
@@ -108,15 +114,6 @@ def engine_of(call: Call) -> str:
         # A worker's own executor is the first of those that it names.
         return call.worker.executor.partition(",")[0]
     return call.executor
-
-
-def _retry_text(call: Call, time: str) -> str:
-    number, most = call.failures + 1, max_attempts(call.function)
-    facts = {"number": number, "most": most, "time": time}
-    # The policy belongs to the worker's process: this one may not have the function.
-    if number > most:
-        return _("attempt %(number)d, retries at %(time)s") % facts
-    return _("attempt %(number)d of %(most)d, retries at %(time)s") % facts
 
 
 def _place_of(call: Call) -> str:

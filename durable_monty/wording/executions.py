@@ -79,10 +79,22 @@ def status_text(
 def _due_text(
     execution: Execution, due_at: datetime, fleet: Fleet, now: datetime, style: MomentStyle
 ) -> str:
+    worker, is_late = execution.worker, due_at <= now
     # A turn that failed keeps its claim while it is put off: then the failure is the news.
-    if execution.claim is not None and (due_at > now or not execution.faults):
-        return _claimed_text(execution, due_at, now, style)
-    if execution.faults:
+    is_claimed = execution.claim is not None and not (is_late and execution.faults)
+    if is_claimed and is_late:
+        text = _(
+            "%(worker)s began turn %(turn)d and did not end it; it is run again as soon as a "
+            "worker is free."
+        )
+    elif is_claimed and (worker is None or worker.is_alive(now)):
+        text = _("Turn %(turn)d runs now on %(worker)s.")
+    elif is_claimed:
+        text = _(
+            "%(worker)s, whose heartbeat stopped %(stopped)s, holds turn %(turn)d; another worker "
+            "takes it %(time)s."
+        )
+    elif execution.faults:
         text = ngettext(
             "The sandbox failed once on turn %(turn)d; a worker tries again %(time)s.",
             "The sandbox failed %(count)d times on turn %(turn)d; a worker tries again %(time)s.",
@@ -93,38 +105,16 @@ def _due_text(
     else:
         text = _("Scheduled %(ago)s; it starts as soon as a worker is free.")
     text %= {
-        "count": execution.faults,
+        "worker": worker or _("a worker"),
+        "stopped": "" if worker is None else style.relative(worker.heartbeat_at, now),
         "turn": execution.turn + 1,
-        "time": style.relative(due_at, now) if due_at > now else _("as soon as one is free"),
+        "count": execution.faults,
+        "time": _("as soon as one is free") if is_late else style.relative(due_at, now),
         "ago": style.relative(execution.created_at, now),
     }
-    if fleet.workers:
+    if is_claimed or fleet.workers:
         return text
     return f"{text} {_('No worker is running: start one with “manage.py runworker”.')}"
-
-
-def _claimed_text(
-    execution: Execution, due_at: datetime, now: datetime, style: MomentStyle
-) -> str:
-    worker = execution.worker
-    if due_at <= now:
-        text = _(
-            "%(worker)s began turn %(turn)d and did not end it; it is run again as soon as a "
-            "worker is free."
-        )
-    elif worker is None or worker.is_alive(now):
-        text = _("Turn %(turn)d runs now on %(worker)s.")
-    else:
-        text = _(
-            "%(worker)s, whose heartbeat stopped %(stopped)s, holds turn %(turn)d; another worker "
-            "takes it %(time)s."
-        )
-    return text % {
-        "worker": worker or _("a worker"),
-        "turn": execution.turn + 1,
-        "stopped": "" if worker is None else style.relative(worker.heartbeat_at, now),
-        "time": style.relative(due_at, now),
-    }
 
 
 def _waiting_text(
