@@ -1,7 +1,7 @@
-"""Values <-> JSON text with type tags: the one form in which values are journalled.
+"""Converts values to JSON text with type tags and back: the only form in which they are stored.
 
-Plain JSON stays plain JSON, so that people can read it. The rest is an object whose only key is a
-tag. A dict that looks like one, or has other keys than str, is written as `$dict`.
+Plain JSON stays plain JSON, so that people can read it. Every other value is an object whose only
+key is a tag. A dict that looks like one, or has other keys than str, is written as `$dict`.
 
     {"$int": "9223372036854775808"}    from 64 bits on; over 4,300 digits "0x..."
     {"$float": "nan"}                  "inf", "-inf"
@@ -15,11 +15,11 @@ tag. A dict that looks like one, or has other keys than str, is written as `$dic
     {"$timedelta": [days, seconds, microseconds]}
     {"$record": [name, {attribute: value}]}    a Record or dataclass instance; read as a dict
 
-`decode(encode(v)) == v`, of equal types, but a namedtuple comes back as a tuple, other subclasses
-(OrderedDict, SafeString, IntEnum, TextChoices) as their base, another Enum as its value, a
-pydantic model as the dict of its `model_dump`, the zone of a moment as its offset if its name has
-no slash (UTC, CET), and two references to one list as two lists. In the sandbox a UUID and a zone
-are texts, and no datetime has a fold.
+`decode(encode(v)) == v`, of equal types, with these exceptions. A namedtuple comes back as a
+tuple, other subclasses (OrderedDict, SafeString, IntEnum, TextChoices) as their base, another Enum
+as its value, a pydantic model as the dict of its `model_dump`, the zone of a moment as its offset
+if its name has no slash (UTC, CET), and two references to one list as two lists. In the sandbox a
+UUID and a zone are texts, and no datetime has a fold.
 """
 
 from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS

@@ -1,4 +1,4 @@
-"""Stored values as people read them: JSON without the codec's tags."""
+"""Shows stored values as people read them: JSON without the codec's tags."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ _TEXTS = re.compile(r'\{"\$[a-z0-9]+":("(?:[^"\\]|\\.)*")\}')
 
 
 def plain(text: str) -> Any:
-    """Returns the JSON value of stored text: a Decimal, a moment or a UUID is a text, a tuple or a
-    set is a list, an instance is a dict. It cannot be decoded again. Raises ValueError and
-    RecursionError, as `json.loads` does."""
+    """Returns the JSON value of stored text, which cannot be decoded again.
+
+    A Decimal, a moment or a UUID is a text, a tuple or a set is a list, an instance is a dict.
+    Raises ValueError and RecursionError, as `json.loads` does.
+    """
     return json.loads(text, object_hook=_untagged)
 
 
 def plain_beginning(text: str) -> str:
-    """As `plain`, of stored text whose end may be missing; it stays a text."""
+    """Returns stored text whose end may be missing without its tags; it stays a text."""
     return _TEXTS.sub(r"\1", text)
 
 

@@ -18,46 +18,19 @@ from durable_monty.exceptions import CorruptValue
 
 
 def decode(text: str) -> Any:
-    """What `encode` was given, for functions and readers. Raises `CorruptValue`."""
-    return _read(text, _for_readers)
+    """Returns the value that `encode` was given. Raises `CorruptValue`."""
+    return _for_readers(text)
 
 
 def decode_for_sandbox(text: str) -> Any:
-    """As `decode`, but a UUID and a zone are their text, a moment has a fixed offset that is named
-    as its zone, and sets iterate in the order of the text.
+    """Returns the value as it enters the sandbox. Raises `CorruptValue`.
 
-    Monty keeps the order in which it reads a set. That of a plain one depends on the process's
-    hash seed, and a `gather` over it would be replayed in another order elsewhere.
+    A UUID and a zone are their text, a moment has a fixed offset that is named as its zone, and
+    sets iterate in the order of the text. Monty keeps the order in which it reads a set, and that
+    of a plain one depends on the process's hash seed: a `gather` over it would be replayed in
+    another order elsewhere.
     """
-    return _read(text, _for_sandbox)
-
-
-def _read(text: str, decoder: Callable[[str], Any]) -> Any:
-    try:
-        return decoder(text)
-    except CorruptValue:
-        raise
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise CorruptValue(f"The stored text cannot be read: {exc}.") from exc
-
-
-def _untag(readers: Mapping[str, _Reader], found: dict[str, Any]) -> Any:
-    if len(found) != 1:
-        return found
-    [(tag, payload)] = found.items()
-    if not tag.startswith("$"):
-        return found
-    try:
-        shape, read = readers[tag]
-        if not isinstance(payload, shape):
-            raise TypeError(f"{tag} of {type(payload)}")
-        return read(payload)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
-        raise CorruptValue(f"The stored text has a wrong tag: {short(found)}.") from exc
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise CorruptValue(f"The stored text has a bare {name}, which is not JSON.")
+    return _for_sandbox(text)
 
 
 def _read_int(text: str) -> int:
@@ -73,7 +46,7 @@ def _read_moment(kind: Any, payload: Any) -> Any:
 
 
 def _read_zoned(payload: Any) -> datetime:
-    """A moment whose offset has the name of a place gets the place's zone.
+    """Reads a moment, with the zone of the place that its offset is named for.
 
     In the sandbox it had a fixed offset. If that is not the zone's at that time (the workflow may
     have added months), the moment stays the same and its clock time changes.
@@ -117,20 +90,39 @@ def _read_ordered(kind: type[_OrderedSet | _OrderedFrozenSet], elements: list[An
 
 
 def _decoder(readers: Mapping[str, _Reader]) -> Callable[[str], Any]:
-    hook = partial(_untag, readers)
-    # Not `decode`, which looks for space around the text: in half of the time.
-    read = json.JSONDecoder(object_hook=hook, parse_constant=_refuse_constant).raw_decode
+    def untag(found: dict[str, Any]) -> Any:
+        if len(found) != 1 or not (tag := next(iter(found))).startswith("$"):
+            return found
+        payload = found[tag]
+        try:
+            shape, read = readers[tag]
+            if not isinstance(payload, shape):
+                raise TypeError(f"{tag} of {type(payload)}")
+            return read(payload)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
+            raise CorruptValue(f"The stored text has a wrong tag: {short(found)}.") from exc
 
-    def decode(text: str) -> Any:
-        value, end = read(text)
-        if end != len(text):
+    def refuse(name: str) -> NoReturn:
+        raise CorruptValue(f"The stored text has a bare {name}, which is not JSON.")
+
+    # `decode` of the decoder looks for space around the text, which takes twice as long.
+    read_json = json.JSONDecoder(object_hook=untag, parse_constant=refuse).raw_decode
+
+    def decode_text(text: str) -> Any:
+        try:
+            value, end = read_json(text)
+            if end == len(text):
+                return value
             raise json.JSONDecodeError("Extra data", text, end)
-        return value
+        except CorruptValue:
+            raise
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise CorruptValue(f"The stored text cannot be read: {exc}.") from exc
 
-    return decode
+    return decode_text
 
 
-_Reader = tuple[Any, Callable[[Any], Any]]  # the payload's type, the payload to the value
+_Reader = tuple[Any, Callable[[Any], Any]]  # type of the payload, payload to value
 _INT_TEXT = rf"-?([0-9]{{1,{MAX_DIGITS}}}|0x[0-9a-f]{{1,{MAX_INT_BITS // 4}}})"
 _READERS: dict[str, _Reader] = {
     "$int": (str, _read_int),

@@ -6,9 +6,9 @@ from typing import Any
 
 
 def clean_text(text: str, limit: int) -> str:
-    """`text` as any database takes it: NUL and lone surrogates become U+FFFD.
+    """Returns `text` as any database takes it: NUL and lone surrogates become U+FFFD.
 
-    Over `limit` characters it is cut, and ends in a mark with the length it had.
+    A text over `limit` characters is cut, and ends in a mark with the length it had.
     """
     if len(text) > limit:
         mark = f" … [cut, {len(text):,} characters]"
@@ -17,6 +17,7 @@ def clean_text(text: str, limit: int) -> str:
 
 
 def short(value: Any) -> str:
+    """Returns an abbreviated `repr` for messages."""
     try:
         return reprlib.repr(value)
     except ValueError:  # an int with more digits than Python will write

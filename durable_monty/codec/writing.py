@@ -21,17 +21,17 @@ from durable_monty.exceptions import UnstorableValue
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An instance of a class that was defined in the sandbox, on its way out of it."""
+    """An instance of a class of the sandbox, on its way out of it."""
 
     name: str
     attributes: dict[str, Any]
 
 
 def encode(value: Any, *, path: str = "value", max_bytes: int | None = None) -> str:
-    """`value` as compact ASCII JSON; equal sets give the same text in every process.
+    """Returns `value` as compact ASCII JSON; equal sets give the same text in every process.
 
-    `path` names the root in errors; `max_bytes` is the most the text may take (None: 16 MiB).
-    Raises `UnstorableValue` with the path to the offending part.
+    `path` names the root in errors; `max_bytes` limits the text (None: 16 MiB). Raises
+    `UnstorableValue` with the path to the offending part.
     """
     walk = _Walk(MAX_BYTES if max_bytes is None else max_bytes)
     try:
@@ -53,7 +53,7 @@ class _Refused(Exception):
 
 
 class _Walk:
-    """One pass over a value. Each method writes a value as JSON text."""
+    """One pass over a value. Each method returns a value as JSON text."""
 
     __slots__ = ("keys", "limit", "size", "trail")
 
@@ -169,7 +169,7 @@ class _Walk:
         return text
 
     def refuse_twins(self, keys: list[str]) -> None:
-        """NaN is not equal to itself, and an Enum not to its value; as keys they become one."""
+        # NaN is not equal to itself, and an Enum not to its value: as keys they become one.
         if len(set(keys)) < len(keys):
             raise _Refused("two keys or elements are the same once they are stored.")
 
@@ -191,22 +191,22 @@ class _Walk:
             raise _Refused(why)
 
     def located(self, path: str, why: str) -> UnstorableValue:
+        """Returns the error with the path to the value that the walk has reached."""
         paths: dict[int, str] = {}
         for container, place in self.trail:
             if id(container) in paths:
                 return UnstorableValue(path, f"a cycle: this is {paths[id(container)]} again.")
             paths[id(container)] = path
-            path += _step(container, place)
+            if place is _KEYS:
+                path += ".keys()"
+            elif isinstance(container, set | frozenset):
+                path += "{...}"
+            elif isinstance(container, list | tuple | dict):
+                path += f"[{short(place)}]"
+            else:
+                path += f".{place}"
             path = path if len(path) <= 200 else f"{path[:100]}...{path[-97:]}"
         return UnstorableValue(path, why)
-
-
-def _step(container: Any, place: Any) -> str:
-    if place is _KEYS:
-        return ".keys()"
-    if isinstance(container, set | frozenset):
-        return "{...}"
-    return f"[{short(place)}]" if isinstance(container, list | tuple | dict) else f".{place}"
 
 
 def _writer_of_base(value: Any) -> _Writer:
