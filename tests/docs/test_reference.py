@@ -56,7 +56,7 @@ def test_table_of_methods():
     documented = [code(row[0])[0] for row in rows]
     public = {
         name: method
-        for name, method in vars(OrchestratorService).items()
+        for name, method in inspect.getmembers(OrchestratorService)
         if inspect.isfunction(method) and not name.startswith("_")
     }
     sync = {name: method for name, method in public.items() if not is_async(method)}
