@@ -64,7 +64,11 @@ def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
             hint="Remove OPTIONS['pool'] from the settings of worker processes.",
             id="durable_monty.W024",
         )
-    if not _hears(alias):
+    try:
+        hears = can_listen(alias)
+    except (DatabaseError, InterfaceError):
+        hears = True  # the database is out of reach, which other checks report
+    if not hears:
         yield Warning(
             f"Wake-ups do not arrive through the database {alias!r}: LISTEN does not work there, "
             f"so workers poll every {conf.current().POLL_INTERVAL} seconds.",
@@ -77,13 +81,6 @@ def _postgresql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
     level = options["OPTIONS"].get("isolation_level")
     if level is not None and getattr(level, "name", level) not in ("READ_COMMITTED", 2):
         yield _isolation(alias)
-
-
-def _hears(alias: str) -> bool:
-    try:
-        return can_listen(alias)
-    except (DatabaseError, InterfaceError):
-        return True  # out of reach: others say so
 
 
 def _mysql(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -21,19 +21,116 @@ from durable_monty.policy import Retry
 
 @register("durable_monty")
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Checks the names and values of DURABLE_MONTY."""
+    messages: list[CheckMessage] = []
+    given, defaults = conf.given(), conf.Settings()
+    found = getattr(settings, "DURABLE_MONTY", {})
+    if not isinstance(found, dict):
+        hint = "It must be a dict of settings."
+        messages.append(Error(f"DURABLE_MONTY is {found!r}.", hint=hint, id="durable_monty.E002"))
+    for name in sorted(given.keys() - conf.NAMES, key=str):
+        close = difflib.get_close_matches(str(name), conf.NAMES)
+        hint = f"Known settings: {', '.join(sorted(conf.NAMES))}."
+        if close:
+            hint = f"Did you mean {close[0]!r}?"
+        text = f"DURABLE_MONTY has no setting {name!r}."
+        messages.append(Error(text, hint=hint, id="durable_monty.E001"))
+    for name in (field.name for field in fields(conf.Settings) if field.name in given):
+        value, default = given[name], getattr(defaults, name)
+        fits, wanted = _judge(name, value, default)
+        if not fits:
+            hint = f"It must be {wanted}; its default is {default!r}."
+            text = f"DURABLE_MONTY[{name!r}] is {value!r}."
+            messages.append(Error(text, hint=hint, id="durable_monty.E002"))
+    return messages
+
+
+def _judge(name: str, value: Any, default: Any) -> tuple[bool, str]:
+    """Returns whether a setting can have this value, and a text that says which it can have."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name == "AUTODISCOVER":
+        fits, wanted = value is None or isinstance(value, str), "a module name, or None"
+    elif name == "CHECK":
+        fits, wanted = value in conf.CHECKS, "one of 'error', 'warn' and 'off'"
+    elif name == "EXECUTORS":
+        wanted = "a dict of executors to dicts of their options"
+        fits = isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
+    elif isinstance(default, int):
+        fits, wanted = is_number and isinstance(value, int) and value > 0, "a positive integer"
+    elif isinstance(default, float):
+        fits = is_number and 0 < value <= LONGEST
+        wanted = f"a positive number of at most {LONGEST_TEXT}"
+    elif isinstance(default, dict):
+        wanted = "a dict of the arguments of Retry"
+        try:
+            Retry(**value)
+            fits = isinstance(value, dict)
+        except (TypeError, FunctionError):
+            fits = False
+    elif isinstance(default, str):
+        fits, wanted = isinstance(value, str), "a string"
+    else:
+        wanted = "a list of module paths"
+        fits = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+    return fits, wanted
+
+
+@register("durable_monty")
+def check_function_modules(
+    app_configs: Sequence[AppConfig] | None, **_: Any
+) -> list[CheckMessage]:
     return [
-        *_not_a_dict(),
-        *_unknown_settings(),
-        *_wrong_types(),
-        *_missing_modules(),
-        *_executors(),
-        *_time_zone(),
+        Error(
+            f"DURABLE_MONTY['FUNCTION_MODULES'] names {path!r}, and there is no such module.",
+            hint="Correct the path, or remove it.",
+            id="durable_monty.E007",
+        )
+        for path in discovery.missing_modules()
+    ]
+
+
+@register("durable_monty")
+def check_executors(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Checks that the classes of the executors can be imported."""
+    others = conf.current().EXECUTORS
+    named = [("EXECUTOR", "is", conf.current().EXECUTOR)]
+    named += [("EXECUTORS", "has", name) for name in others if isinstance(others, dict)]
+    messages: list[CheckMessage] = []
+    for setting, verb, name in named:
+        # The package's own take a while to import.
+        if not isinstance(name, str) or name in {*SHORT_NAMES, *SHORT_NAMES.values()}:
+            continue
+        try:
+            executor_class(name)
+        except ImproperlyConfigured as exc:
+            messages.append(
+                Error(
+                    f"DURABLE_MONTY[{setting!r}] {verb} {name!r}, which cannot be used: "
+                    f"{exc.__cause__ or exc}",
+                    hint=f"Use {', '.join(map(repr, SHORT_NAMES))}, or the dotted path of a "
+                    "subclass of durable_monty.Executor.",
+                    id="durable_monty.E008",
+                )
+            )
+    return messages
+
+
+@register("durable_monty")
+def check_time_zone(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.USE_TZ:
+        return []
+    return [
+        Error(
+            "USE_TZ is False; durable_monty stores moments, not wall-clock times.",
+            hint="Set USE_TZ = True.",
+            id="durable_monty.E004",
+        )
     ]
 
 
 @register("durable_monty")
 def check_queue(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """What django-q2 needs, as measured; only when its executor is the one in use."""
+    """Checks the settings of django-q2, if its executor is the one in use."""
     if "django_q" not in str(conf.current().EXECUTOR):
         return []
     if "django_q" not in settings.INSTALLED_APPS:
@@ -44,145 +141,23 @@ def check_queue(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
                 id="durable_monty.E003",
             )
         ]
-    return list(_queue_settings(getattr(settings, "Q_CLUSTER", {})))
-
-
-def _not_a_dict() -> Iterator[CheckMessage]:
-    found = getattr(settings, "DURABLE_MONTY", {})
-    if not isinstance(found, dict):
-        yield Error(
-            f"DURABLE_MONTY is {found!r}.",
-            hint="It must be a dict of settings.",
-            id="durable_monty.E002",
-        )
-
-
-def _unknown_settings() -> Iterator[CheckMessage]:
-    for name in sorted(conf.given().keys() - conf.NAMES, key=str):
-        close = difflib.get_close_matches(str(name), conf.NAMES)
-        yield Error(
-            f"DURABLE_MONTY has no setting {name!r}.",
-            hint=f"Did you mean {close[0]!r}?"
-            if close
-            else f"Known settings: {', '.join(sorted(conf.NAMES))}.",
-            id="durable_monty.E001",
-        )
-
-
-def _wrong_types() -> Iterator[CheckMessage]:
-    given = conf.given()
-    for field in fields(conf.Settings):
-        if field.name not in given:
-            continue
-        value, default = given[field.name], getattr(conf.Settings(), field.name)
-        if field.name == "AUTODISCOVER":
-            fits = value is None or isinstance(value, str)
-        elif field.name == "CHECK":
-            fits = value in conf.CHECKS
-        elif isinstance(default, int | float):
-            kinds = (int,) if isinstance(default, int) else (int, float)
-            fits = isinstance(value, kinds) and not isinstance(value, bool)
-            fits = fits and value > 0 and (isinstance(default, int) or value <= LONGEST)
-        elif field.name == "EXECUTORS":
-            fits = isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
-        elif isinstance(default, dict):
-            fits = isinstance(value, dict) and _is_retry(value)
-        elif isinstance(default, str):
-            fits = isinstance(value, str)
-        else:
-            fits = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-        if not fits:
-            yield Error(
-                f"DURABLE_MONTY[{field.name!r}] is {value!r}.",
-                hint=f"It must be {_wanted(default, field.name)}; its default is {default!r}.",
-                id="durable_monty.E002",
-            )
-
-
-def _is_retry(value: dict[str, Any]) -> bool:
-    try:
-        Retry(**value)
-    except (TypeError, FunctionError):
-        return False
-    return True
-
-
-_WANTED = {
-    "AUTODISCOVER": "a module name, or None",
-    "EXECUTORS": "a dict of executors to dicts of their options",
-    "CHECK": "one of 'error', 'warn' and 'off'",
-}
-
-
-def _wanted(default: Any, name: str) -> str:
-    if name in _WANTED:
-        return _WANTED[name]
-    if isinstance(default, dict):
-        return "a dict of the arguments of Retry"
-    if isinstance(default, int):
-        return "a positive integer"
-    if isinstance(default, float):
-        return f"a positive number of at most {LONGEST_TEXT}"
-    return "a string" if isinstance(default, str) else "a list of module paths"
-
-
-def _missing_modules() -> Iterator[CheckMessage]:
-    for path in discovery.missing_modules():
-        yield Error(
-            f"DURABLE_MONTY['FUNCTION_MODULES'] names {path!r}, and there is no such module.",
-            hint="Correct the path, or remove it.",
-            id="durable_monty.E007",
-        )
-
-
-def _executors() -> Iterator[CheckMessage]:
-    yield from _executor("EXECUTOR", conf.current().EXECUTOR)
-    others = conf.current().EXECUTORS
-    for name in others if isinstance(others, dict) else ():
-        yield from _executor("EXECUTORS", name)
-
-
-def _executor(setting: str, name: Any) -> Iterator[CheckMessage]:
-    if not isinstance(name, str) or name in {*SHORT_NAMES, *SHORT_NAMES.values()}:
-        return  # those of the package take a while to import
-    try:
-        executor_class(name)
-    except ImproperlyConfigured as exc:
-        verb = "is" if setting == "EXECUTOR" else "has"
-        yield Error(
-            f"DURABLE_MONTY[{setting!r}] {verb} {name!r}, which cannot be used: "
-            f"{exc.__cause__ or exc}",
-            hint=f"Use {', '.join(map(repr, SHORT_NAMES))}, or the dotted path of a subclass of "
-            "durable_monty.Executor.",
-            id="durable_monty.E008",
-        )
-
-
-def _time_zone() -> Iterator[CheckMessage]:
-    if not settings.USE_TZ:
-        yield Error(
-            "USE_TZ is False; durable_monty stores moments, not wall-clock times.",
-            hint="Set USE_TZ = True.",
-            id="durable_monty.E004",
-        )
-
-
-def _queue_settings(queue: dict[str, Any]) -> Iterator[CheckMessage]:
+    messages: list[CheckMessage] = []
+    queue = getattr(settings, "Q_CLUSTER", {})
     timeout, retry = queue.get("timeout"), queue.get("retry", 60)
     if not timeout or timeout >= retry:
-        yield Warning(
-            f"Q_CLUSTER has timeout={timeout!r} and retry={retry!r}: django-q2 needs both, "
-            "with retry above timeout.",
-            hint="For example Q_CLUSTER = {..., 'timeout': 600, 'retry': 660}.",
-            id="durable_monty.W010",
+        messages.append(
+            Warning(
+                f"Q_CLUSTER has timeout={timeout!r} and retry={retry!r}: django-q2 needs both, "
+                "with retry above timeout.",
+                hint="For example Q_CLUSTER = {..., 'timeout': 600, 'retry': 660}.",
+                id="durable_monty.W010",
+            )
         )
     for name, wanted, why in [
         ("save_limit", -1, "it stores a row for each task, and on SQLite it locks up"),
         ("ack_failures", True, "a task that raises is delivered again for ever"),
     ]:
         if queue.get(name) != wanted:
-            yield Warning(
-                f"Q_CLUSTER[{name!r}] is not {wanted!r}: {why}.",
-                hint=f"Set it to {wanted!r}.",
-                id="durable_monty.W011",
-            )
+            text, hint = f"Q_CLUSTER[{name!r}] is not {wanted!r}: {why}.", f"Set it to {wanted!r}."
+            messages.append(Warning(text, hint=hint, id="durable_monty.W011"))
+    return messages
