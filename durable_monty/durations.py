@@ -1,10 +1,11 @@
-"""Lengths of time in seconds: which are possible, and how they are added."""
+"""Bounds durations, which are seconds, and adds them to moments."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-LONGEST = 100 * 365 * 86_400.0  # as long as `asyncio.sleep` may take
+DAY = 86_400.0
+LONGEST = 100 * 365 * DAY  # as long as `asyncio.sleep` may take
 LONGEST_TEXT = f"{LONGEST:,.0f} seconds (100 years)"
 
 

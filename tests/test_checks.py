@@ -25,6 +25,7 @@ GOOD_SQLITE = {
 }
 GOOD_QUEUE = {"timeout": 600, "retry": 660, "save_limit": -1, "ack_failures": True}
 NUMBER = "a positive number of at most 3,153,600,000 seconds (100 years)"
+SHORT = "a positive number of at most 86,400 seconds (a day)"
 AGE = {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 
@@ -117,10 +118,15 @@ def test_unknown_setting(settings):
         ("BATCH_SIZE", 2.5, "a positive integer; its default is 64"),
         ("BATCH_SIZE", True, "a positive integer; its default is 64"),
         ("BATCH_SIZE", 0, "a positive integer; its default is 64"),
-        ("LEASE", "60", f"{NUMBER}; its default is 60.0"),
+        ("LEASE", "60", f"{SHORT}; its default is 60.0"),
         *(
-            ("LEASE", lease, f"{NUMBER}; its default is 60.0")
-            for lease in (-1, math.nan, math.inf, 1e20)
+            (name, value, f"{wanted}; its default is {default}")
+            for name, wanted, default, most in [
+                ("LEASE", SHORT, 60.0, 86_400),
+                ("POLL_INTERVAL", SHORT, 0.05, 86_400),
+                ("DRAIN_TIMEOUT", NUMBER, 30.0, 3_153_600_000),
+            ]
+            for value in (-1, math.nan, math.inf, 1e20, most + 1)
         ),
         (
             "FUNCTION_MODULES",
@@ -362,6 +368,7 @@ def test_workflows_beside_the_settings_that_are_found_or_not_ours(project, line,
         {"AUTODISCOVER": "jobs"},
         {"RETRY": {"max_attempts": 3}},
         {"LEASE": 5},
+        {"LEASE": 86_400, "POLL_INTERVAL": 86_400.0},
         {"POLL_INTERVAL": 0.5},
         {"FUNCTION_MODULES": ["tests.app.plain"]},
         {"FUNCTION_MODULES": ("tests.app.plain",)},

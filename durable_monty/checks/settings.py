@@ -13,10 +13,13 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from durable_monty import conf, discovery
-from durable_monty.durations import LONGEST, LONGEST_TEXT
+from durable_monty.durations import DAY, LONGEST, LONGEST_TEXT
 from durable_monty.exceptions import FunctionError
 from durable_monty.executors.loading import SHORT_NAMES, executor_class
 from durable_monty.policy import Retry
+
+# A longer pause or lease is a mistake of units: nothing would run, or come back, for days.
+_AT_MOST_A_DAY = ("LEASE", "POLL_INTERVAL")
 
 
 @register("durable_monty")
@@ -58,8 +61,10 @@ def _judge(name: str, value: Any, default: Any) -> tuple[bool, str]:
     elif isinstance(default, int):
         fits, wanted = is_number and isinstance(value, int) and value > 0, "a positive integer"
     elif isinstance(default, float):
-        fits = is_number and 0 < value <= LONGEST
-        wanted = f"a positive number of at most {LONGEST_TEXT}"
+        most, text = LONGEST, LONGEST_TEXT
+        if name in _AT_MOST_A_DAY:
+            most, text = DAY, f"{DAY:,.0f} seconds (a day)"
+        fits, wanted = is_number and 0 < value <= most, f"a positive number of at most {text}"
     elif isinstance(default, dict):
         wanted = "a dict of the arguments of Retry"
         try:
