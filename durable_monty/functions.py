@@ -15,7 +15,7 @@ import keyword
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from asgiref.sync import async_to_sync
 
@@ -27,7 +27,7 @@ from durable_monty.exceptions import (
     WrongUrlFunction,
 )
 from durable_monty.executors.http.remote_function import remote_function
-from durable_monty.policy import Retry, Timeouts
+from durable_monty.policy import NO_TIMEOUTS, CallPolicy, Retry, Timeouts
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +35,6 @@ DEFAULT_EXECUTOR = "default"
 MANUAL_EXECUTOR = "manual"
 HTTP_EXECUTOR = "http"
 _MAX_NAME = 200
-NO_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +53,14 @@ class RegisteredFunction:
     admin: bool = False
     url: str | None = None
     is_async: bool = field(init=False)
+    policy: CallPolicy = field(init=False, repr=False, compare=False)
     # What is in its place once its module is imported: an outer decorator's, maybe.
     _at_rest: Any = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.func))
-
-    @property
-    def retry_policy(self) -> Retry:
-        return self.retry or default_retry()
-
-    @property
-    def needs_its_row(self) -> bool:
-        """Before it runs: any worker watches over time-outs, and what is transactional writes its
-        answer itself."""
-        return self.transactional or self.timeouts != NO_TIMEOUTS
+        policy = CallPolicy(self.executor, self.retry, self.timeouts, self.transactional)
+        object.__setattr__(self, "policy", policy)
 
     @property
     def place(self) -> str:
@@ -154,10 +146,18 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
 
 
 FUNCTION_REGISTRY = FunctionRegistry()
+_UNREGISTERED = CallPolicy(DEFAULT_EXECUTOR, is_registered=False)
 
 
-def default_retry() -> Retry:
-    return Retry(**conf.current().RETRY)
+class HasFunction(Protocol):
+    @property
+    def function(self) -> str: ...
+
+
+def policy_of(call: HasFunction) -> CallPolicy:
+    """Returns how a call is run, as far as this process knows its function."""
+    entry = FUNCTION_REGISTRY.get(call.function)
+    return _UNREGISTERED if entry is None else entry.policy
 
 
 @overload

@@ -1,10 +1,11 @@
-"""What a function is registered with: when it is run again, and how long it may take."""
+"""How the calls of a function are run: by which executor, how often, and for how long."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, fields
 
+from durable_monty import conf
 from durable_monty.durations import LONGEST, LONGEST_TEXT, capped
 from durable_monty.exceptions import FunctionError, NonRetryable, RetryAfter
 
@@ -98,3 +99,28 @@ class Timeouts:
                     f"{field.name} is {seconds}; it must be more than 0 and at most "
                     f"{LONGEST_TEXT}, or None."
                 )
+
+
+NO_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """How the calls of one function are run, see `register_function`."""
+
+    executor: str
+    retry: Retry | None = None
+    timeouts: Timeouts = NO_TIMEOUTS
+    transactional: bool = False
+    is_registered: bool = True
+
+    @property
+    def retry_policy(self) -> Retry:
+        return self.retry or Retry(**conf.current().RETRY)
+
+    @property
+    def needs_its_row(self) -> bool:
+        """Returns whether a call must have its row before its function runs."""
+        # Any worker watches over time-outs, another one has what this process does not know, and
+        # what is transactional writes its answer itself.
+        return self.transactional or not self.is_registered or self.timeouts != NO_TIMEOUTS

@@ -82,7 +82,7 @@ def _tries(call: Call, last: Attempt | None) -> str:
     if not call.failures:
         return ""
     why = "" if last is None else f"; the last one: {last.error_type}: {last.error_message}"
-    return f" (attempt {call.failures + 1} of {max_attempts(call.function)}{why})"
+    return f" (attempt {call.failures + 1} of {max_attempts(call)}{why})"
 
 
 def _who_takes(call: Call, fleet: Fleet) -> str:

@@ -17,7 +17,7 @@ from durable_monty.exceptions import (
     JobLost,
 )
 from durable_monty.executors.base import Executor, JobStatus
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import FUNCTION_REGISTRY, policy_of
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_call, log_refusal
@@ -146,7 +146,7 @@ class Jobs:
             raise
         except Exception as exc:  # noqa: BLE001  (logged)
             log_call(logging.ERROR, "call could not be submitted", call, exc, exc)
-            policy = FUNCTION_REGISTRY[call.function].retry_policy
+            policy = policy_of(call).retry_policy
             self._settle(call, Answer.of_exception(exc).under(policy, exc, call.failures + 1))
             return
         if self.executor.may_block:

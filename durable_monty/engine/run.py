@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Mapping
 from enum import Enum, auto
 
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import policy_of
 from durable_monty.kinds import kind_of
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.new_calls import NewCall
@@ -82,8 +82,7 @@ class LiveRun(Run):
             if call.delivered_turn is None:
                 if call.turn != self.turn or call.executor not in executors:
                     return False
-                function = FUNCTION_REGISTRY.get(call.function) if kind_of(call).is_run else None
-                if function is None or function.needs_its_row:
+                if not kind_of(call).is_run or policy_of(call).needs_its_row:
                     return False
                 inline.add(call.call_id)
         return self.interpreter.pending <= inline

@@ -14,7 +14,7 @@ from durable_monty.executors.lease import leases
 from durable_monty.executors.run import run_function, run_started
 from durable_monty.executors.table import TableExecutor
 from durable_monty.executors.thread_pool import ThreadPool
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import policy_of
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import unstart_attempts
 from durable_monty.operations.log import log_call
@@ -103,7 +103,7 @@ class LocalExecutor(TableExecutor):
     def _run(self, call: Call) -> None:
         self._running[threading.get_ident()] = RunningCall(call)
         try:
-            if FUNCTION_REGISTRY[call.function].transactional:
+            if policy_of(call).transactional:
                 run_started(call, using=self.using)  # it records its answer itself
             else:
                 claimed = ClaimedCall.of(call)

@@ -17,7 +17,7 @@ from durable_monty.context import running
 from durable_monty.exceptions import CallNotFound, IllegalTransition, TransactionLost
 from durable_monty.executors.lease import leases
 from durable_monty.executors.transactions import open_transactions, put_right
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import FUNCTION_REGISTRY, policy_of
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_calls, log_refusal
@@ -51,7 +51,7 @@ def run_started(
     """
     claimed = ClaimedCall.of(call)
     with leases.held(claimed, using=using) if keeps_lease else nullcontext():
-        if FUNCTION_REGISTRY[call.function].transactional:
+        if policy_of(call).transactional:
             answer = _answer_in_transaction(call, using, invoke)
         else:
             answer = run_function(call, using, invoke)
@@ -81,7 +81,7 @@ def run_function(call: Call | NewCall, using: str, invoke: Invoke = invoke_plain
         default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if type(exc) is KeyboardInterrupt and in_main and default:
             raise
-        return Answer.of_exception(exc).under(function.retry_policy, exc, call.failures + 1)
+        return Answer.of_exception(exc).under(policy_of(call).retry_policy, exc, call.failures + 1)
 
 
 class _RollBack(Exception):
@@ -115,7 +115,7 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
         # a state in which its answer cannot be recorded.
         if not connections[using].in_atomic_block:
             connections[using].close()
-        policy = FUNCTION_REGISTRY[call.function].retry_policy
+        policy = policy_of(call).retry_policy
         return Answer.of_exception(exc).under(policy, exc, call.failures + 1)
     return None
 

@@ -10,13 +10,14 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 
 from durable_monty.durations import later
+from durable_monty.functions import policy_of
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.operations import rows
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.leases import lease
-from durable_monty.operations.schedule import after, timeouts_of
+from durable_monty.operations.schedule import after
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
@@ -60,7 +61,7 @@ _STARTED = (
 
 
 def _start(call: Call, now: datetime) -> None:
-    timeouts = timeouts_of(call.function)
+    timeouts = policy_of(call).timeouts
     call.attempt += 1
     call.started_at, call.due_at, call.start_by = now, now + lease(), None
     call.attempt_end_by = after(now, timeouts.start_to_close)
@@ -127,7 +128,7 @@ def end_attempt(
 def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: str) -> bool:
     """Whether the call was open and within `fence`; if not, `call` is read again."""
     due_at = later(now, answer.retry_in or 0.0)
-    start_by = after(due_at, timeouts_of(call.function).schedule_to_start)
+    start_by = after(due_at, policy_of(call).timeouts.schedule_to_start)
     call.start_by, call.attempt_end_by, call.heartbeat_by = start_by, None, None
     call.note_deadline()
     scheduled = (

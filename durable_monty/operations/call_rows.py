@@ -143,7 +143,7 @@ class CallRows:
                 "claim": self.token,
             }
         due_at = None if call.due_in is None else later(self.now, call.due_in)
-        return {"due_at": due_at, **schedule(call.function, self.now)}
+        return {"due_at": due_at, **schedule(call, self.now)}
 
     def note_claims(self, using: str) -> None:
         """Gives running calls, once they are written, the claims that answer them from now on."""

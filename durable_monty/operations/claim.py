@@ -14,7 +14,7 @@ from datetime import datetime
 
 from django.db.models import Case, F, Q, When
 
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import policy_of
 from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer, ClaimedCall
@@ -165,13 +165,7 @@ def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
 
 def _goes_alone(call: Call) -> bool:
     """Not together with others: its time counts from its start, or it may end the process."""
-    function = FUNCTION_REGISTRY.get(call.function)
-    return (
-        function is None
-        or function.needs_its_row
-        or call.losses > 0
-        or call.started_at is not None
-    )
+    return policy_of(call).needs_its_row or call.losses > 0 or call.started_at is not None
 
 
 def _note_losses(lost: Sequence[Call], now: datetime, using: str) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from durable_monty.functions import policy_of
 from durable_monty.kinds import kind_of
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import ANSWERED
 from durable_monty.operations.answer import Answer, asks_to_end, by_hand, closed
-from durable_monty.operations.schedule import due_time, executor_of, schedule
+from durable_monty.operations.schedule import due_time, schedule
 from durable_monty.sandbox import Position
 
 _ANSWER = ("status", "result", "error_type", "error_message", "raised_as", "error_traceback")
@@ -85,9 +86,9 @@ def _take(copy: Call, of: Call, *names: str) -> None:
 
 def _ask(copy: Call, now: datetime) -> None:
     if kind_of(copy).is_asked_again:
-        copy.executor = executor_of(copy.function)
+        copy.executor = policy_of(copy).executor
         copy.created_at = now
-        for name, at in schedule(copy.function, now).items():
+        for name, at in schedule(copy, now).items():
             setattr(copy, name, at)
     copy.due_at = due_time(copy, now)
 

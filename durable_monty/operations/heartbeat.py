@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from durable_monty import codec
+from durable_monty.functions import policy_of
 from durable_monty.models import Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.schedule import after, timeouts_of
+from durable_monty.operations.schedule import after
 from durable_monty.operations.transactions import write
 
 
@@ -17,7 +18,7 @@ def beat_call(claimed: ClaimedCall, progress: float | None, message: str, *, usi
         if call is None:
             return False
         now = database_now(using)
-        call.heartbeat_by = after(now, timeouts_of(call.function).heartbeat)
+        call.heartbeat_by = after(now, policy_of(call).timeouts.heartbeat)
         call.note_deadline()
         note_progress(call, progress, message)
         call.save(

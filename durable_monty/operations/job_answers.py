@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from durable_monty.exceptions import DurableMontyError, JobNotFound
-from durable_monty.functions import FUNCTION_REGISTRY, default_retry
+from durable_monty.functions import policy_of
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.record import record_answers
@@ -157,8 +157,7 @@ def _decided(job: JobAnswer, call: Call) -> Answer:
     answer = job.answer
     if answer.result is not None:
         return answer
-    entry = FUNCTION_REGISTRY.get(call.function)
-    policy = default_retry() if entry is None else entry.retry_policy
+    policy = policy_of(call).retry_policy
     kind = _class_named(answer.error_type, policy)
     name, raised_as = answer.error_type.rpartition(".")[2], nearest(kind)
     answer = answer._replace(error_type=name, raised_as="" if raised_as == name else raised_as)

@@ -6,9 +6,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
+from durable_monty.functions import policy_of
 from durable_monty.kinds import Due, kind_of, kind_stored_as
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.schedule import executor_of
 from durable_monty.sandbox import CallRequest
 
 
@@ -42,7 +42,7 @@ class NewCall:
     @classmethod
     def of(cls, execution_id: uuid.UUID, turn: int, request: CallRequest) -> NewCall:
         kind = kind_stored_as(request.kind)
-        executor = kind.executor or executor_of(request.function)
+        executor = kind.executor or policy_of(request).executor
         call = cls(execution_id, turn, request, executor)
         if kind.is_instant:
             call.answer, call.delivered_turn = Answer(request.result), turn

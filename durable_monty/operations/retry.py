@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from durable_monty.exceptions import CallNotWaiting, NothingToRetry
+from durable_monty.functions import policy_of
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
@@ -18,7 +19,7 @@ from durable_monty.operations.find import (
     lock_unfinished,
 )
 from durable_monty.operations.fork import fork_execution
-from durable_monty.operations.schedule import after, timeouts_of
+from durable_monty.operations.schedule import after
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
@@ -67,7 +68,7 @@ def _hurry(calls: CallQuerySet, using: str) -> int:
     found = list(waiting.order_by("pk").select_for_update())
     for call in found:
         call.due_at = now
-        call.start_by = after(now, timeouts_of(call.function).schedule_to_start)
+        call.start_by = after(now, policy_of(call).timeouts.schedule_to_start)
         call.note_deadline()
         call.save(using=using, update_fields=["due_at", "start_by", "deadline_at"])
     if found:

@@ -6,26 +6,13 @@ from datetime import datetime
 
 from durable_monty import codec
 from durable_monty.durations import later
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, NO_TIMEOUTS
+from durable_monty.functions import HasFunction, policy_of
 from durable_monty.kinds import Due, kind_of
 from durable_monty.models import Call
-from durable_monty.policy import Timeouts
-
-
-def timeouts_of(function: str) -> Timeouts:
-    """Those it is registered with here; none if it is not."""
-    entry = FUNCTION_REGISTRY.get(function)
-    return NO_TIMEOUTS if entry is None else entry.timeouts
 
 
 def after(now: datetime, seconds: float | None) -> datetime | None:
     return None if seconds is None else later(now, seconds)
-
-
-def executor_of(function: str) -> str:
-    """Whose calls of it are; the worker's own, if it is not registered here."""
-    entry = FUNCTION_REGISTRY.get(function)
-    return DEFAULT_EXECUTOR if entry is None else entry.executor
 
 
 def due_time(call: Call, now: datetime) -> datetime | None:
@@ -40,9 +27,9 @@ def due_time(call: Call, now: datetime) -> datetime | None:
             return None
 
 
-def schedule(function: str, now: datetime) -> dict[str, datetime | None]:
+def schedule(call: HasFunction, now: datetime) -> dict[str, datetime | None]:
     """Returns the deadlines of a call that is made now."""
-    timeouts = timeouts_of(function)
+    timeouts = policy_of(call).timeouts
     start_by = after(now, timeouts.schedule_to_start)
     close_by = after(now, timeouts.schedule_to_close)
     return {

@@ -6,12 +6,11 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from durable_monty.functions import FUNCTION_REGISTRY, default_retry
+from durable_monty.functions import policy_of
 from durable_monty.models import AttemptOutcome, Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.close import close_attempt, wake
-from durable_monty.operations.schedule import timeouts_of
 from durable_monty.operations.transactions import write
 
 
@@ -41,7 +40,7 @@ def _unchanged(call: Call) -> Q:
 
 
 def _answer(call: Call, now: datetime) -> Answer:
-    timeouts, name = timeouts_of(call.function), call.function
+    timeouts, name = policy_of(call).timeouts, call.function
     if _is_past(call.close_by, now):
         why = f"schedule-to-close: {name}() was not done {_within(timeouts.schedule_to_close)}"
         return _error(why)
@@ -70,6 +69,5 @@ def _error(why: str) -> Answer:
 
 
 def _retried(call: Call, answer: Answer) -> Answer:
-    entry = FUNCTION_REGISTRY.get(call.function)
-    policy = default_retry() if entry is None else entry.retry_policy
+    policy = policy_of(call).retry_policy
     return answer.under(policy, TimeoutError(answer.error_message), call.failures + 1)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from django.utils.translation import gettext as _, gettext_lazy
 
-from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, default_retry
+from durable_monty.functions import DEFAULT_EXECUTOR, policy_of
 from durable_monty.kinds import kind_of
 from durable_monty.models import AttemptOutcome, Call, CallStatus
 from durable_monty.reads.call_state import CallState, call_state
@@ -45,7 +45,7 @@ def waits_for(call: Call, fleet: Fleet, now: datetime, style: MomentStyle = SHOR
         case CallState.SLEEPING | CallState.SLEEP_OVER:
             return _("a sleep until %(time)s") % {"time": due}
         case CallState.RETRYING:
-            number, most = call.failures + 1, max_attempts(call.function)
+            number, most = call.failures + 1, max_attempts(call)
             # The policy belongs to the worker's process: this one may not have the function.
             if number > most:
                 text = _("attempt %(number)d, retries at %(time)s")
@@ -103,9 +103,8 @@ def obstacle_text(call: HasFunction, fleet: Fleet) -> str:
     return _("no running worker has the function '%(name)s'") % {"name": call.function}
 
 
-def max_attempts(function: str) -> int:
-    entry = FUNCTION_REGISTRY.get(function)
-    return (default_retry() if entry is None else entry.retry_policy).max_attempts
+def max_attempts(call: Call) -> int:
+    return policy_of(call).retry_policy.max_attempts
 
 
 def engine_of(call: Call) -> str:

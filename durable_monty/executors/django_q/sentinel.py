@@ -28,7 +28,7 @@ from durable_monty.executors.django_q.board import Board, ResultChannel, Seat, T
 from durable_monty.executors.django_q.broker import CallSource
 from durable_monty.executors.django_q.channels import Bell, Flag
 from durable_monty.executors.django_q.lifeline import end_with
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import policy_of
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import release_calls
@@ -122,10 +122,12 @@ class CallSentinel(Sentinel):  # type: ignore[misc]
         try:
             call = Call.objects.using(using).get(pk=claimed.pk)
             claimed = replace(claimed, call=call)
-            _seconds, message = task.time_limit(call.function, float(Conf.TIMEOUT or 0))
+            policy = policy_of(call)
+            own = policy.timeouts.start_to_close
+            _seconds, message = task.time_limit(call.function, own, float(Conf.TIMEOUT or 0))
             exc = TimeoutError(f"{message}, and did not react: its process was killed")
-            policy = FUNCTION_REGISTRY[call.function].retry_policy
-            answer = Answer.of_exception(exc).under(policy, exc, call.failures + 1)
+            retry = policy.retry_policy
+            answer = Answer.of_exception(exc).under(retry, exc, call.failures + 1)
             settle_attempt(claimed, answer, using=using)
         except Exception as exc:  # noqa: BLE001  (the lease brings the call back)
             log_calls(logging.WARNING, "time-out not recorded", [claimed], exc)

@@ -24,9 +24,9 @@ from durable_monty.executors.batch import Batch
 from durable_monty.executors.django_q.board import Seat
 from durable_monty.executors.django_q.channels import Bell
 from durable_monty.executors.transactions import drop_connections
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_calls
-from durable_monty.operations.schedule import timeouts_of
 
 # Seconds from the time-out of a function until its process is killed.
 _GRACE = 3
@@ -108,13 +108,12 @@ def run_task(pks: Sequence[int], token: str, using: str) -> None:
             last.start()
 
 
-def time_limit(name: str, left: float) -> tuple[float, str]:
+def time_limit(name: str, own: float | None, left: float) -> tuple[float, str]:
     """Returns the seconds that a function may take, or 0 for no limit, and the error message.
 
-    The limit is the function's start-to-close, or the seconds `left` of django-q2's time-out, if
+    The limit is its `own`, the start-to-close, or the seconds `left` of django-q2's time-out, if
     they are fewer.
     """
-    own = timeouts_of(name).start_to_close
     if own is not None and (not left or own < left):
         return own, f"start-to-close: {name}() did not end within {own:g} seconds"
     return left, f"{name}() ran longer than {Conf.TIMEOUT} seconds, the timeout in Q_CLUSTER"
@@ -144,7 +143,8 @@ class Invocation:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        seconds, message = time_limit(name, self.seconds)
+        own = FUNCTION_REGISTRY[name].timeouts.start_to_close
+        seconds, message = time_limit(name, own, self.seconds)
         began = time.monotonic()
         try:
             if not seconds:

@@ -14,7 +14,7 @@ from durable_monty.executors.lease import leases
 from durable_monty.executors.remote import RemoteExecutor, job_id_of
 from durable_monty.executors.requests.exchange import Exchange, Reply
 from durable_monty.executors.requests.failures import RequestFailed, job_of_exception
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import policy_of
 from durable_monty.models.call import ACCEPTED
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_refusal
@@ -99,7 +99,7 @@ class RequestExecutor(RemoteExecutor):
 
     def submit_call(self, call: Call) -> str:
         job_id = job_id_of(call)
-        limit = FUNCTION_REGISTRY[call.function].timeouts.start_to_close
+        limit = policy_of(call).timeouts.start_to_close
         exchange = Exchange(self.timeout if limit is None else limit + _GRACE)
         request = self._requests[job_id] = _Request(call, exchange)
         leases.hold(ClaimedCall.of(call), using=self.using)

@@ -23,7 +23,7 @@ from durable_monty.executors.base import JobStatus
 from durable_monty.executors.plain_json import check_plain_json
 from durable_monty.executors.remote import Mode, QueueExecutor
 from durable_monty.executors.rq.results import STREAMS, ResultListener, read_failure, read_result
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import policy_of
 from durable_monty.models import Call
 
 logger = logging.getLogger("durable_monty")
@@ -182,7 +182,7 @@ class RQExecutor(QueueExecutor):
         result_ttl: int,
     ) -> None:
         if (seconds := self._job_timeout) is None:
-            limit = FUNCTION_REGISTRY[call.function].timeouts.start_to_close
+            limit = policy_of(call).timeouts.start_to_close
             seconds = -1 if limit is None else limit + _AFTER_TIMEOUT  # -1: RQ sets no limit
         # The client sends again after a lost connection. `unique` keeps the first job.
         with self._reaching(), suppress(DuplicateJobError):

@@ -147,4 +147,4 @@ def settle(results: Sequence[tuple[ClaimedCall, str]], using: str) -> set[int]:
 
 
 def _ordinary_functions() -> list[str]:
-    return [name for name, entry in FUNCTION_REGISTRY.items() if not entry.needs_its_row]
+    return [name for name, entry in FUNCTION_REGISTRY.items() if not entry.policy.needs_its_row]

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from django.db import connections
 
 from durable_monty import conf
-from durable_monty.functions import NO_TIMEOUTS
+from durable_monty.functions import policy_of
 from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus, ExecutionStatus, clock
 from durable_monty.models.call import OPEN
@@ -24,8 +24,8 @@ from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.operations.postgresql.names import CALL, EXECUTION, NOW, SNAPSHOT, texts_of
 from durable_monty.operations.postgresql.prepared import rows_of
 from durable_monty.operations.postgresql.turn_rows import TURN, call_row, turn_row
-from durable_monty.operations.schedule import timeouts_of
 from durable_monty.operations.transitions import Changes, changed_columns
+from durable_monty.policy import NO_TIMEOUTS
 from durable_monty.sandbox import Completed, Suspended
 
 # The columns that the statement returns, as it has written them.
@@ -87,7 +87,7 @@ def can_write(outcome: Outcome) -> TypeGuard[TurnResult]:
         or (
             kind_of(call).has_shortcut
             and call.started_at is None
-            and timeouts_of(call.function) == NO_TIMEOUTS
+            and policy_of(call).timeouts == NO_TIMEOUTS
         )
         for call in outcome.calls
     )
