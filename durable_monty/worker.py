@@ -144,7 +144,7 @@ class Worker:
         """Does the work that becomes due with time. Returns whether there was any."""
         limit, worked = conf.current().BATCH_SIZE, 0
         functions = FUNCTION_REGISTRY.served_by(self._names)
-        due = operations.what_is_due(
+        due = operations.find_due(
             functions, self._names, ahead=self._longest_pause(), using=self.using
         )
         self._next_due_at = math.inf if due.wait is None else time.monotonic() + due.wait

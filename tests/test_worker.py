@@ -279,14 +279,14 @@ def test_job_result_that_cannot_be_stored_fails_the_call(service, move_clock):
 def test_database_out_of_reach_is_waited_for(service, monkeypatch, log):
     execution_id = service.start_execution("await add(1, 2)", ["add"])
     errors = [OperationalError("the database is starting up") for _ in range(2)]
-    claim = operations.claim_suspect
+    claim = operations.claim_lost
 
     def flaky(*args, **options):
         if errors:
             raise errors.pop()
         return claim(*args, **options)
 
-    monkeypatch.setattr(operations, "claim_suspect", flaky)
+    monkeypatch.setattr(operations, "claim_lost", flaky)
     Worker(service, LocalExecutor()).run(until_complete=True)
     assert service.get_result(execution_id) == 3
     told = "OperationalError: the database is starting up"

@@ -36,7 +36,7 @@ class Claims:
         little, unless it is wanted `now`."""
         if not now and time.monotonic() < self._lost_at:
             return None
-        lost = operations.claim_suspect(using=self.using, worker_id=worker_id)
+        lost = operations.claim_lost(using=self.using, worker_id=worker_id)
         self._lost_at = 0.0 if lost else time.monotonic() + _LOST_INTERVAL
         return lost
 

@@ -11,9 +11,9 @@ from durable_monty.operations.attempts import (
     start_attempts,
     unstart_attempts,
 )
-from durable_monty.operations.claim import claim_calls, claim_executions, claim_suspect
+from durable_monty.operations.claim import claim_calls, claim_executions, claim_lost
 from durable_monty.operations.copies import Edits
-from durable_monty.operations.due import what_is_due
+from durable_monty.operations.due import find_due
 from durable_monty.operations.fork import fork_execution
 from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.job_answers import settle_job, settle_jobs
@@ -58,11 +58,12 @@ __all__ = [
     "claim_calls",
     "claim_executions",
     "claim_jobs",
-    "claim_suspect",
+    "claim_lost",
     "cut_off_calls",
     "dismiss_replaced",
     "dismiss_workers",
     "expire_executions",
+    "find_due",
     "fork_execution",
     "give_back_executions",
     "lose_calls",
@@ -94,5 +95,4 @@ __all__ = [
     "unstart_attempts",
     "use_api_key",
     "watch_job",
-    "what_is_due",
 ]

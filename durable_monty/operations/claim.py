@@ -1,7 +1,7 @@
-"""Taking due rows: each claim is one short transaction over a batch.
+"""Claiming due rows: each claim is one short transaction over a batch.
 
-A claim is a random token and a lease in `due_at`: the claim of a dead worker comes back by
-itself, and whoever lost its token finds that its write changes nothing.
+A claim is a random token and a lease in `due_at`. The claim of a dead worker ends by itself, and a
+worker whose claim another has taken finds that its write changes nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ MAX_LOSSES = 3
 _PORTABLE_EVERY = 0.5
 _portable_at: dict[str, float] = defaultdict(float)
 
-
-# Executions that are due for longest, among which one that needs care is looked for.
-_LOOKED_AT = 100
+# The number of due executions among which `claim_lost` searches, longest due first.
+_SEARCHED = 100
 
 
 def claim_executions(
@@ -44,8 +43,11 @@ def claim_executions(
     only: uuid.UUID | None = None,
     fresh: bool = False,
 ) -> list[Execution]:
-    """Claims due executions, longest due first; `only`: that one, unless it is claimed; `fresh`:
-    none that was lost, or whose last run failed."""
+    """Claims due executions, longest due first.
+
+    `only` claims that one unless a worker has it, due or not. `fresh` claims none that was lost or
+    whose last run failed.
+    """
     executions = Execution.objects.using(using)
     if only is None:
         due = executions.due(database_now(using)).order_by("due_at")  # by the index, in any case
@@ -64,8 +66,8 @@ def claim_executions(
         claimed = list(
             wanted.prefetch_related("program").select_for_update(skip_locked=True)[:limit]
         )
-        # One that was claimed and not committed may be what ended its worker: it is taken alone,
-        # so that it takes no others with it, and each such claim counts.
+        # An execution that was claimed and not committed may have ended its worker. It is claimed
+        # alone, so that it takes no others with it, and each such claim counts as a fault.
         claimed = [row for row in claimed if row.claim or row.faults][:1] or claimed
         token, lease_ends = uuid.uuid4(), now + lease()
         for execution in claimed:
@@ -83,12 +85,14 @@ def claim_executions(
     return claimed
 
 
-def claim_suspect(*, using: str, worker_id: int | None = None) -> Execution | None:
-    """Claims an execution that was lost, or whose last run failed, if one is due for long enough:
-    none of them waits for ever, however much else is due."""
+def claim_lost(*, using: str, worker_id: int | None = None) -> Execution | None:
+    """Claims an execution that was lost or whose last run failed, if one is due for long enough.
+
+    So none of them waits for ever, however many others are due.
+    """
     executions = Execution.objects.using(using)
     due = executions.due(database_now(using)).order_by("due_at")
-    for pk, claim, faults in due.values_list("pk", "claim", "faults")[:_LOOKED_AT]:
+    for pk, claim, faults in due.values_list("pk", "claim", "faults")[:_SEARCHED]:
         if claim or faults:
             claimed = claim_executions(1, using=using, worker_id=worker_id, only=pk)
             if claimed:
@@ -106,8 +110,8 @@ def claim_calls(
 ) -> list[ClaimedCall]:
     """Claims due calls of these functions and executors, longest due first.
 
-    A call that was claimed before is due again only when its lease has run out. If an attempt had
-    been started then, it is lost; a call that lost `MAX_LOSSES` in a row is failed, not claimed.
+    A call that was claimed before is due again only when its lease has run out. An attempt that
+    had been started then is lost. A call that lost `MAX_LOSSES` in a row fails instead.
     """
     if limit <= 0 or not functions:
         return []
@@ -147,25 +151,32 @@ def claim_calls(
         calls.filter(pk__in=[call.pk for call in poison]).update(claim=token, due_at=lease_ends)
     if poison:
         _give_up(poison, token, using)
-    return [ClaimedCall(call.pk, token, alone=_goes_alone(call)) for call in kept]
+    return [
+        # A call that was tried before may have ended its process: it is run without others.
+        ClaimedCall(
+            call.pk,
+            token,
+            alone=policy_of(call).needs_its_row or call.losses > 0 or call.started_at is not None,
+        )
+        for call in kept
+    ]
 
 
 def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
-    """Not in the transaction that claimed them: executions are locked before calls."""
+    """Fails calls, in a transaction of its own because executions are locked before calls."""
+    claims = [ClaimedCall(call.pk, token) for call in poison]
     with write(using):
         now = database_now(using)
         wake([call.execution_id for call in poison], now, using)
-        held = list(
-            lock_claimed([ClaimedCall(call.pk, token) for call in poison], using).order_by("pk")
-        )
-        _note_losses(held, now, using)
-        for call in held:
-            close_call(call, _given_up(call), Q(claim=token), now, using)
-
-
-def _goes_alone(call: Call) -> bool:
-    """Not together with others: its time counts from its start, or it may end the process."""
-    return policy_of(call).needs_its_row or call.losses > 0 or call.started_at is not None
+        claimed = list(lock_claimed(claims, using).order_by("pk"))
+        _note_losses(claimed, now, using)
+        for call in claimed:
+            message = (
+                f"{call.function}() was given up: its worker vanished {MAX_LOSSES} times in a row "
+                "while it ran. It may be what kills the process."
+            )
+            error = Answer.of_error("RuntimeError", message)
+            close_call(call, error, Q(claim=token), now, using)
 
 
 def _note_losses(lost: Sequence[Call], now: datetime, using: str) -> None:
@@ -177,12 +188,4 @@ def _note_losses(lost: Sequence[Call], now: datetime, using: str) -> None:
         attempt_end_by=None,
         heartbeat_by=None,
         deadline_at=F("close_by"),
-    )
-
-
-def _given_up(call: Call) -> Answer:
-    return Answer.of_error(
-        "RuntimeError",
-        f"{call.function}() was given up: its worker vanished {MAX_LOSSES} times in a row while "
-        "it ran. It may be what kills the process.",
     )

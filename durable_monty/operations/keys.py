@@ -1,4 +1,4 @@
-"""What a key stands for: the same meaning gives the execution that exists."""
+"""Keys of executions: a start that means the same returns the execution that exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from durable_monty.models import Execution
 
 OnConflict = Literal["raise", "return"]
 
-# What has no meaning, and what has the same meaning however it is written.
+# Tokens without a meaning, and tokens that mean the same however they are written.
 _NOTHING = (tokenize.COMMENT, tokenize.NL)
 _LAYOUT = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
@@ -31,20 +31,29 @@ def check_on_conflict(on_conflict: str) -> None:
 def known_or_conflict(
     known: Execution, key: str, differing: Sequence[str], on_conflict: OnConflict
 ) -> Execution:
-    """Returns the execution that has the key. Raises `KeyConflict` if something differs, unless
-    the caller wants it all the same."""
+    """Returns the execution that has the key; raises `KeyConflict` if something differs, unless
+    the caller wants it anyway."""
     if differing and on_conflict == "raise":
         raise KeyConflict(key, known.pk, differing)
     return known
 
 
-def differing_start(
-    known: Execution, code: str, functions: Mapping[str, str], inputs: str, name: str
-) -> list[str]:
-    """Returns what a start means otherwise than the start of `known`.
+def find_start(
+    key: str | None,
+    code: str,
+    functions: Mapping[str, str],
+    inputs: str,
+    *,
+    name: str,
+    on_conflict: OnConflict,
+    using: str,
+) -> Execution | None:
+    """Returns the execution that has the key, if any; raises `KeyConflict` if its start differs.
 
-    The name says which workflow is meant. Where one of the two has none, its source says it.
+    The name says which workflow is meant. Where one of the two starts has none, the source does.
     """
+    if key is None or (known := find_by_key(key, using)) is None:
+        return None
     differing = []
     if name and known.name:
         differing += ["name"] if name != known.name else []
@@ -52,7 +61,7 @@ def differing_start(
         differing += differing_program(known, code, functions)
     if not _same_inputs(known.inputs, inputs):
         differing.append("inputs")
-    return differing
+    return known_or_conflict(known, key, differing, on_conflict)
 
 
 def differing_program(known: Execution, code: str, functions: Mapping[str, str]) -> list[str]:
@@ -64,7 +73,7 @@ def differing_program(known: Execution, code: str, functions: Mapping[str, str])
 def _same_inputs(one: str, other: str) -> bool:
     if one == other:
         return True
-    # The order of variables says nothing; the order inside of a value may.
+    # The order of variables means nothing; the order inside a value may.
     parts = [
         {name: json.dumps(value) for name, value in json.loads(text).items()}
         for text in (one, other)
@@ -79,17 +88,15 @@ def _meaning(source: str) -> str | list[tuple[int, str]]:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (tokenize.TokenError, SyntaxError):
         return source
-    if any(_is_doubtful(token) for token in tokens):
-        return source
+    for token in tokens:
+        # Python 3.11 ends an f-string at a quote inside its braces; a # behind it is no comment.
+        is_cut = token.type == tokenize.STRING and token.string.count("{") != token.string.count(
+            "}"
+        )
+        if token.type == tokenize.ERRORTOKEN or (is_cut and "f" in token.string[:2].lower()):
+            return source
     return [
         (token.type, "" if token.type in _LAYOUT else token.string)
         for token in tokens
         if token.type not in _NOTHING
     ]
-
-
-def _is_doubtful(token: tokenize.TokenInfo) -> bool:
-    # Python 3.11 ends an f-string at a quote inside of its braces; a # behind it is no comment.
-    text = token.string
-    cut = token.type == tokenize.STRING and text.count("{") != text.count("}")
-    return token.type == tokenize.ERRORTOKEN or (cut and "f" in text[:2].lower())

@@ -1,3 +1,5 @@
+"""The limits of the sandbox, from the settings."""
+
 from __future__ import annotations
 
 from durable_monty import conf
@@ -5,7 +7,7 @@ from durable_monty.sandbox import Limits
 
 
 def usual_limits() -> Limits:
-    """Those of an execution that has not used any of them up."""
+    """Returns the limits of an execution that has used nothing up yet."""
     settings = conf.current()
     return Limits(
         memory=settings.MAX_MEMORY,

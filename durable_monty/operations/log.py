@@ -1,4 +1,4 @@
-"""Log records that say in their text whom they are about, and carry the same in `extra`.
+"""Log records whose text names the execution or call, with the same facts in `extra`.
 
 The text of each begins with a constant, so that records about one problem are grouped together.
 """
@@ -22,7 +22,7 @@ logger = logging.getLogger("durable_monty")
 def log_execution(
     level: int, what: str, execution: Execution, why: object, exc: BaseException | None = None
 ) -> None:
-    """Logs `what` happened to an execution, and why; `exc`: with this traceback."""
+    """Logs `what` happened to an execution, and why, with the traceback of `exc`."""
     text = what + ": execution %s (%s), turn %d: %s"
     logger.log(
         level,
@@ -49,7 +49,7 @@ def log_retry(outcomes: Sequence[Outcome], exc: Exception) -> None:
 def log_call(
     level: int, what: str, call: Call | NewCall, why: object, exc: BaseException | None = None
 ) -> None:
-    """Logs `what` happened to a call, and why; `exc`: with this traceback."""
+    """Logs `what` happened to a call, and why, with the traceback of `exc`."""
     text = what + ": call %d of execution %s, function %s: %s"
     logger.log(
         level,
@@ -70,9 +70,13 @@ def log_calls(
     why: object,
     exc: BaseException | None = None,
 ) -> None:
-    """Logs `what` happened to claimed calls; those of which this process has no more are named
-    by their rows."""
-    names = [_name(claimed) for claimed in claims]
+    """Logs `what` happened to claimed calls. The row names a call of which no more is known."""
+    names = [
+        f"call in row {claimed.pk}"
+        if (call := claimed.call) is None
+        else f"call {call.call_id} of execution {call.execution_id}, function {call.function}"
+        for claimed in claims
+    ]
     text = what + ": %s: %s"
     logger.log(
         level,
@@ -101,16 +105,9 @@ def log_refusal(refusal: DurableMontyError) -> None:
 
 
 def facts_of(call: Call | NewCall) -> dict[str, str | int]:
-    """Returns what a log record about a call carries in `extra`."""
+    """Returns the `extra` of log records about a call."""
     return {
         "execution_id": str(call.execution_id),
         "call_id": call.call_id,
         "function": call.function,
     }
-
-
-def _name(claimed: ClaimedCall) -> str:
-    call = claimed.call
-    if call is None:
-        return f"call in row {claimed.pk}"
-    return f"call {call.call_id} of execution {call.execution_id}, function {call.function}"

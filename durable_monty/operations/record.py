@@ -1,3 +1,5 @@
+"""Recording answers, whatever the database thinks of them."""
+
 from __future__ import annotations
 
 import logging
@@ -13,10 +15,11 @@ from durable_monty.operations.transactions import may_pass
 def record_answers(
     answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str
 ) -> list[DurableMontyError]:
-    """As `settle_attempts`. If the database refuses the batch, each answer is recorded by itself,
-    and the call whose answer is refused fails with the reason.
+    """Settles attempts and returns the refusals, see `settle_attempts`.
 
-    Raises while the database is out of reach, full or read-only: then nothing is decided.
+    If the database refuses the batch, each answer is recorded by itself, and the call whose answer
+    it refuses fails with the reason. Raises while the database is out of reach, full or read-only:
+    then nothing is decided.
     """
     try:
         return settle_attempts(answers, using=using)
@@ -28,15 +31,12 @@ def record_answers(
                 refusal for answer in answers for refusal in record_answers([answer], using=using)
             ]
         log_calls(logging.ERROR, "answer cannot be recorded", [answers[0][0]], exc, exc)
-        return _fail(answers[0][0], exc, using)
-
-
-def _fail(claimed: ClaimedCall, exc: Exception, using: str) -> list[DurableMontyError]:
-    message = f"The database refused the answer: {type(exc).__name__}: {exc}"
+        message = f"The database refused the answer: {type(exc).__name__}: {exc}"
+        error = Answer.of_error("RuntimeError", message)
     try:
-        return settle_attempts([(claimed, Answer.of_error("RuntimeError", message))], using=using)
-    except Exception as again:
-        if may_pass(again):
+        return settle_attempts([(answers[0][0], error)], using=using)
+    except Exception as exc:
+        if may_pass(exc):
             raise
-        log_calls(logging.ERROR, "call left to its lease", [claimed], again, again)
+        log_calls(logging.ERROR, "call left to its lease", [answers[0][0]], exc, exc)
         return []

@@ -1,4 +1,4 @@
-"""Tells of ends and failures once they are committed: by log records and by signals."""
+"""Reports ends and failures once they are committed: by log records, signals and wake-ups."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def report_written(outcomes: Iterable[Outcome], written: Changes, using: str) -> None:
-    """Reports what a commit wrote. It costs next to nothing where nobody listens."""
+    """Reports the outcomes that a commit wrote. It costs next to nothing without listeners."""
     has_work = False
     hears_ends = execution_finished.has_listeners(Execution)
     hears_waiting = call_waits_for_person.has_listeners(Call)
@@ -48,22 +48,21 @@ def report_written(outcomes: Iterable[Outcome], written: Changes, using: str) ->
         calls = getattr(outcome, "calls", ())
         if hears_waiting:
             report_waiting(outcome.execution, calls, using)
-        has_work |= "claim" in changes and any(map(_is_due, calls))
+        has_work |= "claim" in changes and any(
+            call.is_open and call.started_at is None and kind_of(call).takes_answers
+            for call in calls
+        )
     if has_work:
         announce(using, to_others=True)  # they may run these calls
-
-
-def _is_due(call: NewCall) -> bool:
-    return call.is_open and call.started_at is None and kind_of(call).takes_answers
 
 
 def report_execution(execution: Execution, changes: Mapping[str, Any], using: str) -> None:
     """Reports an execution that ended, or that was paused because its replay differs.
 
-    `changes`: the columns that were written, with its status and error.
+    `changes` are the columns that were written, with its status and error.
     """
     transaction.on_commit(
-        partial(_tell_execution, str(execution.pk), execution.name, dict(changes)),
+        partial(_report_end, str(execution.pk), execution.name, dict(changes)),
         using=using,
         robust=True,
     )
@@ -73,18 +72,18 @@ def report_failed_call(call: Call, answer: Answer, using: str) -> None:
     """Reports a call whose error is final."""
     names = Execution.objects.using(using).filter(pk=call.execution_id)
     name = names.values_list("name", flat=True).first() or ""
-    transaction.on_commit(partial(_tell_failed_call, call, name, answer), using=using, robust=True)
+    transaction.on_commit(partial(_report_failure, call, name, answer), using=using, robust=True)
 
 
 def report_waiting(
     execution: Execution, calls: Sequence[NewCall] | Sequence[Call], using: str
 ) -> None:
-    """Reports those of some new calls that a person must answer."""
+    """Reports new calls that a person must answer."""
     if not call_waits_for_person.has_listeners(Call):
         return
     for call in calls:
         if kind_of(call) is PERSON and call.is_open:
-            tell = partial(
+            report = partial(
                 call_waits_for_person.send_robust,
                 Call,
                 execution_id=str(execution.pk),
@@ -92,10 +91,10 @@ def report_waiting(
                 function=call.function,
                 name=execution.name,
             )
-            transaction.on_commit(tell, using=using, robust=True)
+            transaction.on_commit(report, using=using, robust=True)
 
 
-def _tell_execution(execution_id: str, name: str, changes: Mapping[str, Any]) -> None:
+def _report_end(execution_id: str, name: str, changes: Mapping[str, Any]) -> None:
     status = ExecutionStatus(changes["status"])
     error_type, message = changes.get("error_type", ""), changes.get("error_message", "")
     if status in {ExecutionStatus.FAILED, ExecutionStatus.PAUSED}:
@@ -122,7 +121,7 @@ def _tell_execution(execution_id: str, name: str, changes: Mapping[str, Any]) ->
         execution_failed.send_robust(Execution, **facts)
 
 
-def _tell_failed_call(call: Call, name: str, answer: Answer) -> None:
+def _report_failure(call: Call, name: str, answer: Answer) -> None:
     execution_id, exc = str(call.execution_id), answer.exc
     error_type, message = answer.error_type, answer.error_message
     logger.error(

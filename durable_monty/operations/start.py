@@ -1,7 +1,10 @@
+"""The start of executions, and what a start refuses."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -17,9 +20,7 @@ from durable_monty.models.program import identity_of
 from durable_monty.operations.keys import (
     OnConflict,
     check_on_conflict,
-    differing_start,
-    find_by_key,
-    known_or_conflict,
+    find_start,
 )
 from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.shortcuts import shortcuts_of
@@ -41,10 +42,9 @@ def start_execution(
 ) -> Execution:
     """Schedules a run, in the caller's transaction if there is one.
 
-    The same `key` gives the same execution. `on_conflict`: whether a start that means something
-    else raises `KeyConflict`, or returns that execution too.
-    `user`: who wrote the code, if it is not the project's own; `FunctionNotPermitted` if it may
-    not call what it names.
+    The same `key` returns the same execution. `on_conflict` says whether a start that means
+    something else raises `KeyConflict` or also returns that execution. `user` wrote the code, if
+    it is not the project's own; raises `FunctionNotPermitted` if the user may not call a function.
     """
     functions = resolve_functions(external_functions)
     if user is not None:
@@ -56,13 +56,22 @@ def start_execution(
         raise InvalidWorkflow(
             f"The deadline must be a positive timedelta of at most 100 years, not {deadline!r}."
         )
+    find_known = partial(
+        find_start,
+        key,
+        code,
+        functions,
+        inputs_text,
+        name=name,
+        on_conflict=on_conflict,
+        using=using,
+    )
     if key is not None:
         check_label("key", key, empty=False)
         check_on_conflict(on_conflict)
-        if (known := find_by_key(key, using)) is not None:
-            differing = differing_start(known, code, functions, inputs_text, name)
-            return known_or_conflict(known, key, differing, on_conflict)
-    # Outside of any transaction of ours, and only if there is something to start.
+        if (known := find_known()) is not None:
+            return known
+    # Not inside the transaction below: the check takes milliseconds.
     refuse_wrong(code, functions, inputs or {})
     execution = Execution(id=uuid7(), name=name, key=key, inputs=inputs_text)
     execution.seed = str(execution.pk)
@@ -81,11 +90,9 @@ def start_execution(
             execution.save(using=using, force_insert=True)
             return execution
     except IntegrityError:
-        known = find_by_key(key, using) if key is not None else None
-        if key is None or known is None:
+        if (known := find_known()) is None:
             raise
-        differing = differing_start(known, code, functions, inputs_text, name)
-        return known_or_conflict(known, key, differing, on_conflict)
+        return known
 
 
 def check_source(code: str) -> None:

@@ -82,7 +82,7 @@ def test_calls_are_not_looked_for_again_before_the_bell(monkeypatch):
     assert [len(claimed) for claimed in claims] == [1, 1, 1]
 
 
-def test_the_broker_counts_what_is_due():
+def test_the_broker_counts_find_due():
     broker = CallBroker()
     assert broker.queue_size() == 0
     started_call()

@@ -104,7 +104,7 @@ def many(service):
 @pytest.mark.skipif(
     "connection.vendor != 'sqlite'", reason="PostgreSQL claims by other statements"
 )
-def test_claims_of_sqlite_read_what_is_due_by_its_index(many):
+def test_claims_of_sqlite_read_find_due_by_its_index(many):
     now = database_now("default")
     assert "dm_execution_due" in Execution.objects.due(now).order_by("due_at").explain()
     wanted = Call.objects.filter(executor__in=["default"], function__in=["add"], job_id="")
@@ -141,7 +141,7 @@ def plan_of(cursor, sql, values):
     ],
 )
 @pytest.mark.parametrize("is_analysed", [False, True])
-def test_claims_of_postgresql_read_what_is_due_by_its_index(
+def test_claims_of_postgresql_read_find_due_by_its_index(
     many, statement, values, index, is_analysed
 ):
     with connection.cursor() as cursor:

@@ -97,7 +97,7 @@ def sleeps():
     timer = Call.objects.get(execution=execution, kind="timer")
     assert_near(timer.due_at, began + HOUR)
     assert operations.settle_timers(10, using="default") == 0
-    due = operations.what_is_due([], [], ahead=7200, using="default")
+    due = operations.find_due([], [], ahead=7200, using="default")
     assert not due.timers
     assert abs(due.wait - 3600) < 300, due.wait
     move(HOUR)
