@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db import router as databases
 from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from ninja import Router
 
 from durable_monty import codec, conf, operations
@@ -33,6 +34,13 @@ router = Router(tags=["executions"])
 
 _DONE = {200: ExecutionState, **ERRORS}
 _EXECUTION = "/executions/{execution_id}"
+_HISTORY = {
+    "cancel": gettext_noop("Cancelled."),
+    "terminate": gettext_noop("Terminated."),
+    "pause": gettext_noop("Paused."),
+    "resume": gettext_noop("Resumed."),
+    "resolve": gettext_noop("Resolved."),
+}
 
 
 @router.post(f"{_EXECUTION}/cancel", response=_DONE)
@@ -40,16 +48,9 @@ def cancel_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: CancelIn | None = None
 ) -> Any:
     """Asks an execution to end. What it awaits raises an error, and it may clean up."""
-    caller, given = _allowed(request, "cancel"), given or CancelIn()
-    return _do(
-        caller,
-        execution_id,
-        lambda using: operations.cancel_execution(
-            execution_id, given.reason, grace=given.grace, using=using
-        ),
-        gettext("Cancelled."),
-        given.reason,
-    )
+    given = given or CancelIn()
+    cancel = partial(operations.cancel_execution, reason=given.reason, grace=given.grace)
+    return _act(request, execution_id, "cancel", cancel, given)
 
 
 @router.post(f"{_EXECUTION}/terminate", response=_DONE)
@@ -57,14 +58,9 @@ def terminate_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
 ) -> Any:
     """Ends an execution at once. It cannot clean up."""
-    caller, reason = _allowed(request, "terminate"), given.reason if given else ""
-    return _do(
-        caller,
-        execution_id,
-        lambda using: operations.terminate_execution(execution_id, reason, using=using),
-        gettext("Terminated."),
-        reason,
-    )
+    given = given or ReasonIn()
+    terminate = partial(operations.terminate_execution, reason=given.reason)
+    return _act(request, execution_id, "terminate", terminate, given)
 
 
 @router.post(f"{_EXECUTION}/pause", response=_DONE)
@@ -72,14 +68,9 @@ def pause_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
 ) -> Any:
     """Stops an execution from advancing until it is resumed."""
-    caller, reason = _allowed(request, "pause"), given.reason if given else ""
-    return _do(
-        caller,
-        execution_id,
-        lambda using: operations.pause_execution(execution_id, reason, using=using),
-        gettext("Paused."),
-        reason,
-    )
+    given = given or ReasonIn()
+    pause = partial(operations.pause_execution, reason=given.reason)
+    return _act(request, execution_id, "pause", pause, given)
 
 
 @router.post(f"{_EXECUTION}/resume", response=_DONE)
@@ -87,26 +78,16 @@ def resume_execution(
     request: HttpRequest, execution_id: uuid.UUID, given: ReasonIn | None = None
 ) -> Any:
     """Lets workers continue a paused execution."""
-    caller, reason = _allowed(request, "resume"), given.reason if given else ""
-    return _do(
-        caller,
-        execution_id,
-        lambda using: operations.resume_execution(execution_id, using=using),
-        gettext("Resumed."),
-        reason,
-    )
+    given = given or ReasonIn()
+    resume = operations.resume_execution
+    return _act(request, execution_id, "resume", resume, given)
 
 
 @router.post(f"{_EXECUTION}/resolve", response=_DONE)
 def resolve_execution(request: HttpRequest, execution_id: uuid.UUID, given: ResolveIn) -> Any:
     """Marks a failed execution as handled. It leaves the list of failures."""
-    return _do(
-        _allowed(request, "resolve"),
-        execution_id,
-        lambda using: operations.resolve_execution(execution_id, given.reason, using=using),
-        gettext("Resolved."),
-        given.reason,
-    )
+    resolve = partial(operations.resolve_execution, reason=given.reason)
+    return _act(request, execution_id, "resolve", resolve, given)
 
 
 @router.post(f"{_EXECUTION}/retry", response=_DONE)
@@ -117,7 +98,8 @@ def retry_execution(
 
     It is a new execution if this one had failed.
     """
-    caller, given = _allowed(request, "retry"), given or RetryIn()
+    caller = require(request, "operate", "view_execution", "retry_execution")
+    given = given or RetryIn()
     using = databases.db_for_write(Execution)
     # This runs the sandbox, so it must be outside of a transaction.
     made = operations.retry_execution(
@@ -161,23 +143,20 @@ def fork_execution(
     return _made(caller, execution_id, made, gettext("Forked."), given.reason)
 
 
-def _allowed(request: HttpRequest, verb: str) -> Caller:
-    return require(request, "operate", "view_execution", f"{verb}_execution")
-
-
-def _do(
-    caller: Caller,
+def _act(
+    request: HttpRequest,
     execution_id: uuid.UUID,
-    operation: Callable[[str], object],
-    text: str,
-    reason: str,
+    verb: str,
+    operation: Callable[..., object],
+    given: ReasonIn | ResolveIn,
 ) -> dict[str, Any]:
-    """Runs an operation, which takes the alias of the database, and records it."""
+    """Runs an operation on an execution, and records it in the history."""
+    caller = require(request, "operate", "view_execution", f"{verb}_execution")
     using = databases.db_for_write(Execution)
     with write(using):
-        operation(using)
+        operation(execution_id, using=using)
         execution = Execution.objects.using(using).only("status", "name").get(pk=execution_id)
-        note(caller, execution, text, reason)
+        note(caller, execution, gettext(_HISTORY[verb]), given.reason)
     return _state(execution)
 
 
