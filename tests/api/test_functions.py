@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from durable_monty.api.function_schemas import parameters_schema, returns_schema
+from durable_monty.api.functions import parameters_schema, returns_schema
 
 pytestmark = pytest.mark.django_db
 
