@@ -15,8 +15,6 @@ from tests.support import advance, run
 NOW = "2026-01-31 14:02:03"
 STAMP = "2026-01-31T14:02:03Z"
 LATER = timedelta(days=1)
-# The same with PostgreSQL, SQLite and MySQL.
-FIXED_CLOCK = dict.fromkeys(("postgresql", "sqlite", "mysql"), f"'{NOW}'")
 
 
 @dataclass

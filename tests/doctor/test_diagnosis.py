@@ -9,7 +9,7 @@ from durable_monty import Retry, operations
 from durable_monty.exceptions import DatabaseNotMigrated
 from durable_monty.management.commands import durable_doctor
 from durable_monty.models import Call, Execution, WorkerProcess, clock
-from tests.doctor.reports import FIXED_CLOCK, STAMP, begin, doctor, hire
+from tests.doctor.reports import STAMP, begin, doctor, hire
 from tests.support import claim, run, work
 
 pytestmark = pytest.mark.django_db
@@ -20,11 +20,6 @@ REGISTER = (
     "start a worker whose code registers it, in an installed app or "
     "DURABLE_MONTY['FUNCTION_MODULES']."
 )
-
-
-@pytest.fixture(autouse=True)
-def fixed_clock(monkeypatch):
-    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
 
 
 @pytest.fixture

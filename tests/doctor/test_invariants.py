@@ -6,10 +6,9 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from durable_monty import operations
-from durable_monty.models import Call, Execution, WorkerProcess, clock
+from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.operations.repair import REPAIRS, repair
 from tests.doctor.reports import (
-    FIXED_CLOCK,
     LATER,
     STAMP,
     begin,
@@ -26,8 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def worker(monkeypatch):
-    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
+def worker():
     return WorkerProcess.objects.get(pk=hire())
 
 

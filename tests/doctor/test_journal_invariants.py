@@ -1,9 +1,8 @@
 import pytest
 
 from durable_monty import operations
-from durable_monty.models import Attempt, Call, Execution, Snapshot, WorkerProcess, clock
+from durable_monty.models import Attempt, Call, Execution, Snapshot, WorkerProcess
 from tests.doctor.reports import (
-    FIXED_CLOCK,
     begin,
     doctor,
     finding,
@@ -24,8 +23,7 @@ RESTORE = (
 
 
 @pytest.fixture(autouse=True)
-def worker(monkeypatch):
-    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
+def worker():
     return WorkerProcess.objects.get(pk=hire())
 
 

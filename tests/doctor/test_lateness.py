@@ -3,9 +3,8 @@ from datetime import timedelta
 import pytest
 
 from durable_monty import operations
-from durable_monty.models import Call, Execution, WorkerProcess, clock
+from durable_monty.models import Call, Execution, WorkerProcess
 from tests.doctor.reports import (
-    FIXED_CLOCK,
     LATER,
     STAMP,
     begin,
@@ -27,8 +26,7 @@ BUSY = (
 
 
 @pytest.fixture(autouse=True)
-def worker(monkeypatch):
-    monkeypatch.setattr(clock, "NOW", FIXED_CLOCK)
+def worker():
     return WorkerProcess.objects.get(pk=hire())
 
 
