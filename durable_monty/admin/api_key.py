@@ -23,6 +23,7 @@ from durable_monty.models import ApiKey, KeyScope
 from durable_monty.models.clock import database_now
 from durable_monty.operations.transactions import write
 
+# A key for longer than ten years is meant to have no end, and should say so.
 _LONGEST_DAYS = 3_650
 
 
@@ -31,7 +32,7 @@ class KeyForm(forms.Form):
         label=_("Name"),
         max_length=100,
         widget=AdminTextInputWidget,
-        help_text=_("Where the key is used: it stands in the history."),
+        help_text=_("Where the key is used. The history names it."),
     )
     scopes = forms.MultipleChoiceField(
         label=_("Scopes"), choices=KeyScope.choices, widget=forms.CheckboxSelectMultiple
@@ -43,15 +44,16 @@ class KeyForm(forms.Form):
         max_value=_LONGEST_DAYS,
         initial=365,
         widget=AdminIntegerFieldWidget,
-        help_text=_("Days. Empty: never."),
+        help_text=_("Days. Leave empty for a key that never expires."),
     )
     acts_for = forms.CharField(
         label=_("Acts for"),
         required=False,
         widget=AdminTextInputWidget,
         help_text=_(
-            "The name of a user, whose permissions limit the key. Empty: for nobody; then its "
-            "scopes alone limit it, and it starts only functions that are offered in the admin."
+            "The name of a user, whose permissions limit the key. Without a user, only its "
+            "scopes limit it, and its workflows may call only functions that are offered in the "
+            "admin."
         ),
     )
 
@@ -60,12 +62,14 @@ class KeyForm(forms.Form):
         super().__init__(data)
         self.user = user
         if not user.is_superuser:
+            # Their key acts for them, and has no more permissions than they have.
             del self.fields["acts_for"]
 
     def clean_acts_for(self) -> Any:
         username = self.cleaned_data["acts_for"]
         if not username:
             return None
+        # A project's user model may have another manager and another field for the name.
         users = get_user_model()._default_manager
         found = users.filter(**{get_user_model().USERNAME_FIELD: username}).first()
         if found is None:
@@ -94,6 +98,7 @@ class MakePage(AddPage):
             return model_admin.render_form(request, "api_key/make.html", title, form)
         using = router.db_for_write(ApiKey)
         with write(using):
+            # The history has an entry for each key that exists.
             key, secret = form.make(using)
             model_admin.log_addition(request, key, gettext("Made."))
         response = model_admin.render_page(request, "api_key/made.html", title, key, secret=secret)
@@ -142,6 +147,7 @@ class ApiKeyAdmin(PagesAdmin):
         using = router.db_for_write(ApiKey)
         keys = {key.pk: key for key in self.selected(request, queryset)}
         with write(using):
+            # A key that was revoked meanwhile gets no second entry.
             revoked = operations.revoke_api_keys(keys, using=using)
             for pk in revoked:
                 self.log_change(request, keys[pk], gettext("Revoked."))
@@ -171,7 +177,7 @@ class ApiKeyAdmin(PagesAdmin):
         if key.user_id is None:
             return gettext("nobody")
         user = vars(key)["durable_user"]
-        return gettext("a user who is gone") if user is None else user.get_username()
+        return gettext("a deleted user") if user is None else user.get_username()
 
     @admin.display(description=_("expires"))
     def expires(self, key: ApiKey) -> str:

@@ -15,6 +15,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from durable_monty.admin.formats import link, moment
 from durable_monty.admin.paginator import CappedPaginator
@@ -39,6 +40,7 @@ class Facts:
 
 
 def facts_of(row: Model) -> Facts:
+    # They are kept on the row, because Django passes a column nothing else.
     facts: Facts = vars(row)["durable_facts"]
     return facts
 
@@ -54,11 +56,17 @@ def time_column(field: str, description: StrPromise) -> Callable[..., SafeString
 
 
 class FactsChangeList(ChangeList):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Django's title asks to select a row to change, which nobody does here.
+        self.title = capfirst(str(self.opts.verbose_name_plural))
+
     def get_results(self, request: HttpRequest) -> None:
         model_admin = cast("ReadOnlyAdmin", self.model_admin)
         # The time comes with the rows: asking for it would be another query.
         self.queryset = with_now(self.queryset.defer(*model_admin.list_defer))
         super().get_results(request)
+        # The template must walk along these very rows, which carry the facts.
         rows = list(self.result_list)
         if rows:
             model_admin.share_facts(rows, now_of(rows[0]))
@@ -74,6 +82,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     # Facets, and the count of all rows, are queries that grow with the table.
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
+    # An index serves the order of each list; another order would sort the whole table.
     sortable_by = ()
     view_on_site = False
 
@@ -116,6 +125,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def may_view(self, model: type[Model], request: HttpRequest) -> bool:
         """Returns whether this site shows `model` to the user."""
+        # A site may leave a model out, or register it with rules of its own.
         registered = self.admin_site._registry.get(model)
         return registered is not None and registered.has_view_permission(request)
 
@@ -123,6 +133,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return link(self.url_of(row), row if text is None else text)
 
     def url_of(self, row: Model, view: str = "change", *args: object) -> str:
+        # A project may have several admin sites: a link stays in its site.
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}_{view}"
         return reverse(name, args=[row.pk, *args], current_app=self.admin_site.name)
 
@@ -134,6 +145,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 def id_range(term: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     """Returns the lowest and the highest id that begin with `term`; None if none can."""
     digits = term.replace("-", "").lower()
+    # Fewer digits are the start of too many ids to be of use.
     if not 4 <= len(digits) <= _ID_DIGITS or digits.strip("0123456789abcdef"):
         return None
     return uuid.UUID(digits.ljust(_ID_DIGITS, "0")), uuid.UUID(digits.ljust(_ID_DIGITS, "f"))

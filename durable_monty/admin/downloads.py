@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from durable_monty.admin.formats import LONGEST, readable
 from durable_monty.admin.pages import Page, PagesAdmin
 
+# Never HTML, which a browser would run: values are written by anybody.
 _TYPES = {"json": "application/json", "txt": "text/plain; charset=utf-8"}
 
 
@@ -49,6 +50,7 @@ class Downloads(Page):
     ) -> SafeString | str:
         """Returns `shown`, with a link to the file if the value is longer than `limit`."""
         text = self.texts[name](row) or ""
+        # The length as people read it, without the tags of the codec.
         if len(readable(text)) <= limit:
             return shown
         return format_html(

@@ -13,11 +13,11 @@ from durable_monty import codec
 from durable_monty.models import Execution
 from durable_monty.wording.times import ago, exact
 
-# Characters of a value that a page shows; of a log or a source it shows more.
+# Characters that a page shows: of a value, and of a log or a source.
 LONGEST = 20_000
 LONG = 100_000
 
-# Paths in a box of 12 x 12: a state is told by its shape, not by its colour alone.
+# Paths in a box of 12 x 12. A state has a shape, because not everybody sees its colour.
 _CIRCLE = "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9"
 _SHAPES = {
     "scheduled": _CIRCLE,
@@ -35,7 +35,7 @@ _SHAPES = {
 
 
 def badge(state: str, label: object) -> SafeString:
-    """A state as text with a shape."""
+    """Returns a state as text with a shape."""
     return format_html(
         '<span class="dm-state dm-{}"><svg viewBox="0 0 12 12" aria-hidden="true">'
         '<path d="{}"/></svg>{}</span>',
@@ -46,7 +46,8 @@ def badge(state: str, label: object) -> SafeString:
 
 
 def state_of(execution: Execution) -> SafeString:
-    """The status, and what became of a failure."""
+    """Returns the status, and whether a failure was resolved or retried."""
+    # A failure that somebody has handled is still a failure, but no alarm.
     shown = badge(execution.status, execution.get_status_display())
     if execution.handled_at is None:
         return shown
@@ -55,7 +56,7 @@ def state_of(execution: Execution) -> SafeString:
 
 
 def moment(value: datetime | None, now: datetime) -> SafeString | str:
-    """`3 min ago`, with the exact time as its title."""
+    """Returns `3 min ago`, with the exact time as its title."""
     if value is None:
         return "-"
     return format_html(
@@ -71,7 +72,7 @@ def link(url: str, text: object) -> SafeString:
 
 
 def name_and_id(execution: Execution) -> SafeString:
-    """In two lines; of the id, what is enough to find it."""
+    """Returns two lines: the name, and the start of the id, which a search finds."""
     return format_html(
         '{}<code class="dm-id" title="{}">{}</code>',
         execution.name or gettext("(no name)"),
@@ -89,7 +90,7 @@ def json_block(text: str | None) -> SafeString:
 
 
 def readable(text: str) -> str:
-    """A stored value as people read it; as far as it goes, if it was cut or is not JSON."""
+    """Returns a stored value as people read it, or its readable start if it was cut."""
     try:
         return json.dumps(codec.plain(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -97,7 +98,7 @@ def readable(text: str) -> str:
 
 
 def editable(text: str) -> str:
-    """A stored value with its tags, for a form that stores it again."""
+    """Returns a stored value with its tags, for a form that stores it again."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -105,7 +106,7 @@ def editable(text: str) -> str:
 
 
 def short_arguments(text: str) -> str:
-    """`"clip-7", 480` of a JSON list; as far as it goes, if it is none or was cut."""
+    """Returns `"clip-7", 480` for a JSON list, or its readable start if it was cut."""
     try:
         values = codec.plain(text)
     except (ValueError, RecursionError):
@@ -116,5 +117,5 @@ def short_arguments(text: str) -> str:
 
 
 def cut(text: str, limit: int = LONGEST) -> str:
-    """`text`, which says so where it was cut; fit for any page, whatever its characters."""
+    """Returns at most `limit` characters, with a note of the cut, fit for any page."""
     return codec.clean_text(text, limit)

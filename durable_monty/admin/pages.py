@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Each row of an action is a transaction of its own, while the browser waits.
 AT_ONCE = 500
+# Messages travel in a cookie or in the session.
 _REFUSALS_SHOWN = 10
 TOKEN = "form_token"  # noqa: S105  (no secret)
 
@@ -75,7 +76,8 @@ class Page:
     def serve(
         self, model_admin: PagesAdmin, request: HttpRequest, object_id: str, **kwargs: Any
     ) -> HttpResponseBase:
-        """Checks the permission, which comes before the existence of the row, and responds."""
+        """Checks the permission and finds the row. Raises `PermissionDenied` or `Http404`."""
+        # Users who may not act here must not learn which ids exist.
         if not self.permits(model_admin, request):
             raise PermissionDenied
         row = model_admin.get_object(request, object_id)
@@ -127,6 +129,7 @@ class PagesAdmin(ReadOnlyAdmin):
             path(f"<path:object_id>/{page.path}", self._view(page), name=f"{name}_{page.name}")
             for page in self.pages
         ]
+        # Before Django's own, whose last pattern takes every path below a row.
         return [*pages, *super().get_urls()]
 
     def _view(self, page: Page) -> Callable[..., HttpResponseBase]:
@@ -180,10 +183,11 @@ class PagesAdmin(ReadOnlyAdmin):
 
     def selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Returns the rows of an action. If they are too many, says so and returns none."""
+        # One row more shows that there are too many, and no count is needed.
         rows = list(queryset[: AT_ONCE + 1])
         if len(rows) <= AT_ONCE:
             return rows
-        text = gettext("Nothing was done: choose at most %(count)d at once.")
+        text = gettext("Nothing was changed: select no more than %(count)d at once.")
         self.message_user(request, text % {"count": AT_ONCE}, messages.ERROR)
         return []
 
@@ -198,6 +202,7 @@ class PagesAdmin(ReadOnlyAdmin):
     def render_page(
         self, request: HttpRequest, template: str, title: str, row: Any = None, **context: Any
     ) -> HttpResponse:
+        # With it, `{% url %}` in the template stays in this admin site.
         request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
@@ -245,6 +250,7 @@ def new_token() -> str:
 def key_of(request: HttpRequest, row_id: object = "") -> str:
     """Returns an idempotency key made of the form's token: a form sent twice starts one."""
     token = request.POST.get(TOKEN, "")
+    # Another text could be made to meet the keys of other callers.
     if not re.fullmatch("[0-9a-f]{32}", token):
         token = new_token()
     return f"admin:{token}:{row_id}".rstrip(":")

@@ -24,7 +24,7 @@ class ProgramAdmin(ReadOnlyAdmin):
     ordering = ["-pk"]
     empty_text = _("None yet. Each source that is started is stored here once.")
     search_fields = ["sha256"]
-    search_help_text = _("The beginning of a SHA-256.")
+    search_help_text = _("The start of a SHA-256.")
     readonly_fields = ["sha256", "calls", "created", "source_block"]
     fields = tuple(readonly_fields)
 
@@ -43,7 +43,7 @@ class ProgramAdmin(ReadOnlyAdmin):
     def short(self, program: Program) -> SafeString:
         return format_html('<code title="{}">{}</code>', program.sha256, program)
 
-    @admin.display(description=_("may call"))
+    @admin.display(description=_("allowed functions"))
     def calls(self, program: Program) -> str:
         return ", ".join(program.functions) or "-"
 

@@ -22,7 +22,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     ordering = ["-pk"]
     empty_text = _("None. Executions have one while they wait.")
     search_fields = ["pk"]
-    search_help_text = _("The beginning of the execution's id.")
+    search_help_text = _("The start of the execution's id.")
     readonly_fields = ["execution_link", "turn", "bytes", "format", "created"]
     fields = tuple(readonly_fields)
 

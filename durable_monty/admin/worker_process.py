@@ -50,7 +50,7 @@ class WorkerProcessAdmin(PagesAdmin):
     ordering = ["-pk"]
     empty_text = _("None yet. Start one with “manage.py runworker”.")
     search_fields = ["host__startswith"]
-    search_help_text = _("The beginning of a host's name.")
+    search_help_text = _("The start of a host's name.")
     readonly_fields = [
         "state",
         "host",
@@ -75,6 +75,7 @@ class WorkerProcessAdmin(PagesAdmin):
         using = router.db_for_write(WorkerProcess)
         workers = {worker.pk: worker for worker in self.selected(request, queryset)}
         with write(using):
+            # The operation checks again, by the database's clock, which of them respond.
             dismissed = operations.dismiss_workers(workers, using=using)
             for pk in dismissed:
                 self.log_change(request, workers[pk], gettext("Dismissed."))

@@ -255,7 +255,7 @@ def test_many_are_confirmed_first(asked, operator):
     assert {status(row) for row in executions[:2]} == {"waiting"}
     text = text_of(page)
     assert "Cancel executions" in text
-    assert "These are left as they are: budget-2" in text
+    assert "These are not changed: budget-2" in text
     assert f'value="{executions[2].pk}"' not in page.content.decode()
     response = do_all(operator, "cancel", executions, reason="all of them")
     work()
@@ -263,7 +263,7 @@ def test_many_are_confirmed_first(asked, operator):
     assert message(operator, response) == [
         (
             "warning",
-            "2 executions are cancelled. 1 could not be: "
+            "2 executions are cancelled. 1 execution was not changed: "
             f'<a href="{url_of(executions[2])}">{executions[2]}</a> (“Cancelled”)',
         ),
     ]
@@ -290,7 +290,7 @@ def test_too_many_at_once(asked, operator, monkeypatch):
     response = do_all(operator, "terminate", executions)
 
     assert message(operator, response) == [
-        ("error", "Nothing was done: choose at most 1 at once.")
+        ("error", "Nothing was changed: select no more than 1 at once.")
     ]
     assert {status(row) for row in executions} == {"waiting"}
 
@@ -305,7 +305,7 @@ def test_of_many_refusals_the_first_are_told(asked, operator, monkeypatch):
 
     ((level, text),) = message(operator, response)
     assert (level, text.count("<a "), text[-3:]) == ("error", 2, "; …")
-    assert text.startswith("4 could not be: ")
+    assert text.startswith("4 executions were not changed: ")
 
 
 def test_a_reason_that_is_too_long(asked, operator):

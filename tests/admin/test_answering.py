@@ -88,7 +88,7 @@ def test_a_bool_is_yes_or_no_without_a_default(asked, clerk):
     assert '<input type="radio" name="result" value="false"' in page
     assert page.count("checked") == 1  # the outcome
     response = answer(clerk, call)
-    assert errors_of(response) == {"result": ["A result is missing."]}
+    assert errors_of(response) == {"result": ["This field is required."]}
     response = answer(clerk, call, result="maybe")
     assert errors_of(response) == {
         "result": ["Select a valid choice. maybe is not one of the available choices."]
@@ -121,8 +121,8 @@ def test_results_are_typed_as_json(doubled, clerk, typed, value):
 @pytest.mark.parametrize(
     ("typed", "error"),
     [
-        ("", "A result is missing."),
-        ("   ", "A result is missing."),
+        ("", "This field is required."),
+        ("   ", "This field is required."),
         ("yes", "This is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ('{"a": }', "This is not JSON: Expecting value: line 1 column 7 (char 6)"),
         ("NaN", "This is not JSON: The stored text has a bare NaN, which is not JSON."),
@@ -164,7 +164,7 @@ def test_a_value_over_the_limit_is_an_error_of_the_form(doubled, clerk, durable_
 def test_an_error_needs_a_message(asked, clerk):
     response = answer(clerk, asked(), outcome="fail", result="true")
 
-    assert errors_of(response) == {"error_message": ["An error message is missing."]}
+    assert errors_of(response) == {"error_message": ["This field is required."]}
 
 
 def test_who_answers_in_the_place_of_a_machine_says_why(doubled, clerk):

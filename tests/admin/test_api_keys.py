@@ -97,7 +97,7 @@ def test_the_list_says_for_whom_they_act(keeper, admin_user, staff, django_asser
     with django_assert_num_queries(7):
         page = text_of(keeper.get(list_url(ApiKey)))
 
-    for text in ("nobody", "admin", "a user who is gone", "Valid"):
+    for text in ("nobody", "admin", "a deleted user", "Valid"):
         assert text in page
 
 

@@ -177,8 +177,8 @@ def test_one_of_many_was_answered_meanwhile(asked, clerk, service, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "errors"),
     [
-        ({"result": ""}, {"result": ["A result is missing."]}),
-        ({"outcome": "fail"}, {"error_message": ["An error message is missing."]}),
+        ({"result": ""}, {"result": ["This field is required."]}),
+        ({"outcome": "fail"}, {"error_message": ["This field is required."]}),
     ],
 )
 def test_an_answer_for_many_that_is_none(asked, clerk, fields, errors):
@@ -204,16 +204,18 @@ def test_what_cannot_be_answered_together(asked, clerk, service, monkeypatch):
 
     response = answer_all(clerk, [first, second], result="true")
     assert message(clerk, response) == [
-        ("error", "Nothing was changed: choose calls of one function.")
+        ("error", "Nothing was changed: select calls of a single function only.")
     ]
     service.complete_call(first.execution_id, 0, True)
     response = answer_all(clerk, [first], result="false")
     assert message(clerk, response) == [
-        ("error", "Nothing was changed: choose only open calls of functions.")
+        ("error", "Nothing was changed: select only open calls of functions.")
     ]
     monkeypatch.setattr(pages, "AT_ONCE", 1)
     response = answer_all(clerk, [first, second], result="true")
-    assert message(clerk, response) == [("error", "Nothing was done: choose at most 1 at once.")]
+    assert message(clerk, response) == [
+        ("error", "Nothing was changed: select no more than 1 at once.")
+    ]
     assert Call.objects.get(pk=second.pk).is_open
     assert history() == []
 

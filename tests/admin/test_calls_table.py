@@ -97,7 +97,7 @@ def test_a_line_links_to_the_calls_that_it_made(db, viewer):
     ]
     response = viewer.get(f"{url_of(execution)}?line=2")
     assert [row.number for row in response.context["calls"].rows] == [0, 1, 2]
-    assert "Shown: those of line 2 of the source. Show all" in text_of(response)
+    assert "Only calls of line 2 are shown. Show all" in text_of(response)
 
 
 @pytest.mark.parametrize("line", ["0", "99", "x", "-1"])
@@ -107,7 +107,7 @@ def test_no_such_line(db, viewer, line):
     response = viewer.get(f"{url_of(execution)}?line={line}")
 
     assert len(response.context["calls"].rows) == 1
-    assert "Shown: those of line" not in text_of(response)
+    assert "Only calls of line" not in text_of(response)
 
 
 def test_a_line_without_calls(db, viewer):
@@ -115,7 +115,7 @@ def test_a_line_without_calls(db, viewer):
 
     page = text_of(viewer.get(f"{url_of(execution)}?line=1"))
 
-    assert "Shown: those of line 1 of the source. Show all" in page
+    assert "Only calls of line 1 are shown. Show all" in page
 
 
 def test_what_people_did(asked, viewer, service, django_user_model):

@@ -205,7 +205,7 @@ def test_failed_by_itself(db, viewer):
     page = text_of(response)
     assert pointed_at(response) == [(2, "raised here", True)]
     assert "None: the workflow itself raised this error." in page
-    assert "It made no calls." in page
+    assert "No calls were made." in page
 
 
 def test_an_error_that_looks_like_a_traceback(db, viewer):
@@ -232,9 +232,9 @@ def test_not_started(service, viewer):
 
     page = text_of(viewer.get(url_of(Execution.objects.get())))
 
-    assert "It has made no calls yet: its first turn has not run. “manage.py runworker”" in page
-    assert "Look at its turn" not in page
-    assert "Nobody has intervened." in page
+    assert "No calls yet: the first turn has not run. “manage.py runworker”" in page
+    assert "Step through turns" not in page
+    assert "No manual actions yet." in page
 
 
 def test_where_it_is_paused(asked, viewer):

@@ -98,7 +98,7 @@ def test_export_many(failed, exporter, asked, monkeypatch):
     monkeypatch.setattr(pages, "AT_ONCE", 1)
     response = exporter.post(list_url(Execution), data)
     assert messages_of(exporter.get(response.url)) == [
-        ("error", "Nothing was done: choose at most 1 at once.")
+        ("error", "Nothing was changed: select no more than 1 at once.")
     ]
 
 

@@ -116,7 +116,7 @@ def test_the_page_shows_what_was_open_after_a_turn(done, forker):
     assert "Fork after turn 2" in page
     assert "approve #1" in page
     assert "42 euros" in page
-    assert "As it was: true" in page
+    assert "Keep it: true" in page
     assert "add #" not in page
     # Without a turn it is the last one that waited for something.
     assert "Fork after turn 3" in text_of(forker.get(url_of(done, "fork")))
@@ -167,7 +167,7 @@ def test_the_pages_lead_from_one_to_the_other(done, forker):
 
 def test_an_error_instead(done, forker):
     response = fork(forker, done, 2, answer_1="error")
-    assert errors_of(response) == {"error_1": ["An error message is missing."]}
+    assert errors_of(response) == {"error_1": ["This field is required."]}
 
     fork(forker, done, 2, answer_1="error", error_1="no money", result_1="rubbish")
 
@@ -201,7 +201,7 @@ def test_the_same_form_forks_once(done, forker):
 @pytest.mark.parametrize(
     ("fields", "errors"),
     [
-        ({"answer_1": "result", "result_1": " "}, {"result_1": ["A result is missing."]}),
+        ({"answer_1": "result", "result_1": " "}, {"result_1": ["This field is required."]}),
         (
             {"answer_1": "result", "result_1": "1"},
             {"result_1": ["result is not of the type bool."]},
@@ -371,7 +371,7 @@ def test_so_many_calls_that_not_all_are_offered(service, forker, monkeypatch):
     page = text_of(forker.get(url_of(execution, "fork")))
     assert "approve #1" in page
     assert "approve #2" not in page
-    assert "3 more calls keep the answers that they got, or are asked again." in page
+    assert "3 more calls keep their results, or run again if they have none." in page
     fork(forker, execution, 1, answer_0="result", result_0="true", answer_1="again")
 
     results = Call.objects.filter(execution=made(execution)).order_by("call_id")

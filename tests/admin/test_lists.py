@@ -308,4 +308,4 @@ def test_empty_lists_say_what_to_do(viewer, asked):
     page = text_of(viewer.get(list_url(Execution)))
     assert "None yet" not in page
     page = text_of(viewer.get(list_url(Execution, "?q=elsewhere")))
-    assert "Nothing fits this search or these filters." in page
+    assert "No matches." in page

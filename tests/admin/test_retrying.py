@@ -182,7 +182,7 @@ def test_many_give_one_message(declined, charges, operator):
     assert without_times(message(operator, response)) == [
         (
             "warning",
-            "1 execution is retried. 2 could not be: "
+            "1 execution is retried. 2 executions were not changed: "
             f"{a(itself)} (the workflow itself raised its error); "
             f"{a(second)} (retried (time) as {a(retry)})",
         )
@@ -203,7 +203,10 @@ def test_failures_are_resolved_one_by_one_or_many_at_once(operator):
     response = do_all(operator, "resolve", [first, second, third], reason="an old bug")
 
     assert message(operator, response) == [
-        ("warning", f"2 executions are resolved. 1 could not be: {a(first)} (“Failed”)")
+        (
+            "warning",
+            f"2 executions are resolved. 1 execution was not changed: {a(first)} (“Failed”)",
+        )
     ]
     for _ in range(2):
         assert failures(operator) == []

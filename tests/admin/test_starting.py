@@ -97,7 +97,7 @@ def test_the_same_form_starts_one(author):
     assert response.url == url_of(execution)
     assert messages_of(author.get(response.url))[-1] == (
         "warning",
-        "Nothing was changed: it was started already.",
+        "Nothing was changed: the execution was started already.",
     )
     assert history() == [("author", "Started.")]
 
@@ -152,7 +152,7 @@ def test_what_is_wrong_with_the_source_is_said_at_its_field(author, source, erro
 
 def test_the_type_checker_can_be_overruled(author):
     response = start(author, "await invite(1)")
-    assert "Take it all the same" in text_of(response)
+    assert "Start anyway" in text_of(response)
     assert 'type="checkbox" name="anyway"' in response.content.decode()
 
     start(author, "await invite(1)", anyway="on")

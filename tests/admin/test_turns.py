@@ -131,7 +131,7 @@ def test_steps(sums, viewer):
     assert links(1) == ["", "", turn_url(sums, 2), turn_url(sums, 4)]
     assert links(3) == [turn_url(sums, number) for number in (1, 2, 4, 4)]
     assert links(4) == [turn_url(sums, 1), turn_url(sums, 3), "", ""]
-    assert f'<a href="{turns_url(sums)}">Step through its 4 turns</a>' in (
+    assert f'<a href="{turns_url(sums)}">Step through turns (4)</a>' in (
         viewer.get(url_of(sums)).content.decode()
     )
 
@@ -173,7 +173,7 @@ def test_what_the_user_may_not_see(sums, staff, client):
     assert client.get(turn_url(sums, 2)).status_code == 302
 
 
-UNKNOWN = "What it printed and where it paused is not known: "
+UNKNOWN = "The printed output and the position are unknown: "
 
 
 def test_a_mismatch_is_told(sums, viewer):
@@ -185,7 +185,7 @@ def test_a_mismatch_is_told(sums, viewer):
         f"{UNKNOWN}Replay differs from the journal at turn 1, call 0: recorded double [0] {{}}, "
         "replayed double [1] {}."
     ) in page
-    assert "What it printed Nothing" not in page
+    assert "Output printed Nothing" not in page
     # Of the last turn the row itself knows.
     here = viewer.get(turn_url(sums, 4)).context["source"].here
     assert here == 6

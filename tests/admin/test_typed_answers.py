@@ -112,14 +112,14 @@ def test_a_field_of_the_type(question, clerk, annotation, typed, value):
 @pytest.mark.parametrize(
     ("annotation", "typed", "error"),
     [
-        (int, "", "A result is missing."),
+        (int, "", "This field is required."),
         (int, "many", "Enter a whole number."),
-        (str, "", "A result is missing."),
-        (bool, "", "A result is missing."),
-        (bool | None, "", "A result is missing."),
+        (str, "", "This field is required."),
+        (bool, "", "This field is required."),
+        (bool | None, "", "This field is required."),
         (date, "31st", "Enter a valid date."),
         (Decimal, "NaN", "Enter a number."),
-        (Colour, "", "A result is missing."),
+        (Colour, "", "This field is required."),
         (
             Colour,
             '"green"',
@@ -163,7 +163,7 @@ def test_many_choices_are_a_list(question, clerk):
     page = clerk.get(url_of(call)).content.decode()
 
     assert '<select name="result"' in page
-    assert errors_of(answer(clerk, call, result="")) == {"result": ["A result is missing."]}
+    assert errors_of(answer(clerk, call, result="")) == {"result": ["This field is required."]}
     assert answer(clerk, call, result="19").status_code == 302
     assert Call.objects.get().result == "19"
 
@@ -196,7 +196,7 @@ def test_a_dataclass_has_a_field_for_each_part(question, clerk):
     response = answer(clerk, call, **{**parts, "result_tags": "[1]"})
     assert errors_of(response) == {"result_tags": ["result[0] is not of the type str."]}
     response = answer(clerk, call, **{**parts, "result_amount": ""})
-    assert errors_of(response) == {"result_amount": ["A result is missing."]}
+    assert errors_of(response) == {"result_amount": ["This field is required."]}
     response = answer(clerk, call, **parts)
 
     assert response.status_code == 302, errors_of(response)

@@ -33,14 +33,14 @@ def test_a_person_answers_what_has_waited_longest(logged_in, expect, reviews):
     expect(content).to_contain_text("package-1.zip")
     page.get_by_label("Yes").check()
     page.get_by_label("Reason").fill("It plays well.")
-    page.get_by_role("button", name="Record this answer").click()
+    page.get_by_role("button", name="Submit answer").click()
 
     expect(page.locator(".messagelist")).to_contain_text("was recorded")
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     page.locator(".messagelist").get_by_role("link", name="approve #0").click()
     expect(content).to_contain_text("It plays well.")
     expect(content.locator(".dm-completed")).to_have_text("Completed")
-    expect(page.get_by_role("button", name="Record this answer")).to_have_count(0)
+    expect(page.get_by_role("button", name="Submit answer")).to_have_count(0)
 
     work()
     page.get_by_role("link", name="review-1").click()
@@ -57,11 +57,11 @@ def test_only_the_chosen_kind_of_answer_is_asked_for(logged_in, expect, reviews)
     expect(result).to_be_visible()
     expect(error).to_be_hidden()
 
-    page.get_by_label("Raise an error").check()
+    page.get_by_label("Fail this call").check()
     expect(result).to_be_hidden()
     expect(error).to_be_visible()
-    page.get_by_role("button", name="Record this answer").click()
-    expect(page.get_by_text("An error message is missing.")).to_be_visible()
+    page.get_by_role("button", name="Submit answer").click()
+    expect(page.get_by_text("This field is required.")).to_be_visible()
     expect(page.get_by_label("Error message")).to_be_visible()
 
 
@@ -69,7 +69,7 @@ def test_a_double_click_answers_once(logged_in, expect, reviews):
     page = logged_in
     page.goto(f"/admin/durable_monty/call/{Call.objects.first().pk}/change/")
     page.get_by_label("No", exact=True).check()
-    page.get_by_role("button", name="Record this answer").dblclick()
+    page.get_by_role("button", name="Submit answer").dblclick()
 
     # The browser may have dropped the first of the two responses, with its message.
     said = re.compile("was recorded|was already answered just now, by clerk")

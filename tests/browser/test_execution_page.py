@@ -107,7 +107,7 @@ def test_updates_can_be_paused(viewing, expect, review, service, polls):
     viewing.clock.run_for(LATER)
     assert polls == []
 
-    viewing.get_by_role("button", name="Go on updating").click()
+    viewing.get_by_role("button", name="Resume updates").click()
     viewing.clock.run_for(SOON)
     expect(viewing.locator("#dm-live .dm-sentence")).to_contain_text("Completed")
 
@@ -117,7 +117,7 @@ def test_who_is_logged_out_is_told(viewing, expect, review):
     viewing.context.clear_cookies()
     viewing.clock.run_for(SOON)
 
-    expect(viewing.get_by_text("No longer live: reload the page.")).to_be_visible()
+    expect(viewing.get_by_text("Updates stopped: reload the page.")).to_be_visible()
 
 
 def test_a_hidden_page_asks_for_nothing(viewing, expect, review, polls):
@@ -142,7 +142,7 @@ def test_turns_by_keyboard(viewing, expect, review, service):
     work()
     assert Execution.objects.get().turn == 5
     viewing.goto(page_of(review))
-    viewing.get_by_role("link", name="Step through its 5 turns").click()
+    viewing.get_by_role("link", name="Step through turns (5)").click()
     expect(viewing.get_by_role("heading", name="Turn 5 of 5")).to_be_visible()
 
     for turn in (4, 3, 2):
@@ -150,16 +150,16 @@ def test_turns_by_keyboard(viewing, expect, review, service):
         expect(viewing.get_by_role("heading", name=f"Turn {turn} of 5")).to_be_visible()
         expect(viewing.locator("#dm-steps")).to_be_focused()
     expect(viewing.locator(".dm-line-here")).to_contain_text("await double(step)")
-    expect(viewing.get_by_role("region", name="What it printed")).to_contain_text("approved")
+    expect(viewing.get_by_role("region", name="Output printed")).to_contain_text("approved")
     viewing.keyboard.press("ArrowRight")
     expect(viewing.get_by_role("heading", name="Turn 3 of 5")).to_be_visible()
 
     viewing.get_by_label("Turn", exact=True).fill("1")
     viewing.keyboard.press("Enter")
     expect(viewing.get_by_role("heading", name="Turn 1 of 5")).to_be_visible()
-    came_in = viewing.get_by_role("region", name="Answers that came in")
+    came_in = viewing.get_by_role("region", name="Results received")
     expect(came_in).to_contain_text("the first turn begins with the inputs")
-    viewing.get_by_role("region", name="What it asked").get_by_role("link", name="2").click()
+    viewing.get_by_role("region", name="Calls started").get_by_role("link", name="2").click()
     expect(viewing.get_by_role("heading", name="Turn 2 of 5")).to_be_visible()
 
 

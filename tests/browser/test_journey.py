@@ -39,7 +39,7 @@ def test_a_newcomer_starts_answers_and_finishes_a_workflow(logged_in, expect, tm
         page.get_by_role("link", name="approve #1").click()
         expect(page.locator("#content")).to_contain_text("42 euros")
         page.get_by_label("Yes").check()
-        page.get_by_role("button", name="Record this answer").click()
+        page.get_by_role("button", name="Submit answer").click()
         expect(page.locator(".messagelist")).to_contain_text("was recorded")
         worker.until(lambda: completed(execution.pk), "it was completed")
 

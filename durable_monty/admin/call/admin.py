@@ -70,7 +70,7 @@ class CallAdmin(CallColumns):
     empty_text = _("None yet. Executions make calls while “manage.py runworker” runs.")
     search_fields = ["execution__id"]
     search_help_text = _(
-        "A function, the beginning of an execution's id, or an idempotency key (id:number)."
+        "A function, the start of an execution's id, or an idempotency key (id:number)."
     )
     change_form_template = "admin/durable_monty/call/change_form.html"
     readonly_fields = [
@@ -104,6 +104,7 @@ class CallAdmin(CallColumns):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
+        # Services outside log the idempotency key of a call, which is `id:number`.
         execution_id, _colon, number = search_term.strip().partition(":")
         if execution_id:
             ids = id_range(execution_id)
@@ -129,6 +130,7 @@ class CallAdmin(CallColumns):
         buttons = super().get_buttons(request, row)
         may_fork = self.may_view(Execution, request) and self.may(request, "fork_execution")
         if may_fork and row.delivered_turn is not None and kind_of(row).takes_answers:
+            # The fork begins before the turn that used the result.
             query = f"?turn={row.delivered_turn - 1}&again={row.call_id}"
             url = self.url_of(Execution(pk=row.execution_id), "fork") + query
             buttons.append(Button(gettext("Fork from here…"), url))
@@ -154,7 +156,7 @@ class CallAdmin(CallColumns):
             fields += [name for name in ("completed_by_name", "reason") if getattr(obj, name)]
             sections.append((_("Answer"), {"fields": fields}))
         called_from = ["called_from"] if self.may_view(Program, request) else []
-        sections.append((_("What it did"), {"fields": ["timeline", *called_from]}))
+        sections.append((_("Timeline"), {"fields": ["timeline", *called_from]}))
         if has_attempts(obj):
             sections.append((_("Attempts"), {"fields": ["attempts"]}))
         return [*sections, (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]})]
@@ -168,6 +170,7 @@ class CallAdmin(CallColumns):
         self, request: HttpRequest, obj: Call | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if obj is not None and self.has_change_permission(request, obj):
+            # Every field of the model is read-only: the answer has fields of its own.
             kwargs["form"] = form_for(obj.function)
         return super().get_form(request, obj, change, **kwargs)
 
@@ -215,6 +218,7 @@ class CallAdmin(CallColumns):
     def response_change(self, request: HttpRequest, obj: Call) -> HttpResponse:
         text = format_html(gettext("The answer to {} was recorded."), self.link_to(obj))
         self.message_user(request, text, messages.SUCCESS)
+        # People who answer one call after another go back to the filtered list.
         if self.get_preserved_filters(request):
             return self.response_post_save_change(request, obj)
         return HttpResponseRedirect(request.get_full_path())

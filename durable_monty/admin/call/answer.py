@@ -50,7 +50,7 @@ def refuse_late_answer(call: Call) -> str:
     return text % values
 
 
-@admin.action(description=_("Answer calls of one function"))
+@admin.action(description=_("Answer selected calls"))
 def answer(
     model_admin: PagesAdmin, request: HttpRequest, queryset: QuerySet[Call]
 ) -> HttpResponse | None:
@@ -58,9 +58,9 @@ def answer(
     calls = model_admin.selected(request, queryset.defer(None).select_related("execution"))
     refusal = ""
     if not all(call.is_open and kind_of(call).takes_answers for call in calls):
-        refusal = gettext("Nothing was changed: choose only open calls of functions.")
+        refusal = gettext("Nothing was changed: select only open calls of functions.")
     elif len({call.function for call in calls}) > 1:
-        refusal = gettext("Nothing was changed: choose calls of one function.")
+        refusal = gettext("Nothing was changed: select calls of a single function only.")
     if refusal:
         model_admin.message_user(request, refusal, messages.ERROR)
     if refusal or not calls:
@@ -75,6 +75,7 @@ def answer(
     using = router.db_for_write(Call)
     for call in calls:
         try:
+            # A call that is refused must not undo the answers to the others.
             with write(using):
                 record_answer(request, call, form)
                 model_admin.log_change(request, call, form.history_text())

@@ -23,15 +23,15 @@ from durable_monty.operations import Answer
 
 
 class Outcome(TextChoices):
-    COMPLETE = "complete", _("Give a result")
-    FAIL = "fail", _("Raise an error")
+    COMPLETE = "complete", _("Answer")
+    FAIL = "fail", _("Fail this call")
 
 
 class AnswerForm(forms.ModelForm):
     """An answer to an open call. The form writes nothing: an operation does."""
 
     outcome = forms.ChoiceField(
-        label=_("Answer"),
+        label=_("Outcome"),
         choices=Outcome.choices,
         initial=Outcome.COMPLETE,
         widget=AdminRadioSelect,
@@ -40,7 +40,9 @@ class AnswerForm(forms.ModelForm):
         label=_("Error message"),
         required=False,
         widget=AdminTextareaWidget(attrs={"rows": 2}),
-        help_text=_("The workflow gets it as a RuntimeError, where it awaits the call."),
+        help_text=_(
+            "The workflow gets a RuntimeError with this message where it awaits the call."
+        ),
     )
     reason = forms.CharField(
         label=_("Reason"),
@@ -67,9 +69,10 @@ class AnswerForm(forms.ModelForm):
         names = self.result_fields
         if cleaned.get("outcome") == Outcome.FAIL:
             for name in names:
+                # A result that is half typed does not matter when the call fails.
                 self.errors.pop(name, None)
             if not cleaned.get("error_message"):
-                self.add_error("error_message", _("An error message is missing."))
+                self.add_error("error_message", forms.Field.default_error_messages["required"])
         elif not any(name in self.errors for name in names):
             value = cleaned.get("result")
             if names != ("result",):
@@ -92,7 +95,8 @@ class AnswerForm(forms.ModelForm):
         return with_reason(text, given["reason"])
 
     def _post_clean(self) -> None:
-        """Leaves the instance as it was read."""
+        # Django would write the form into the instance, which only the operation changes.
+        return
 
 
 def form_for(function: str) -> type[AnswerForm]:
@@ -102,8 +106,7 @@ def form_for(function: str) -> type[AnswerForm]:
     fields = {f"result_{name}": field for name, field in parts.items()} or {
         "result": field_of(annotation, label=_("Result"))
     }
-    for field in fields.values():
-        field.error_messages["required"] = _("A result is missing.")
+    # Django reads the fields of a form from its class, so that each type needs one.
     return type(
         "TypedAnswerForm",
         (AnswerForm,),

@@ -21,6 +21,7 @@ def has_attempts(call: Call) -> bool:
 def attempts_table(call: Call, now: datetime) -> SafeString:
     """Returns the latest attempts that did not answer the call, newest first."""
     rows = []
+    # A retry policy may allow attempts without end.
     for attempt in call.attempts.select_related("worker").order_by("-number")[:_LATEST]:
         error: SafeString | str = cut(
             f"{attempt.error_type}: {attempt.error_message}".strip(": "), _MESSAGE

@@ -38,7 +38,7 @@ FILES = Downloads(
 
 
 class CallColumns(PagesAdmin):
-    asked = time_column("created_at", _("asked"))
+    asked = time_column("created_at", _("called"))
     started = time_column("started_at", _("started"))
     finished = time_column("finished_at", _("answered"))
     due = time_column("due_at", _("due"))
@@ -80,11 +80,11 @@ class CallColumns(PagesAdmin):
     def traceback_block(self, call: Call) -> SafeString | str:
         return FILES.shorten(self, call, "traceback.txt", block(call.error_traceback))
 
-    @admin.display(description=_("attempts that gave no answer"))
+    @admin.display(description=_("failed attempts"))
     def attempts(self, call: Call) -> SafeString:
         return attempts_table(call, facts_of(call).now)
 
-    @admin.display(description=_("took"))
+    @admin.display(description=_("duration"))
     def took(self, call: Call) -> str:
         return "-" if call.finished_at is None else span(call.finished_at - call.created_at)
 

@@ -23,7 +23,7 @@ WAITING = (PERSON, WORKER, SLEEPING)
 
 
 class WaitingFilter(admin.SimpleListFilter):
-    title = _("what it waits for")
+    title = _("waiting for")
     parameter_name = "waiting"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -43,6 +43,8 @@ class WaitingFilter(admin.SimpleListFilter):
 
 
 class CallStatusFilter(admin.SimpleListFilter):
+    # Django's own filter does not use the partial indexes of the open calls. The name is that of
+    # Django's, so that both have the same URLs.
     title = _("status")
     parameter_name = "status__exact"
 
@@ -68,7 +70,7 @@ class WorkflowFilter(NameFilter):
 class AgeFilter(admin.SimpleListFilter):
     """Filters by age. With `waiting=person` an index has this order."""
 
-    title = _("when it was asked")
+    title = _("when it was called")
     parameter_name = "asked"
     _ages = {
         "hour": (timedelta(hours=1), _("More than an hour ago")),
@@ -97,5 +99,6 @@ class ExecutionFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         try:
             return queryset.filter(execution=uuid.UUID(self.value() or ""))
+        # A broken id in the URL is a list without rows, not an error page.
         except ValueError:
             return queryset.none()

@@ -24,6 +24,7 @@ class RetryPage(Page):
     name = "retry"
     label = _("Retry now")
     permission = "retry_call"
+    # It acts at once, which a mere link must never do.
     methods = ("POST",)
 
     def is_offered(self, row: Call) -> bool:
@@ -58,6 +59,7 @@ def _retry(model_admin: PagesAdmin, request: HttpRequest, call: Call) -> str:
     using = router.db_for_write(Call)
     try:
         with write(using):
+            # The history has an entry only if the call was really moved.
             operations.retry_call(call.execution_id, call.call_id, using=using)
             model_admin.log_change(request, call, gettext("Retried."))
     except DurableMontyError as exc:

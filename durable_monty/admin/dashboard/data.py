@@ -95,6 +95,7 @@ def read_dashboard(
             url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
             url += notice.query
         findings.append(Alert(notice.severity, notice.message, url))
+    # A part that the user may not see costs no queries.
     executions = calls = None
     if Execution in viewable:
         statuses = []

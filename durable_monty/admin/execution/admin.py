@@ -62,7 +62,7 @@ class ExecutionAdmin(ExecutionColumns):
     ]
     empty_text = _("None yet. OrchestratorService().start_execution(…) starts one.")
     search_fields = ["id"]
-    search_help_text = _("The whole name, key or error type, or the beginning of an id.")
+    search_help_text = _("Exact name, key or error type, or the start of an id.")
     change_form_template = "admin/durable_monty/execution/change_form.html"
     readonly_fields = [
         "id",
@@ -108,6 +108,7 @@ class ExecutionAdmin(ExecutionColumns):
         return queryset, False
 
     def read_facts(self, rows: Sequence[Execution], using: str, now: datetime) -> Facts:
+        # One query for the whole list, although each row names the calls that it waits for.
         waiting = [row.pk for row in rows if row.status == ExecutionStatus.WAITING]
         return Facts(using, now, read_fleet(now, using), read_open_calls(waiting, using))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -69,6 +68,7 @@ class Links:
 def calls_table(
     calls: CallsPage, places: Sequence[Place], facts: Facts, links: Links, *, line: int | None
 ) -> CallsTable:
+    # One scale for all rows, so that the calls of a page can be compared.
     drawing = _timeline([timed.phases for timed in calls.calls], facts)
 
     def url(number: int) -> str:
@@ -105,11 +105,9 @@ def timeline_of(phases: Sequence[Phase], facts: Facts) -> SafeString:
 
 def _timeline(calls: Sequence[Sequence[Phase]], facts: Facts) -> Timeline:
     phases = [phase for call in calls for phase in call]
-    if not phases:
-        return Timeline(scale_of([], facts.now, facts.now), is_live=False)
-    start = min(phase.start for phase in phases)
-    end = max(phase.end for phase in phases)
-    scale = scale_of(phases, start, max(end, start + timedelta(milliseconds=1)))
+    start = min((phase.start for phase in phases), default=facts.now)
+    end = max((phase.end for phase in phases), default=facts.now)
+    scale = scale_of(phases, start, end)
     return Timeline(scale, is_live=any(phase.is_open for phase in phases))
 
 
@@ -135,7 +133,7 @@ def _row(timed: TimedCall, drawing: Timeline, facts: Facts, links: Links) -> Cal
         took=format_html(
             '<time datetime="{}" title="{}">{}</time>',
             call.created_at.isoformat(),
-            gettext("asked at %(time)s") % {"time": exact(call.created_at)},
+            gettext("called at %(time)s") % {"time": exact(call.created_at)},
             took,
         ),
         turns=turns,

@@ -66,7 +66,7 @@ class ExecutionColumns(PagesAdmin):
         end = execution.finished_at or facts_of(execution).now
         return span(end - execution.created_at)
 
-    @admin.display(description=_("stored as"))
+    @admin.display(description=_("program"))
     def program_link(self, execution: Execution) -> SafeString:
         return self.link_to(execution.program)
 
@@ -97,6 +97,7 @@ class ExecutionColumns(PagesAdmin):
 
     @admin.display(description=_("forked from"))
     def origin(self, execution: Execution) -> SafeString:
+        # Its id is enough for the link and the text: the row is not read.
         origin = Execution(pk=execution.forked_from_id)
         text = gettext("%(origin)s, after turn %(turn)d") % {
             "origin": origin.short_id,

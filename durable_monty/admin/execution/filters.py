@@ -27,7 +27,7 @@ STUCK, FAILED = "stuck", "failed"
 
 
 class AttentionFilter(admin.SimpleListFilter):
-    title = _("what needs attention (at most 1,000)")
+    title = _("needs attention (first 1,000)")
     parameter_name = ATTENTION
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -51,7 +51,7 @@ class AttentionFilter(admin.SimpleListFilter):
 
 
 class AwaitedFunctionFilter(FunctionFilter):
-    title = _("function that it waits for (at most 1,000)")
+    title = _("awaited function (first 1,000)")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         name = self.value()

@@ -41,6 +41,7 @@ class ForkPage(Page):
         wanted = request.POST.get("turn", request.GET.get("turn", ""))
         is_number = wanted.isdecimal() and len(wanted) < 10
         turn = min(int(wanted), row.turn) if is_number else last_turn
+        # Edited source is new source, which needs the permission to start.
         may_start = model_admin.may(request, "start_execution")
         may_edit = may_start and model_admin.may_view(Program, request)
         if not may_edit and {"source", "functions"} & request.POST.keys():
@@ -78,6 +79,7 @@ class ForkPage(Page):
         """Forks, and writes the history of both executions. Errors are shown in the form."""
         using = router.db_for_write(Execution)
         key = key_of(request, execution.pk)
+        # Only for the message: the operation itself returns the first fork with this key.
         is_known = Execution.objects.using(using).filter(key=key).exists()
         edits = form.edits(request.user)
         try:

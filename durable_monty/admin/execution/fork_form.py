@@ -63,6 +63,7 @@ class ForkForm(SourceForm, ReasonForm):
         for call in calls:
             self.add_fields(call, again=again == str(call.call_id))
         if functions is not None:
+            # The program keeps its functions, even if they are not offered any more.
             known = set(execution.program.functions.values())
             self.fields["source"] = SourceField(initial=execution.program.source)
             self.fields["functions"] = FunctionsField({*functions, *known}, initial=sorted(known))
@@ -78,7 +79,7 @@ class ForkForm(SourceForm, ReasonForm):
         if has_answer(call):
             error = f"{call.error_type}: {call.error_message}"
             given = cut(error if result is None else readable(result), _LONGEST)
-            kept = format_html("{} <code>{}</code>", gettext("As it was:"), given)
+            kept = format_html("{} <code>{}</code>", gettext("Keep it:"), given)
             choices.insert(0, (KEEP, kept))
         self.fields[f"answer_{number}"] = forms.ChoiceField(
             label=_("Answer"),
@@ -102,6 +103,7 @@ class ForkForm(SourceForm, ReasonForm):
         for number in (call.call_id for call in self.calls):
             choice = cleaned.get(f"answer_{number}")
             if choice != RESULT:
+                # The page hides the field, and with it its error.
                 self.errors.pop(f"result_{number}", None)
             if choice == AGAIN:
                 answers[number] = None
@@ -118,8 +120,7 @@ class ForkForm(SourceForm, ReasonForm):
         if field in self.errors:
             return None
         if not self.data.get(field, "").strip():
-            missing = _("A result is missing."), _("An error message is missing.")
-            self.add_error(field, missing[choice == ERROR])
+            self.add_error(field, forms.Field.default_error_messages["required"])
             return None
         if choice == ERROR:
             return Answer.of_error("RuntimeError", cleaned[field])

@@ -79,6 +79,7 @@ def _calls_table(
 ) -> CallsTable:
     """Returns the page of the table, and the line of the source, that the URL names."""
     facts = facts_of(execution)
+    # Longer numbers are beyond the integers of some databases.
     texts = (request.GET.get(name, "") for name in ("line", "calls"))
     line, number = (int(text) if text.isdecimal() and len(text) < 10 else None for text in texts)
     span = None if line is None else lines.bytes_of(line)

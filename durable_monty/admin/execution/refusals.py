@@ -76,5 +76,9 @@ def summarize(admin: PagesAdmin, refusals: Sequence[Refusal]) -> SafeString:
         ((admin.link_to(refusal.execution), refusal.why) for refusal in refusals[:_NAMED]),
     )
     more = "; …" if len(refusals) > _NAMED else ""
-    text = ngettext("%(count)d could not be: ", "%(count)d could not be: ", len(refusals))
+    text = ngettext(
+        "%(count)d execution was not changed: ",
+        "%(count)d executions were not changed: ",
+        len(refusals),
+    )
     return format_html("{}{}{}", text % {"count": len(refusals)}, named, more)

@@ -42,21 +42,27 @@ class StartForm(SourceForm):
         required=False,
         max_length=200,
         widget=AdminTextInputWidget,
-        help_text=_("Of the workflow: lists are filtered by it."),
+        help_text=_(
+            "Name of the workflow, the same for each run; used in filters and statistics."
+        ),
     )
     key = forms.CharField(
         label=_("Idempotency key"),
         required=False,
         max_length=200,
         widget=AdminTextInputWidget,
-        help_text=_("Starting again with the same key gives the same execution."),
+        help_text=_(
+            "If an execution with this key exists, it is used instead of starting another."
+        ),
     )
 
     def __init__(self, data: Any, functions: Iterable[str]) -> None:
         """`functions`: the names that the form offers."""
         super().__init__(data)
         self.fields["functions"] = FunctionsField(functions)
-        self.fields["inputs"].help_text = _('Its global variables, as JSON: {"number": 1047}')
+        self.fields["inputs"].help_text = _(
+            'A JSON object, such as {"number": 1047}. Each key becomes a variable.'
+        )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -101,6 +107,7 @@ class StartPage(AddPage):
         """Starts the execution and writes its history. Errors are shown in the form."""
         given, using = form.cleaned_data, router.db_for_write(Execution)
         key = given["key"] or key_of(request)
+        # Only for the history and the message: the operation decides by the key.
         is_known = Execution.objects.using(using).filter(key=key).exists()
         try:
             with write(using):
@@ -121,7 +128,7 @@ class StartPage(AddPage):
             form.refuse(exc)
             return None
         if is_known:
-            text = gettext("Nothing was changed: it was started already.")
+            text = gettext("Nothing was changed: the execution was started already.")
             model_admin.message_user(request, text, messages.WARNING)
         else:
             text = format_html(gettext("{} was started."), model_admin.link_to(execution))

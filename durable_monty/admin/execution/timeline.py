@@ -193,7 +193,7 @@ def legend() -> tuple[tuple[SafeString, str], ...]:
             gettext("waits for a person, a time or its next attempt"),
         ),
         (_sample(rect, "dm-phase dm-waits dm-open", *_WAITING), gettext("dashed: still open")),
-        (_sample(fold, _HEIGHT), gettext("nothing ran: folded")),
+        (_sample(fold, _HEIGHT), gettext("idle time, shortened")),
     )
 
 

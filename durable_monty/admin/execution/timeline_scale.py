@@ -81,6 +81,7 @@ class Scale:
 
 def scale_of(phases: Iterable[Phase], start: datetime, end: datetime) -> Scale:
     """Returns the scale from `start` to `end` on which these phases are drawn."""
+    # A scale divides by its length, and one moment has none.
     end = max(end, start + timedelta(milliseconds=1))
     phases = [phase for phase in phases if phase.start < end and phase.end > start]
     busy: list[_Stretch] = []

@@ -59,6 +59,7 @@ class TurnsPage(Page):
             return HttpResponseRedirect(model_admin.url_of(row))
         wanted = request.GET.get("turn", "")
         turn = int(wanted) if wanted.isdecimal() and len(wanted) < 10 else row.turn
+        # A number beyond the last turn leads to the last, not to an error.
         turn = min(max(1, turn), row.turn)
         return HttpResponseRedirect(f"{turn_url(model_admin, row, turn)}#dm-steps")
 
@@ -98,6 +99,7 @@ class TurnPage(TurnsPage):
                 "started": started,
                 "started_left": made.count - len(made.calls),
             }
+            # The source shows beside each line the calls that the turn started there.
             for exchange in started:
                 beside.setdefault(exchange.line, []).append(exchange.link)
         if model_admin.may_view(Program, request):

@@ -211,9 +211,11 @@ class Verb(Page):
         try:
             if refusal := self.refuse(model_admin, execution):
                 return refusal
+            # A second click sends the same form, and gets its own message.
             if Execution.objects.using(using).filter(key=key).exists():
                 text = gettext("Nothing was changed: this form was sent already.")
                 return Refusal(execution, text, text)
+            # A replay takes seconds: locks must not be held so long.
             with nullcontext() if self.replays else write(using):
                 made = self.run(order)
                 if made is None or made.key == key:  # else somebody else has just retried it

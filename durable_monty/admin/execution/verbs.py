@@ -38,6 +38,7 @@ class Retry(Verb):
         return execution.status == ExecutionStatus.WAITING
 
     def is_offered(self, row: Execution) -> bool:
+        # A waiting execution has something to retry only between two attempts of a call.
         facts = facts_of(row)
         return self.fits(row) and (row.is_finished or waits_for_retry(row, facts.now, facts.using))
 
@@ -90,6 +91,7 @@ class Unresolve(Verb):
     name = "unresolve"
     label = _("Mark as not resolved")
     title = _("Mark executions as not resolved")
+    # Users who may resolve may take that back.
     permission = "resolve_execution"
     effect = _("An execution that was resolved by hand is listed among the failures again.")
     done = _("Listed among the failures again.")
@@ -160,6 +162,7 @@ class Restart(Verb):
     )
 
     def fits(self, execution: Execution) -> bool:
+        # The original is not touched, so that its state does not matter.
         return True
 
     def run(self, order: Order) -> Execution:

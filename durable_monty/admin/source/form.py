@@ -59,7 +59,7 @@ class FunctionsField(forms.MultipleChoiceField):
             label=_("Functions"),
             required=False,
             widget=forms.CheckboxSelectMultiple,
-            help_text=_("What the workflow may call."),
+            help_text=_("Functions that the workflow may call."),
             choices=choices,
             **options,
         )
@@ -72,11 +72,12 @@ class SourceForm(forms.Form):
     overrule those that a start refuses.
     """
 
+    # Hidden until there is a complaint that it can overrule.
     anyway = forms.BooleanField(
-        label=_("Take it all the same"),
+        label=_("Start anyway"),
         required=False,
         widget=forms.HiddenInput,
-        help_text=_("The type checker can be wrong; the workflow fails where it is right."),
+        help_text=_("If the type checker is right, the workflow will fail at these places."),
     )
 
     def source_fields(self) -> list[str]:
@@ -121,6 +122,7 @@ def _complaints(
 ) -> Sequence[Complaint]:
     resolved = resolve_functions(functions)
     try:
+        # Its size is limited first: the checker is slow with a huge source.
         check_source(source)
         return check_program(source, resolved, inputs)
     except InvalidWorkflow:

@@ -99,6 +99,7 @@ def calls_by_line(
         )
         text = ngettext("%(count)d call: %(states)s", "%(count)d calls: %(states)s", total)
         title = text % {"count": total, "states": states}
+        # The badges are shapes and numbers: the words are for screen readers too.
         links[number] = format_html(
             '<a class="dm-made" href="{}" aria-label="{}" title="{}">{}</a>',
             url_of_call(group[0].first_pk) if total == 1 else url_of_line(number),

@@ -87,6 +87,7 @@ def _signature(function: str) -> inspect.Signature | None:
     if registered is None:
         return None
     try:
+        # With postponed evaluation, annotations are text.
         return inspect.signature(registered.func, eval_str=True)
     except Exception:  # noqa: BLE001  (annotations as text can be any code)
         try:

@@ -125,7 +125,7 @@ class JSONField(forms.CharField):
 
     def __init__(self, annotation: Any = None, path: str = "result", **options: Any) -> None:
         self.annotation, self.path = annotation, path
-        text = gettext("JSON: a text stands in double quotes, nothing is null.")
+        text = gettext('Enter JSON: text in "double quotes", null for nothing.')
         if annotation is not None:
             text += " " + gettext("Type: %(type)s.") % {"type": type_name(annotation)}
             if sample := example(annotation):
