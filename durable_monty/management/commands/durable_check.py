@@ -62,26 +62,34 @@ Exit codes:
             raise CommandError(f"The database {using!r} cannot be used: {exc}") from exc
         seconds = time.monotonic() - begun
         if options["json"]:
-            self._print_json(checked, seconds)
+            found = {
+                "programs": [asdict(program) for program in checked if program.problems],
+                "checked": len(checked),
+                "executions": sum(program.executions for program in checked),
+                "seconds": round(seconds, 3),
+                "ok": not any(program.breaks for program in checked),
+            }
+            self.stdout.write(json.dumps(found, indent=2))
         else:
             self._print(checked, seconds)
         if any(program.breaks for program in checked):
             sys.exit(BREAKS)
 
-    def _print_json(self, checked: Sequence[CheckedProgram], seconds: float) -> None:
-        found = {
-            "programs": [asdict(program) for program in checked if program.problems],
-            "checked": len(checked),
-            "executions": sum(program.executions for program in checked),
-            "seconds": round(seconds, 3),
-            "ok": not any(program.breaks for program in checked),
-        }
-        self.stdout.write(json.dumps(found, indent=2))
-
     def _print(self, checked: Sequence[CheckedProgram], seconds: float) -> None:
         for program in checked:
-            if program.problems:
-                self._print_program(program)
+            if not program.problems:
+                continue
+            name = f" {program.name!r}" if program.name else ""
+            more = ", ..." if program.executions > len(program.examples) else ""
+            self.stdout.write(
+                f"Program {program.program[:12]}{name}, {program.executions:,} unfinished "
+                f"executions: {', '.join(program.examples)}{more}"
+            )
+            for problem in program.problems:
+                is_error = problem.severity == "error"
+                style = self.style.ERROR if is_error else self.style.WARNING
+                line = f"  {problem.severity} [{problem.rule}] {problem.message}"
+                self.stdout.write(style(line))
         executions = sum(program.executions for program in checked)
         breaking = [program for program in checked if program.breaks]
         broken = sum(program.executions for program in breaking)
@@ -91,15 +99,3 @@ Exit codes:
         )
         text += f"{broken:,} executions would break." if breaking else "nothing would break."
         self.stdout.write(self.style.ERROR(text) if breaking else self.style.SUCCESS(text))
-
-    def _print_program(self, program: CheckedProgram) -> None:
-        name = f" {program.name!r}" if program.name else ""
-        more = ", ..." if program.executions > len(program.examples) else ""
-        self.stdout.write(
-            f"Program {program.program[:12]}{name}, {program.executions:,} unfinished executions: "
-            f"{', '.join(program.examples)}{more}"
-        )
-        for problem in program.problems:
-            is_error = problem.severity == "error"
-            style = self.style.ERROR if is_error else self.style.WARNING
-            self.stdout.write(style(f"  {problem.severity} [{problem.rule}] {problem.message}"))

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -18,7 +18,6 @@ from django.db import Error, connections, router
 
 from durable_monty.exceptions import ClusterNotStarted, DatabaseNotMigrated
 from durable_monty.executors.base import Executor
-from durable_monty.executors.group import ExecutorGroup
 from durable_monty.executors.loading import (
     SHORT_NAMES,
     configured_names,
@@ -27,12 +26,16 @@ from durable_monty.executors.loading import (
 )
 from durable_monty.executors.none import NoExecutor
 from durable_monty.functions import FUNCTION_REGISTRY
-from durable_monty.management.arguments import HelpFormatter, database
+from durable_monty.management.arguments import (
+    HelpFormatter,
+    database,
+    executor_name,
+    pause,
+    positive_int,
+)
 from durable_monty.models import Execution
 from durable_monty.service import OrchestratorService
 from durable_monty.worker import Worker
-
-_DAY = 86_400
 
 WRONG_OPTIONS = 2
 CUT_OFF = 3
@@ -63,7 +66,7 @@ Exit codes:
         where.add_argument(
             "--executor",
             action="append",
-            type=_executor,
+            type=executor_name,
             metavar="NAME",
             help=f"Where functions run: {', '.join(SHORT_NAMES)}, or the dotted path of a class; "
             "may be given several times. Default: DURABLE_MONTY['EXECUTOR'] and all of "
@@ -76,7 +79,7 @@ Exit codes:
         )
         parser.add_argument(
             "--workers",
-            type=_positive_int,
+            type=positive_int,
             metavar="N",
             help="How many calls run at a time: the first argument of the (first) executor.",
         )
@@ -95,7 +98,7 @@ Exit codes:
         )
         parser.add_argument(
             "--poll-interval",
-            type=_positive_float,
+            type=pause,
             metavar="SECONDS",
             help="Between looks at the database when there is nothing to do. "
             "Default: DURABLE_MONTY['POLL_INTERVAL'].",
@@ -109,7 +112,12 @@ Exit codes:
         using = options["database"]
         executors = self._executors(options)
         worker = Worker(OrchestratorService(using=using), executors, options["poll_interval"])
-        self.stdout.write(_introduction(worker.executors, using))
+        functions = len(FUNCTION_REGISTRY.served_by(worker.executors.serves()))
+        self.stdout.write(
+            f"runworker on {socket.gethostname()}, pid {os.getpid()}: "
+            f"executor {worker.executors.name}, {functions} functions, "
+            f"{connections[using].vendor} database {using!r}."
+        )
         self.stdout.flush()
         try:
             with _signals(worker):
@@ -149,7 +157,7 @@ Exit codes:
 
 @contextmanager
 def _signals(worker: Worker) -> Iterator[None]:
-    """The first signal drains, the second ends the process."""
+    """Drains the worker at the first signal, and ends the process at the second."""
     seen = False
 
     def handle(signum: int, frame: FrameType | None) -> None:
@@ -169,35 +177,3 @@ def _signals(worker: Worker) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _introduction(executors: ExecutorGroup, using: str) -> str:
-    functions = len(FUNCTION_REGISTRY.served_by(executors.serves()))
-    return (
-        f"runworker on {socket.gethostname()}, pid {os.getpid()}: executor {executors.name}, "
-        f"{functions} functions, {connections[using].display_name} database {using!r}."
-    )
-
-
-def _executor(text: str) -> str:
-    try:
-        executor_class(text)
-    except ImproperlyConfigured as exc:
-        raise ArgumentTypeError(str(exc)) from exc
-    return text
-
-
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1.")
-    return int(text)
-
-
-def _positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= _DAY:
-        raise ArgumentTypeError(f"{text!r} is not a positive number of seconds, at most a day.")
-    return value
