@@ -1,4 +1,4 @@
-"""The settings of durable_monty: one dict, `DURABLE_MONTY`, over typed defaults."""
+"""Merges the settings of a project, the dict `DURABLE_MONTY`, with typed defaults."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The defaults. Sizes are bytes, times are seconds."""
+    """All settings with their defaults. Sizes are bytes, times are seconds."""
 
     # Functions
     AUTODISCOVER: str | None = "workflows"
@@ -48,20 +49,17 @@ NAMES = frozenset(field.name for field in fields(Settings))
 
 @lru_cache(maxsize=1)
 def current() -> Settings:
-    """The merged settings. Unknown names are left out here; a system check reports them."""
+    """Returns the merged settings, without unknown names, which a system check reports."""
     return Settings(**{name: value for name, value in given().items() if name in NAMES})
 
 
 def given() -> Mapping[str, Any]:
-    """Returns the project's `DURABLE_MONTY`, or nothing if that is no dict, which is reported by
-    the same check."""
+    """Returns the project's `DURABLE_MONTY`; {} if it is no dict, which a check reports."""
     found = getattr(settings, "DURABLE_MONTY", {})
     return found if isinstance(found, dict) else {}
 
 
+@receiver(setting_changed)
 def _clear(*, setting: str, **_: object) -> None:
     if setting == "DURABLE_MONTY":
         current.cache_clear()
-
-
-setting_changed.connect(_clear)

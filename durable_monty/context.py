@@ -1,4 +1,4 @@
-"""What a running function can learn of its call, and tell about itself."""
+"""Tells a running function about its call, and lets it report its progress."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.heartbeat import beat_call, note_progress
 from durable_monty.operations.new_calls import NewCall
 
-# Seconds between looks at the database, however often a function asks.
+# Seconds between polls of the database, however often a function calls `cancelled()`.
 _LOOK_INTERVAL = 0.5
 
 
 class CallContext:
-    """The call that is running."""
+    """The call of the function that is running."""
 
     __slots__ = ("_call", "_is_held", "_looked_at", "_using")
 
@@ -48,13 +48,15 @@ class CallContext:
 
     @property
     def deadline(self) -> datetime | None:
-        """When this attempt or the whole call times out, the sooner; None if neither does."""
+        """When this attempt or the whole call times out, whichever is sooner; None if never."""
         deadlines = (self._call.attempt_end_by, self._call.close_by)
         return min((at for at in deadlines if at is not None), default=None)
 
     def heartbeat(self, progress: float | None = None, message: str = "") -> None:
-        """Says that the function is alive; `progress` from 0 to 1. It is written at once, or, in
-        the first moments of a call, with its row."""
+        """Reports that the function is alive; `progress` is a number from 0 to 1.
+
+        The report is written at once, or with the call's row if that is not written yet.
+        """
         claimed = self._claimed
         if claimed is None:
             note_progress(self._call, progress, message)
@@ -63,8 +65,11 @@ class CallContext:
         self._looked_at = time.monotonic()
 
     def cancelled(self) -> bool:
-        """Whether nobody waits for this attempt any more: it was withdrawn, answered by hand,
-        timed out, or its lease was lost. Cheap: it looks at the database twice a second."""
+        """Returns whether nobody waits for this attempt any more: it was withdrawn, answered by
+        hand, timed out, or lost its lease.
+
+        It is cheap to call: it polls the database at most twice a second.
+        """
         if isinstance(self._call, NewCall) and self._call.is_withdrawn:
             return True
         claimed = self._claimed
@@ -89,7 +94,7 @@ class CallContext:
 
 
 def current_call() -> CallContext:
-    """The call of the function that is running. Raises `NoCurrentCall` outside of one."""
+    """Returns the call of the function that is running. Raises `NoCurrentCall` outside of one."""
     try:
         return current.get()
     except LookupError:

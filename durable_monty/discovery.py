@@ -1,7 +1,7 @@
 """Finds a project's functions: in the workflow modules of its apps, and in `FUNCTION_MODULES`.
 
-It runs before any system check. So it skips settings that have a wrong value, which the checks
-report, and raises only what a module of the project raises.
+Discovery runs before the system checks. So it skips settings with a wrong value, which the checks
+report, and raises only the exceptions of the project's own modules.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def autodiscover() -> None:
                 import_module(f"{app.name}.{name}")
     for path in _function_modules():
         if _spec(path) is not None:
-            _register(path)
+            for function_name, func in inspect.getmembers(import_module(path), inspect.isfunction):
+                if func.__module__ == path and not function_name.startswith("_"):
+                    entry = functions.RegisteredFunction(f"{path}.{function_name}", func)
+                    functions.FUNCTION_REGISTRY.add(entry)
     for entry in functions.FUNCTION_REGISTRY.values():
         entry.note_place()
 
@@ -39,8 +42,8 @@ def missing_modules() -> list[str]:
 
 
 def modules_outside_apps() -> list[str]:
-    """Returns the workflow modules beside the settings that no worker imports, because they are
-    in no installed app."""
+    """Returns the workflow modules next to the settings that are in no installed app, so that no
+    worker imports them."""
     name = conf.current().AUTODISCOVER
     place = getattr(settings, "SETTINGS_MODULE", None)
     if not (isinstance(name, str) and name and place):
@@ -50,7 +53,9 @@ def modules_outside_apps() -> list[str]:
     package = place.rpartition(".")[0]
     while True:
         module = f"{package}.{name}" if package else name
-        if package not in installed and module not in _function_modules() and _uses_us(module):
+        spec = None if package in installed or module in _function_modules() else _spec(module)
+        origin = spec.origin if spec is not None and spec.has_location else None
+        if origin is not None and b"durable_monty" in Path(origin).read_bytes():
             found.append(module)
         if not package:
             return found
@@ -64,14 +69,8 @@ def _function_modules() -> list[str]:
     return [path for path in paths if isinstance(path, str)]
 
 
-def _register(path: str) -> None:
-    for name, func in inspect.getmembers(import_module(path), inspect.isfunction):
-        if func.__module__ == path and not name.startswith("_"):
-            functions.FUNCTION_REGISTRY.add(functions.RegisteredFunction(f"{path}.{name}", func))
-
-
 def _spec(path: str) -> ModuleSpec | None:
-    """Returns None if there is no such module. Raises what its packages raise."""
+    """Returns the spec, or None if there is no such module. Raises what its packages raise."""
     try:
         return find_spec(path)
     except ModuleNotFoundError as exc:
@@ -80,10 +79,3 @@ def _spec(path: str) -> ModuleSpec | None:
         return None
     except (ImportError, ValueError):  # a relative path, or an empty one
         return None
-
-
-def _uses_us(module: str) -> bool:
-    spec = _spec(module)
-    if spec is None or spec.origin is None or not spec.has_location:
-        return False
-    return b"durable_monty" in Path(spec.origin).read_bytes()

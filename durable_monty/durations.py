@@ -10,7 +10,7 @@ LONGEST_TEXT = f"{LONGEST:,.0f} seconds (100 years)"
 
 
 def capped(seconds: float, most: float = LONGEST) -> float:
-    """Returns a number from 0 to `most`; 0 for NaN."""
+    """Returns `seconds` within 0 and `most`; 0 for NaN."""
     return min(max(0.0, seconds), most)
 
 

@@ -1,9 +1,8 @@
-"""The functions that workflows may call. `discovery` says how a worker finds them.
+"""Registers the functions that workflows may call. `discovery` finds them.
 
-A worker serves only what stands in `FUNCTION_REGISTRY`: functions decorated with
-`@register_function`, and the public functions of the modules in
-`DURABLE_MONTY["FUNCTION_MODULES"]`, under their dotted path. It never imports a name that it
-found in a row.
+A worker serves only the functions of `FUNCTION_REGISTRY`: those that `@register_function`
+decorates, and the public functions of the modules in `DURABLE_MONTY["FUNCTION_MODULES"]`, under
+their dotted path. It never imports a name that it found in a row.
 """
 
 from __future__ import annotations
@@ -39,10 +38,12 @@ _MAX_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class RegisteredFunction:
-    """A function and its policy. `executor` is the name of the executor that runs its calls:
-    "default" (the worker's own), "manual" (people answer), or an executor's `name`. `admin`:
-    whether workflows that are written in the admin may call it. `url`: where the executor "http"
-    sends its calls."""
+    """A function and its policy.
+
+    `executor` names the executor that runs its calls: "default" (the worker's own), "manual"
+    (people answer), or an executor's `name`. `admin` lets workflows that are written in the admin
+    call it. `url` is the address to which the executor "http" sends its calls.
+    """
 
     name: str
     func: Callable[..., Any]
@@ -54,7 +55,7 @@ class RegisteredFunction:
     url: str | None = None
     is_async: bool = field(init=False)
     policy: CallPolicy = field(init=False, repr=False, compare=False)
-    # What is in its place once its module is imported: an outer decorator's, maybe.
+    # The object in its place after the import: an outer decorator may have put it there.
     _at_rest: Any = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +69,10 @@ class RegisteredFunction:
 
     @property
     def current(self) -> Callable[..., Any]:
-        """The function, or what a test has put in its place, as `mock.patch` does. What an outer
-        decorator put there while the module was imported is not called."""
+        """The function, or what a test has put in its place, as `mock.patch` does.
+
+        The object that an outer decorator put there during the import is not called.
+        """
         func = self.func
         found: Callable[..., Any] = getattr(
             sys.modules.get(func.__module__), func.__qualname__, func
@@ -80,7 +83,7 @@ class RegisteredFunction:
         return func if is_decorated else found
 
     def note_place(self) -> None:
-        """Takes what is in the function's place now for what is usually there."""
+        """Notes the object that is in the function's place after the import."""
         module = sys.modules.get(self.func.__module__)
         at_rest = getattr(module, self.func.__qualname__, None)
         object.__setattr__(self, "_at_rest", at_rest)
@@ -93,7 +96,7 @@ class RegisteredFunction:
 
 
 class FunctionRegistry(Mapping[str, RegisteredFunction]):
-    """Name -> `RegisteredFunction`; a dotted name is a function of `FUNCTION_MODULES`."""
+    """Maps names to registered functions; dotted names are those of `FUNCTION_MODULES`."""
 
     def __init__(self) -> None:
         self._functions: dict[str, RegisteredFunction] = {}
@@ -109,7 +112,7 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
         return len(self._functions)
 
     def add(self, function: RegisteredFunction) -> None:
-        """Raises `DuplicateFunction` unless the name is new or the same place (a reload)."""
+        """Adds a function. Raises `DuplicateFunction` if another place has the name already."""
         if len(function.name) > _MAX_NAME:
             raise FunctionError(
                 f"The function name {function.name[:60]!r}... has {len(function.name)} "
@@ -122,8 +125,7 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
         self.version += 1
 
     def __setitem__(self, name: str, func: Callable[..., Any]) -> None:
-        """Registers `func` under `name`, with the policy that `register_function` has by default.
-        Raises as that does."""
+        """Registers `func` under `name` with the default policy, as `register_function` does."""
         register_function(name)(func)
 
     def remove(self, name: str) -> None:
@@ -131,7 +133,7 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
         self.version += 1
 
     def named(self, func: Callable[..., Any]) -> RegisteredFunction | None:
-        """The entry of a function object; a decorated name wins over a dotted path."""
+        """Returns the entry of a function object; a decorated name wins over a dotted path."""
         entries = [
             entry
             for entry in self._functions.values()
@@ -140,7 +142,7 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
         return min(entries, key=lambda entry: "." in entry.name, default=None)
 
     def served_by(self, executors: Iterable[str]) -> list[str]:
-        """The names whose calls belong to one of `executors`."""
+        """Returns the names of the functions whose calls belong to one of `executors`."""
         wanted = set(executors)
         return [entry.name for entry in self._functions.values() if entry.executor in wanted]
 
@@ -193,16 +195,18 @@ def register_function(
 ) -> Any:
     """Lets workflows call the decorated function, sync or `async def`, under `name`.
 
-    It runs at least once for each call: make it safe to run again. `executor="manual"` leaves
-    its calls to people (the admin, or `OrchestratorService.complete_call`). `retry`: when it is
-    run again after an exception; `DURABLE_MONTY["RETRY"]` by default. The four time-outs are
-    seconds, see `Timeouts`. `transactional=True` runs it in the transaction that records its
-    answer, so that what it writes to this database happens exactly once. `admin=True` offers it
-    to workflows that staff write in the admin. `url`: it runs there, the executor "http" sends it
-    each call; what is decorated has the signature alone, and raises `RunsElsewhere`.
+    The function runs at least once for each call: make it safe to run again.
 
-    Raises `DuplicateFunction`, naming both places, `FunctionError` for an unusable name, and
-    `UrlNotAllowed` for what is no plain URL.
+    `executor="manual"` leaves its calls to people (the admin, or
+    `OrchestratorService.complete_call`). `retry` says when it runs again after an exception
+    (default: `DURABLE_MONTY["RETRY"]`). The four time-outs are seconds, see `Timeouts`.
+    `transactional=True` runs it in the transaction that records its answer, so that its writes to
+    this database happen exactly once. `admin=True` offers it to workflows that staff write in the
+    admin. `url` makes the executor "http" send each call there; the decorated function has only
+    the signature, and raises `RunsElsewhere` when it is called.
+
+    Raises `DuplicateFunction`, `FunctionError` for a name that cannot be used, and `UrlNotAllowed`
+    for a malformed URL.
     """
     if callable(name):
         return register_function()(name)
@@ -226,7 +230,7 @@ def resolve_functions(given: Iterable[str | Callable[..., Any]]) -> dict[str, st
     """Maps each name that a workflow may call to a name in the registry.
 
     `given` holds registered names, dotted paths, or the functions themselves. Raises
-    `UnknownFunction`, saying what to do, and `FunctionError` when two have the same name.
+    `UnknownFunction`, and `FunctionError` if two would have the same name.
     """
     if isinstance(given, str):
         raise FunctionError(

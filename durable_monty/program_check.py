@@ -1,4 +1,4 @@
-"""Checking a program before it starts."""
+"""Checks a program before it starts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from durable_monty.stubs import stubs_of
 
 logger = logging.getLogger("durable_monty")
 
-# What a start refuses. A rule stands here only if a program that breaks it cannot run to its end
-# where it breaks it. The rules of the type checker are not among them, because they have false
-# alarms, such as `unsupported-operator` for `results += await gather(...)`.
+# The rules for which a start is refused: where a program breaks one, it cannot run to its end. The
+# rules of the type checker are not among them, because they have false alarms, such as
+# `unsupported-operator` for `results += await gather(...)`.
 REFUSED = frozenset(
     {
         "invalid-syntax",  # the sandbox's own parser has refused it, not only the checker's
@@ -43,10 +43,10 @@ def check_program(
     inputs: Iterable[str],
     checker: Checker | None = None,
 ) -> tuple[Complaint, ...]:
-    """Returns all complaints, in the order of their places; each program is checked once.
+    """Returns all complaints, sorted by place. Each program is checked once in a process.
 
-    `functions`: name in the source -> name in the registry. `inputs`: their names. `checker`: one
-    that is open, for many programs. Raises `HostFault`.
+    `functions` maps names in the source to names in the registry; `inputs` are names. An open
+    `checker` serves many programs. Raises `HostFault`.
     """
     key = _key(source, functions, inputs)
     known = _verdicts.get(key)
@@ -82,7 +82,7 @@ def refuse_wrong(source: str, functions: Mapping[str, str], inputs: Iterable[str
         raise WrongSource(wrong)
 
 
-# What was found, for the programs that this process has checked last.
+# The verdicts on the programs that this process has checked last.
 _Key = tuple[str, tuple[tuple[str, str], ...], frozenset[str], int]
 _verdicts: dict[_Key, tuple[Complaint, ...]] = {}
 _not_checked: dict[_Key, None] = {}
@@ -95,7 +95,7 @@ def _key(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> _K
 
 
 def _keep(key: _Key, verdict: tuple[Complaint, ...] | None) -> None:
-    """None: the checker failed."""
+    """Keeps the verdict on a program; None says that the checker failed."""
     kept: dict[_Key, Any] = _not_checked if verdict is None else _verdicts
     kept[key] = verdict
     if len(kept) > _KEPT:
@@ -104,37 +104,20 @@ def _keep(key: _Key, verdict: tuple[Complaint, ...] | None) -> None:
 
 
 def _program(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> Program:
-    names = tuple(inputs)
-    return Program(
-        source,
-        stubs_of(functions, names),
-        functions,
-        names,
-        frozenset(name for name, target in functions.items() if _is_certain(target)),
-        _exceptions(functions.values()),
-    )
-
-
-def _is_certain(target: str) -> bool:
-    """Whether a call with other arguments than the signature allows can only fail: people answer
-    any call, and a decorator may add an argument or take one away."""
-    function = FUNCTION_REGISTRY.get(target)
-    if function is None or function.executor == MANUAL_EXECUTOR:
-        return False
-    return not hasattr(function.func, "__wrapped__")
-
-
-def _exceptions(targets: Iterable[str]) -> dict[str, str]:
-    """The exceptions that the modules of these functions know, and those of Python, by name: what
-    a workflow catches them as."""
+    names, certain = tuple(inputs), set()
     spaces: dict[int, Mapping[str, Any]] = {0: vars(builtins)}
-    for target in targets:
-        if function := FUNCTION_REGISTRY.get(target):
-            space = getattr(inspect.unwrap(function.func), "__globals__", {})
-            spaces[id(space)] = space
-    return {
+    for name, target in functions.items():
+        if (function := FUNCTION_REGISTRY.get(target)) is None:
+            continue
+        # People answer any call, and a decorator may add an argument or take one away.
+        if function.executor != MANUAL_EXECUTOR and not hasattr(function.func, "__wrapped__"):
+            certain.add(name)
+        space = getattr(inspect.unwrap(function.func), "__globals__", {})
+        spaces[id(space)] = space
+    raised = {
         name: nearest(value)
         for space in spaces.values()
         for name, value in list(space.items())
         if isinstance(value, type) and issubclass(value, BaseException)
     }
+    return Program(source, stubs_of(functions, names), functions, names, certain, raised)

@@ -1,4 +1,4 @@
-"""Declarations of what a workflow finds as its globals, for the type checker of the sandbox."""
+"""Declares the globals of a workflow for the type checker of the sandbox."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ _KNOWN = (*_BUILTIN, date, datetime, time, timedelta, Decimal)
 
 
 def stubs_of(functions: Mapping[str, str], inputs: Iterable[str]) -> str:
-    """`functions`: name in the source -> name in the registry. What the sandbox cannot know
-    (your classes, what has no annotation) is Any."""
+    """Returns the stubs of a workflow's functions and inputs.
+
+    `functions` maps names in the source to names in the registry. Types that the sandbox cannot
+    know, such as a project's classes, are Any, and so is a parameter without annotation.
+    """
     inputs = list(inputs)
     lines = [] if ERROR_TYPE in {*inputs, *functions} else [_ERROR_TYPE]
     lines += [f"{name}: Any" for name in inputs if not keyword.iskeyword(name)]
@@ -58,7 +61,7 @@ def _function(name: str, target: str) -> str:
 
 
 def _resolved(annotation: Any, known: dict[str, Any]) -> str:
-    """Any, where it cannot be resolved; the other parameters keep their types."""
+    """Returns the type of one annotation, or Any: the other parameters keep their types."""
     try:
         if isinstance(annotation, str):
             annotation = eval(annotation, known)  # noqa: S307  (of the project's own code)

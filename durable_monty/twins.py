@@ -1,4 +1,4 @@
-"""The async twins of methods that use the database."""
+"""Makes async twins of methods that use the database."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ R = TypeVar("R")
 def twin(
     method: Callable[Concatenate[S, P], R],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
-    """Returns the async twin of a method, which runs where Django's own async ORM runs: in the
-    thread, and on the connection, of the request or of the script."""
+    """Returns the async twin of a method.
+
+    It runs where Django's own async ORM runs: in the thread, and on the connection, of the request
+    or of the script.
+    """
+
+    def run(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except Error:
+            # Outside of a request nobody else gives up a connection that the server has closed.
+            connections[self.using].close_if_unusable_or_obsolete()
+            raise
 
     @wraps(method)
     async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await sync_to_async(_run)(self.using, method, self, *args, **kwargs)
+        return await sync_to_async(run)(self, *args, **kwargs)
 
     return call
-
-
-def _run(using: str, method: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    try:
-        return method(*args, **kwargs)
-    except Error:
-        # Outside of a request nobody else gives up a connection that the server has closed.
-        connections[using].close_if_unusable_or_obsolete()
-        raise

@@ -85,7 +85,7 @@ class RequestRefused(DurableMontyError):
 
 
 class ApiUnreachable(DurableMontyError, ConnectionError):
-    """No response came. Whether the server got the request is not known."""
+    """No response came. The server may have received the request, or not."""
 
     def __init__(self, path: str, why: str) -> None:
         self.path, self.why = path, why

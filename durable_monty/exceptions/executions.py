@@ -44,7 +44,7 @@ class WaitTimeout(DurableMontyError, TimeoutError):
 class IllegalTransition(DurableMontyError):
     """A row was not in a state that allows the change; nothing was changed.
 
-    `function`: that of the call, where it is known.
+    `function` is the function of the call, if it is known.
     """
 
     function = ""

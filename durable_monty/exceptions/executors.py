@@ -13,7 +13,7 @@ class JobNotFound(DurableMontyError, LookupError):
 
 
 class JobLost(DurableMontyError, LookupError):
-    """Raised by an executor whose job began and will come to no end: its process died."""
+    """Raised by an executor for a job that began and cannot end, because its process died."""
 
     def __init__(self, job_id: str, why: str) -> None:
         self.job_id = job_id
@@ -54,7 +54,7 @@ class RequestTooLarge(NonRetryable):
 
 
 class ExecutorUnavailable(DurableMontyError):
-    """Raised by an executor whose engine cannot be reached now: the call is submitted again."""
+    """Raised by an executor that cannot reach its engine now. The call is submitted again."""
 
     def __init__(self, executor: str, why: object) -> None:
         self.executor = executor

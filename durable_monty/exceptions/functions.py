@@ -36,14 +36,14 @@ class FunctionNotPermitted(FunctionError):
 
 
 class NonRetryable(DurableMontyError, RuntimeError):
-    """Raised by a function: it failed for good, whatever its retry policy says.
+    """Raised by a function that failed for good, whatever its retry policy says.
 
     The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
     """
 
 
 class RetryAfter(DurableMontyError, RuntimeError):
-    """Raised by a function: try again in `seconds`, at most 30 days, if attempts are left.
+    """Raised by a function to be tried again in `seconds`, at most 30 days, if attempts are left.
 
     The workflow sees a RuntimeError with its message, or the exception that it was raised `from`.
     """
@@ -54,13 +54,12 @@ class RetryAfter(DurableMontyError, RuntimeError):
 
 
 class TransactionLost(DurableMontyError, RuntimeError):
-    """A function returned, and what it wrote had to be rolled back. `deeds`: what it did to its
-    transaction."""
+    """A function returned, but its writes had to be rolled back; `causes` say why."""
 
-    def __init__(self, function: str, deeds: Iterable[str]) -> None:
-        self.function, self.deeds = function, tuple(deeds)
+    def __init__(self, function: str, causes: Iterable[str]) -> None:
+        self.function, self.causes = function, tuple(causes)
         super().__init__(
-            f"{function}() {' and '.join(self.deeds)}. What it wrote there was rolled back. Use "
+            f"{function}() {' and '.join(self.causes)}. What it wrote there was rolled back. Use "
             "transaction.atomic(), and catch errors of the database outside of it."
         )
 
@@ -91,4 +90,4 @@ class NoCurrentCall(DurableMontyError):
 
 
 class CallCancelled(DurableMontyError):
-    """Raised by `CallContext.check_cancelled`: nobody waits for this call any more."""
+    """Raised by `CallContext.check_cancelled` if nobody waits for the call any more."""

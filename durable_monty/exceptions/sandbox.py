@@ -6,7 +6,7 @@ from durable_monty.exceptions.base import DurableMontyError
 
 
 class ReplayMismatch(DurableMontyError):
-    """The source, run again on its journal, did something else than it did before."""
+    """The source was run again on its journal, and did something else than before."""
 
     def __init__(self, turn: int, call_id: int | None, recorded: str, replayed: str) -> None:
         self.turn, self.call_id = turn, call_id
@@ -19,7 +19,7 @@ class ReplayMismatch(DurableMontyError):
 
 
 class SnapshotUnusable(DurableMontyError):
-    """A snapshot cannot be loaded. Never fatal: the execution is rebuilt from its journal."""
+    """A snapshot cannot be loaded. The execution is rebuilt from its journal instead."""
 
     def __init__(self, why: str) -> None:
         self.why = why

@@ -15,7 +15,7 @@ class UnstorableValue(DurableMontyError, ValueError):
 
 
 class CorruptValue(DurableMontyError, ValueError):
-    """Stored text is not what `codec.encode` writes."""
+    """Stored text was not written by `codec.encode`, or was damaged since."""
 
 
 class InvalidDuration(DurableMontyError, ValueError):
@@ -25,7 +25,7 @@ class InvalidDuration(DurableMontyError, ValueError):
 
 
 class InvalidValue(DurableMontyError, ValueError):
-    """A value in a request is not what `codec.encode` writes. `path` leads to it."""
+    """A value in a request cannot be decoded. `path` leads to the offending part."""
 
     def __init__(self, path: str, why: object) -> None:
         self.path, self.why = path, why

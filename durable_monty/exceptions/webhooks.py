@@ -24,7 +24,7 @@ class InvalidSecret(DurableMontyError):
 
 
 class TooManyRefusals(DurableMontyError):
-    """`seconds`: after which the source may try again."""
+    """One address sent too many wrong secrets; it may try again after `seconds`."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds

@@ -13,14 +13,14 @@ _SHOWN = 20
 class InvalidWorkflow(DurableMontyError, ValueError):
     """The source, its functions or its inputs cannot be started.
 
-    `complaints`: what `OrchestratorService.check` says of the source, if that is the reason.
+    `complaints` are those of `OrchestratorService.check`, if the source is the reason.
     """
 
     complaints: tuple[Any, ...] = ()
 
 
 class WrongSource(InvalidWorkflow):
-    """The source can only fail; `complaints` say where and what to write instead."""
+    """The source can only fail; its `complaints` say where, and what to write instead."""
 
     def __init__(self, complaints: Iterable[Any]) -> None:
         self.complaints = tuple(complaints)
@@ -31,4 +31,4 @@ class WrongSource(InvalidWorkflow):
 
 
 class InvalidInputs(InvalidWorkflow):
-    """The inputs are no variables for that source and those functions."""
+    """The inputs cannot be variables of that source with those functions."""
