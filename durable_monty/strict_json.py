@@ -1,4 +1,4 @@
-"""JSON as its standard has it, for the bodies of requests."""
+"""Reads the bodies of requests as JSON in the strict sense of its standard."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from durable_monty.exceptions import BodyNotJson
 
 
 def load_body(body: str | bytes) -> Any:
-    """Returns what a body says. It may have no NaN, and no numbers that become infinite. Raises
-    `BodyNotJson`."""
+    """Returns the value in a body. Raises `BodyNotJson`, also for NaN and for numbers that are too
+    large."""
     try:
         return json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except RecursionError as exc:
         raise BodyNotJson("it is nested too deep") from exc
-    except ValueError as exc:  # UnicodeDecodeError, too
+    except ValueError as exc:  # UnicodeDecodeError is one
         raise BodyNotJson(str(exc).rstrip(".")) from exc
 
 

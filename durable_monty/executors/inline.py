@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.db import transaction
 
@@ -11,9 +11,7 @@ from durable_monty.executors.run import run_started
 from durable_monty.executors.table import TableExecutor
 from durable_monty.executors.transactions import open_transactions, put_right
 from durable_monty.functions import FUNCTION_REGISTRY, MANUAL_EXECUTOR
-
-if TYPE_CHECKING:
-    from durable_monty.models import Call
+from durable_monty.models import Call
 
 
 class InlineExecutor(TableExecutor):

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import Error
 
@@ -15,15 +15,12 @@ from durable_monty.executors.run import run_function, run_started
 from durable_monty.executors.table import TableExecutor
 from durable_monty.executors.thread_pool import ThreadPool
 from durable_monty.functions import policy_of
-from durable_monty.operations.answer import ClaimedCall
+from durable_monty.models import Call
+from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import unstart_attempts
 from durable_monty.operations.log import log_call
+from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.running import RunningCall
-
-if TYPE_CHECKING:
-    from durable_monty.models import Call
-    from durable_monty.operations.answer import Answer
-    from durable_monty.operations.new_calls import NewCall
 
 logger = logging.getLogger("durable_monty")
 
@@ -72,8 +69,17 @@ class LocalExecutor(TableExecutor):
         start: Callable[[NewCall], bool],
         answer: Callable[[NewCall, Answer], None],
     ) -> None:
+        def run(call: NewCall) -> None:
+            if not start(call):
+                return
+            self._running[threading.get_ident()] = RunningCall(call)
+            try:
+                answer(call, run_function(call, self.using))
+            finally:
+                self._running.pop(threading.get_ident(), None)
+
         for call in calls:
-            self._pool.put(partial(self._run_inline, call, start, answer))
+            self._pool.put(partial(run, call))
 
     def replace_thread(self, busy: threading.Thread) -> None:
         self._pool.replace(busy)
@@ -114,17 +120,3 @@ class LocalExecutor(TableExecutor):
         finally:
             self._running.pop(threading.get_ident(), None)
             self.wake()
-
-    def _run_inline(
-        self,
-        call: NewCall,
-        start: Callable[[NewCall], bool],
-        answer: Callable[[NewCall, Answer], None],
-    ) -> None:
-        if not start(call):
-            return
-        self._running[threading.get_ident()] = RunningCall(call)
-        try:
-            answer(call, run_function(call, self.using))
-        finally:
-            self._running.pop(threading.get_ident(), None)

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from durable_monty.executors.table import TableExecutor
-
-if TYPE_CHECKING:
-    from durable_monty.models import Call
+from durable_monty.models import Call
 
 
 class NoExecutor(TableExecutor):

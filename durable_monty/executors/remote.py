@@ -6,14 +6,15 @@ import logging
 import uuid
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 from django.conf import settings
 from django.db import close_old_connections, reset_queries
 
 from durable_monty import codec
-from durable_monty.exceptions import IllegalTransition, UnknownFunction
+from durable_monty.exceptions import ExecutorUnavailable, IllegalTransition, UnknownFunction
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.executors.batch import Batch
 from durable_monty.functions import FUNCTION_REGISTRY, searched
@@ -31,6 +32,15 @@ Mode = Literal["django", "result"]
 # A process may lack a function that another one has, while a deploy runs. The call is tried again
 # so many times, and the first time after so many seconds.
 _UNKNOWN_TRIES, _UNKNOWN_WAIT = 5, 5.0
+
+
+@contextmanager
+def reaching(executor: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Turns errors of an engine's client into `ExecutorUnavailable`."""
+    try:
+        yield
+    except errors as exc:
+        raise ExecutorUnavailable(executor, f"{type(exc).__name__}: {exc}") from exc
 
 
 class RemoteExecutor(Executor):

@@ -117,16 +117,16 @@ class WorkerEngine(Engine):
     has_broker = False
     can_revoke = False
     may_lack_functions = False
+    arguments = ("--workers=2",)
+    _process = _directory = None
 
     def __init__(self, name, *, in_thread=False):
         self.name = self.executor = name
-        self._in_thread = in_thread
-        self._process = None
-        self._directory = None
+        self.in_thread = in_thread
 
     @contextmanager
     def worker(self, directory, *, killable=False):
-        if self._in_thread and not killable:
+        if self.in_thread and not killable:
             with super().worker(directory):
                 yield
             return
@@ -139,8 +139,11 @@ class WorkerEngine(Engine):
 
     def start_workers(self):
         if self._process is None:
-            arguments = ("runworker", f"--executor={self.executor}", "--workers=2")
-            self._process = manage_process(self._directory, *arguments)
+            arguments = ("runworker", f"--executor={self.executor}", *self.arguments)
+            settings = {**SETTINGS, "EXECUTORS": {self.executor: self.options()}}
+            self._process = manage_process(
+                self._directory, *arguments, DURABLE_MONTY_JSON=json.dumps(settings)
+            )
             self._process.until_ready()
 
     def kill_workers(self):

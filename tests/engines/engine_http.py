@@ -1,53 +1,21 @@
-import json
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
-from tests.engines.conformance import SETTINGS, Engine, manage_process
+from tests.engines.conformance import WorkerEngine
 from tests.engines.pages import answer_call, serve_view
 from tests.engines.services import ServiceProcess
 
 SECRET = "shared with the service"
 
 
-class RequestEngine(Engine):
+class RequestEngine(WorkerEngine):
     """A service that is asked for each call: there is no broker between, and the executor's own
     process is what may be killed."""
 
     mode = "result"
     keeps_types = True
-    has_broker = False
-    can_revoke = False
-    _process = _directory = None
-
-    @contextmanager
-    def worker(self, directory, *, killable=False):
-        if not killable:
-            with super().worker(directory):
-                yield
-            return
-        self._directory = directory
-        self.start_workers()
-        try:
-            yield
-        finally:
-            self.kill_workers()
-
-    def start_workers(self):
-        if self._process is None:
-            self._process = manage_process(
-                self._directory,
-                "runworker",
-                f"--executor={self.executor}",
-                DURABLE_MONTY_JSON=self.settings(),
-            )
-            self._process.until_ready()
-
-    def kill_workers(self):
-        if self._process is not None:
-            self._process.end()
-            self._process = None
-
-    def settings(self):
-        return json.dumps({**SETTINGS, "EXECUTORS": {self.executor: self.options()}})
+    may_lack_functions = True
+    in_thread = True
+    arguments = ()
 
 
 class HttpEngine(RequestEngine):

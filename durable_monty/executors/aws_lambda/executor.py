@@ -4,7 +4,7 @@ import json
 import random
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import boto3
 from botocore.config import Config
@@ -30,9 +30,7 @@ from durable_monty.executors.requests.base import RequestExecutor, RequestOption
 from durable_monty.executors.requests.body import body_of
 from durable_monty.executors.requests.exchange import Exchange, Reply
 from durable_monty.executors.requests.failures import RequestFailed
-
-if TYPE_CHECKING:
-    from durable_monty.models import Call
+from durable_monty.models import Call
 
 Invocation = Literal["sync", "event"]
 
@@ -114,6 +112,7 @@ class LambdaExecutor(RequestExecutor):
         if "FunctionError" in response:
             raise failure_of(call.function, body)
         if len(body) > size:
+            response["Payload"].close()  # with the rest, which nothing reads
             raise RequestFailed.too_large(call.function)
         return Reply(value_of(call.function, body))
 

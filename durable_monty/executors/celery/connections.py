@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from celery import Celery
@@ -12,6 +12,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from durable_monty.exceptions import ExecutorUnavailable
+from durable_monty.executors.remote import reaching
 
 T = TypeVar("T")
 
@@ -45,16 +46,6 @@ def open_connection(app: Celery, *, heartbeat: float = 0) -> Connection:
     )
     connection.transport_options["max_retries"] = max(1, len(connection.alt))
     return connection
-
-
-@contextmanager
-def reaching(errors: Sequence[type[BaseException]] = ()) -> Iterator[None]:
-    """Turns errors of the network, and `errors` of the server's client, into
-    `ExecutorUnavailable`."""
-    try:
-        yield
-    except (OperationalError, OSError, *errors) as exc:
-        raise ExecutorUnavailable("celery", f"{type(exc).__name__}: {exc}") from exc
 
 
 class Broker:
@@ -146,7 +137,7 @@ class Broker:
     def _try(self, action: Callable[[Connection], T], connection: Connection) -> T:
         errors = (*connection.connection_errors, *connection.channel_errors)
         try:
-            with reaching(errors):
+            with reaching("celery", OperationalError, OSError, *errors):
                 return action(connection)
         except BaseException:
             self._drop()

@@ -117,10 +117,17 @@ class CeleryExecutor(QueueExecutor):
 
     def check_job(self, job_id: str) -> JobStatus:
         assert self._results is not None  # noqa: S101  (set by `start`)
+
+        def queue_of(job_id: str) -> str:
+            # Another process has sent the job, so its queue is that of its call's function.
+            calls = Call.objects.using(self.using).filter(pk=job_id.partition("-")[0])
+            entry = FUNCTION_REGISTRY.get(calls.values_list("function", flat=True).first() or "")
+            return self._queue_of("" if entry is None else entry.place)
+
         meta = self._results.find(job_id)
         if meta is not None and is_end(meta):
             return self._status_of(job_id, meta)
-        if job_id not in self._lost and self._presence.has(job_id, self._queue_of_job):
+        if job_id not in self._lost and self._presence.has(job_id, queue_of):
             return {"status": "queued" if meta is None else "started"}
         self._forget(job_id)
         raise JobLost(job_id, "it is in no queue and in no Celery worker.")
@@ -161,12 +168,6 @@ class CeleryExecutor(QueueExecutor):
         self._presence.ended(job_id)
         self._lost.discard(job_id)
         return self._functions.pop(job_id, "the function")
-
-    def _queue_of_job(self, job_id: str) -> str:
-        """Returns the queue of a job that another process has sent."""
-        calls = Call.objects.using(self.using).filter(pk=job_id.partition("-")[0])
-        entry = FUNCTION_REGISTRY.get(calls.values_list("function", flat=True).first() or "")
-        return self._queue_of("" if entry is None else entry.place)
 
     def _queue_of(self, task: str) -> str:
         return self.queue or self._broker.queue_of(task)

@@ -21,8 +21,8 @@ from durable_monty.executors.celery.connections import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,
     open_connection,
-    reaching,
 )
+from durable_monty.executors.remote import reaching
 from durable_monty.executors.tracebacks import describe_traceback
 from durable_monty.loop_errors import LoopErrors
 
@@ -51,7 +51,7 @@ class Results:
 
     def find(self, job_id: str) -> Meta | None:
         """Returns the stored facts about a task. Raises `ExecutorUnavailable`."""
-        with reaching((Exception,)):
+        with reaching("celery", Exception):
             if isinstance(self.backend, BaseKeyValueStoreBackend):
                 return self.decode(self.backend.get(self.backend.get_key_for_task(job_id)))
             meta: Meta = self.backend.get_task_meta(job_id, cache=False)
@@ -61,7 +61,7 @@ class Results:
 
     def forget(self, job_id: str) -> None:
         """Deletes the stored facts about a task."""
-        with reaching((Exception,)):
+        with reaching("celery", Exception):
             self.backend.forget(job_id)
 
     def listen(self, receive: Receive, stopping: threading.Event) -> None:
@@ -101,11 +101,11 @@ class RedisResults(Results):
         return f"{prefix}[0-9]*-{32 * '?'}"
 
     def find(self, job_id: str) -> Meta | None:
-        with reaching((Exception,)):
+        with reaching("celery", Exception):
             return self.decode(self._client.get(self.backend.get_key_for_task(job_id)))
 
     def forget(self, job_id: str) -> None:
-        with reaching((Exception,)):
+        with reaching("celery", Exception):
             self._client.delete(self.backend.get_key_for_task(job_id))
 
     def listen(self, receive: Receive, stopping: threading.Event) -> None:

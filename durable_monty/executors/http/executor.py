@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 from urllib.parse import quote
 
 from durable_monty import conf
@@ -16,9 +16,7 @@ from durable_monty.executors.requests.base import RequestExecutor, RequestOption
 from durable_monty.executors.requests.body import body_of
 from durable_monty.executors.requests.exchange import Exchange, Reply
 from durable_monty.functions import FUNCTION_REGISTRY
-
-if TYPE_CHECKING:
-    from durable_monty.models import Call
+from durable_monty.models import Call
 
 # Bytes of the JSON around the result.
 _ENVELOPE = 1024

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from durable_monty import codec
 from durable_monty.exceptions import CorruptValue
+from durable_monty.executors.http.wire import Response
 from durable_monty.executors.requests.exchange import Reply
 from durable_monty.executors.requests.failures import RequestFailed, retry_after, type_named
-
-if TYPE_CHECKING:
-    from durable_monty.executors.http.wire import Response
 
 # Client errors that another attempt may not meet.
 _PASSING = {408, 425, 429}

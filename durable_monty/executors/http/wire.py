@@ -6,15 +6,12 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import httpcore
 
-from durable_monty.executors.http.allowed_hosts import PORTS
-
-if TYPE_CHECKING:
-    from durable_monty.executors.http.allowed_hosts import AllowedHosts, Target
-    from durable_monty.executors.requests.exchange import Exchange
+from durable_monty.executors.http.allowed_hosts import PORTS, AllowedHosts, Target
+from durable_monty.executors.requests.exchange import Exchange
 
 
 class Response(NamedTuple):

@@ -9,10 +9,10 @@ from django.core.exceptions import ImproperlyConfigured
 from durable_monty import codec
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.remote import RemoteExecutor
+from durable_monty.models import Call
 
 if TYPE_CHECKING:
     from durable_monty.executors.modal.client import ModalClient
-    from durable_monty.models import Call
 
 
 class ModalExecutor(RemoteExecutor):

@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 from durable_monty import operations
 from durable_monty.exceptions import CallbackMissing, DurableMontyError
@@ -15,14 +15,12 @@ from durable_monty.executors.remote import RemoteExecutor, job_id_of
 from durable_monty.executors.requests.exchange import Exchange, Reply
 from durable_monty.executors.requests.failures import RequestFailed, job_of_exception
 from durable_monty.functions import policy_of
+from durable_monty.models import Call
 from durable_monty.models.call import ACCEPTED
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_refusal
 from durable_monty.operations.running import RunningCall
 from durable_monty.webhooks import call_url
-
-if TYPE_CHECKING:
-    from durable_monty.models import Call
 
 # Seconds that a request may go on after its call's start-to-close. Any worker notices that
 # time-out, and words it in the same way for every executor.
@@ -190,12 +188,12 @@ class RequestExecutor(RemoteExecutor):
                 if not reply.accepted:
                     job = {"status": "finished", "result": reply.result}
             except Exception as exc:  # noqa: BLE001  (the function's policy decides)
-                error = exc
                 if exchange.is_over and not isinstance(exc, RequestFailed | DurableMontyError):
                     # A cut makes the request fail in many ways, which do not tell the reason.
                     why = f"{call.function}() did not answer within {exchange.seconds:g} seconds."
-                    error = TimeoutError(why)
-                job = job_of_exception(error)
+                    job = job_of_exception(TimeoutError(why))
+                else:
+                    job = job_of_exception(exc)
             if job is None:
                 self._accepted.append((claimed, job_id))
             elif not request.revoked:

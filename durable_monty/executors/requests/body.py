@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from durable_monty.models import Call
+from durable_monty.models import Call
 
 
 def body_of(call: Call, job_id: str, callback_url: str | None) -> dict[str, Any]:

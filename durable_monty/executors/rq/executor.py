@@ -3,8 +3,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
@@ -18,10 +18,10 @@ from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job, JobStatus as RQStatus
 from rq.serializers import JSONSerializer
 
-from durable_monty.exceptions import ExecutorUnavailable, JobLost
+from durable_monty.exceptions import JobLost
 from durable_monty.executors.base import JobStatus
 from durable_monty.executors.plain_json import check_plain_json
-from durable_monty.executors.remote import Mode, QueueExecutor
+from durable_monty.executors.remote import Mode, QueueExecutor, reaching
 from durable_monty.executors.rq.results import STREAMS, ResultListener, read_failure, read_result
 from durable_monty.functions import policy_of
 from durable_monty.models import Call
@@ -112,7 +112,7 @@ class RQExecutor(QueueExecutor):
         self._listener.watch(job_id)
 
     def is_queued(self, job_id: str) -> bool:
-        with self._reaching():
+        with reaching(self.name, RedisError):
             if self._queue.get_job_position(job_id) is not None:
                 return True
             with suppress(NoSuchJobError):
@@ -120,7 +120,7 @@ class RQExecutor(QueueExecutor):
             return False
 
     def check_job(self, job_id: str) -> JobStatus:
-        with self._reaching():
+        with reaching(self.name, RedisError):
             try:
                 job = self._fetch(job_id)
             except NoSuchJobError as exc:
@@ -144,7 +144,7 @@ class RQExecutor(QueueExecutor):
         """Takes a job out of the queue, or stops it if it runs in the mode "result"."""
         self._listener.forget(job_id)
         self._in_between.pop(job_id, None)
-        with self._reaching(), suppress(NoSuchJobError):
+        with reaching(self.name, RedisError), suppress(NoSuchJobError):
             job = self._fetch(job_id)
             self._report_unrun(job)
             if job.get_status(refresh=False) != RQStatus.STARTED:
@@ -156,7 +156,7 @@ class RQExecutor(QueueExecutor):
     def forget_job(self, job_id: str) -> None:
         """Deletes a job that succeeded. Failed jobs stay in Redis for `result_ttl`, for people to
         look at."""
-        with self._reaching(), suppress(NoSuchJobError):
+        with reaching(self.name, RedisError), suppress(NoSuchJobError):
             job = self._fetch(job_id)
             if job.get_status(refresh=False) == RQStatus.FINISHED:
                 job.delete()
@@ -185,7 +185,7 @@ class RQExecutor(QueueExecutor):
             limit = policy_of(call).timeouts.start_to_close
             seconds = -1 if limit is None else limit + _AFTER_TIMEOUT  # -1: RQ sets no limit
         # The client sends again after a lost connection. `unique` keeps the first job.
-        with self._reaching(), suppress(DuplicateJobError):
+        with reaching(self.name, RedisError), suppress(DuplicateJobError):
             self._queue.enqueue_call(
                 path,
                 args=list(args),
@@ -248,10 +248,3 @@ class RQExecutor(QueueExecutor):
             extra={"job": job.id, "executor": self.name, "reason": why},
         )
         job.delete()
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except RedisError as exc:
-            raise ExecutorUnavailable(self.name, exc) from exc
