@@ -74,6 +74,6 @@ class ApiKey(models.Model):
 
 
 def hash_of(secret: str) -> str:
-    """The hex SHA-256 of a secret. It needs neither salt nor stretching: 256 random bits cannot
-    be guessed."""
+    """Returns the hex SHA-256 of a secret."""
+    # It needs neither salt nor stretching: 256 random bits cannot be guessed.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -35,7 +35,7 @@ ANSWERED = (CallStatus.COMPLETED, CallStatus.FAILED)
 
 class CallQuerySet(models.QuerySet["Call"]):
     def open(self) -> CallQuerySet:
-        """Not answered yet, nor withdrawn."""
+        """Returns the calls that are neither answered nor withdrawn."""
         return self.filter(status__in=OPEN, finished_at=None)
 
     def functions(self) -> CallQuerySet:
@@ -45,11 +45,11 @@ class CallQuerySet(models.QuerySet["Call"]):
         return self.filter(due_at__lte=now)
 
     def undelivered(self) -> CallQuerySet:
-        """Answered, and no turn has been given the answer."""
+        """Returns the calls whose answer no turn has been given."""
         return self.filter(status__in=ANSWERED, delivered_turn=None, finished_at__isnull=False)
 
     def unsuccessful(self) -> CallQuerySet:
-        """Failed or withdrawn."""
+        """Returns the calls that failed or were withdrawn."""
         return self.filter(finished_at__isnull=False, result=None)
 
     def waiting_for_people(self) -> CallQuerySet:
@@ -238,5 +238,5 @@ class Call(models.Model):
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of this call: give it to services that take one."""
+        """A key for services that take one. It is the same for every attempt of this call."""
         return f"{self.key_execution or self.execution_id}:{self.call_id}"

@@ -33,10 +33,8 @@ FINISHED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.C
 
 
 def uuid7() -> uuid.UUID:
-    """A time-ordered UUID (RFC 9562): 48 bits of Unix milliseconds, the rest random.
-
-    Random keys scatter inserts over the whole index; these append.
-    """
+    """Returns a time-ordered UUID (RFC 9562): 48 bits of Unix milliseconds, the rest random."""
+    # Random keys scatter inserts over the whole index; these append.
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
@@ -51,7 +49,7 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         return self.filter(status__in=UNFINISHED)
 
     def failures(self) -> ExecutionQuerySet:
-        """Those that failed, and that nobody has retried or resolved yet."""
+        """Returns the failed executions that nobody has retried or resolved yet."""
         # An index has these; SQLite matches only what is NULL or not.
         return self.filter(
             status=ExecutionStatus.FAILED,
@@ -61,7 +59,7 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         )
 
     def due(self, now: datetime) -> ExecutionQuerySet:
-        """What a worker must look at: `due_at` is null on all that needs none."""
+        """Returns the executions that need a worker now; `due_at` is null on the others."""
         return self.filter(due_at__lte=now)
 
 
@@ -169,7 +167,7 @@ class Execution(models.Model):
     started_at = MomentField(_("started"), null=True)
     finished_at = MomentField(_("finished"), null=True)
 
-    # Set by a claim: whether the worker that had claimed it before vanished.
+    # Set by a claim: whether the worker that had claimed it before has vanished.
     was_lost = False
     # The database's time of the claim by which this process has it.
     claimed_at: datetime | None = None
@@ -276,12 +274,12 @@ class Execution(models.Model):
 
     @property
     def short_id(self) -> str:
-        """The millisecond it was made in and 12 random bits: a prefix, which indexes can find."""
+        """The millisecond of its start and 12 random bits: a prefix, which indexes can find."""
         return str(self.id)[:18]
 
     @property
     def active_status(self) -> ExecutionStatus:
-        """What it is when it is neither paused nor finished."""
+        """The status that it has when it is neither paused nor finished."""
         return ExecutionStatus.WAITING if self.turn else ExecutionStatus.SCHEDULED
 
     @property

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 else:
 
     class IdentifierField(models.CharField):
-        """A text that names one thing: only the same characters are the same text.
+        """A text that names one thing. Only the same characters are the same text.
 
         The usual collations of MySQL and MariaDB take `AbC1`, `abc1`, `abc1 ` and `ábc1` for one
         text; those of SQLite and PostgreSQL do not.

@@ -11,27 +11,18 @@ Converter = Callable[[Any, Any, BaseDatabaseWrapper], Any]
 
 
 def as_stored(value: datetime, connection: BaseDatabaseWrapper) -> Any:
-    """A time as a parameter of SQL that compares it with a `MomentField`."""
+    """Returns a time as a parameter of SQL that compares it with a `MomentField`."""
     if connection.features.supports_timezones:
         return value
     # Text is also what Django gives to SQLite and MySQL.
     return str(value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None))
 
 
-def _to_utc(value: datetime | None, *_: Any) -> datetime | None:
-    if value is None or value.tzinfo is None:
-        return _is_utc(value)
-    return value.astimezone(UTC)
-
-
-def _is_utc(value: datetime | None, *_: Any) -> datetime | None:
-    return None if value is None else value.replace(tzinfo=UTC)
-
-
-def _converters(connection: BaseDatabaseWrapper) -> list[Converter]:
-    if connection.timezone is UTC:
-        return []
-    return [_to_utc if connection.features.supports_timezones else _is_utc]
+def _to_utc(value: datetime | None, _expression: Any, connection: Any) -> datetime | None:
+    if value is None:
+        return None
+    is_aware = connection.features.supports_timezones and value.tzinfo is not None
+    return value.astimezone(UTC) if is_aware else value.replace(tzinfo=UTC)
 
 
 if TYPE_CHECKING:
@@ -39,8 +30,7 @@ if TYPE_CHECKING:
 else:
 
     class MomentField(models.DateTimeField):
-        """A moment: stored in UTC, and read as UTC, whatever TIME_ZONE the database has in the
-        settings.
+        """A time that is stored and read in UTC, whatever the database's TIME_ZONE setting is.
 
         In databases without time zones (SQLite, MySQL) Django stores the local times of that zone:
         hours away from what our SQL compares them with, and one hour comes twice in autumn. And
@@ -55,4 +45,4 @@ else:
             return as_stored(value, connection) if isinstance(value, datetime) else value
 
         def get_db_converters(self, connection: BaseDatabaseWrapper) -> list[Converter]:
-            return _converters(connection)
+            return [] if connection.timezone is UTC else [_to_utc]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class ProgramQuerySet(models.QuerySet["Program"]):
     def ensure(self, source: str, functions: Mapping[str, str]) -> Program:
-        """The program of this source and function map, stored once however many run it."""
+        """Returns the program of this source and function map, and stores it if it is new."""
         sha256, text = identity_of(source, functions)
         program, _created = self.get_or_create(
             sha256=sha256, defaults={"source": source, "functions_json": text}
@@ -53,12 +53,12 @@ class Program(models.Model):
 
     @cached_property
     def functions(self) -> dict[str, str]:
-        """Name in the workflow -> name in the function registry."""
+        """Maps names in the workflow to names in the function registry."""
         functions: dict[str, str] = json.loads(self.functions_json)
         return functions
 
 
 def identity_of(source: str, functions: Mapping[str, str]) -> tuple[str, str]:
-    """The hex SHA-256 of a program, and its functions as they are stored."""
+    """Returns the hex SHA-256 of a program, and its functions as they are stored."""
     text = json.dumps(functions, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{text}\n{source}".encode()).hexdigest(), text

@@ -43,11 +43,11 @@ class Snapshot(models.Model):
         return f"{self.execution_id} @ {self.turn}"
 
     def sign(self, digest: str) -> None:
-        """`digest`: hex SHA-256 of the bytes before compression."""
+        """Signs the snapshot. `digest` is the hex SHA-256 of the bytes before compression."""
         self.signature = _signer().signature(self._claim(digest))
 
     def verify(self, digest: str) -> None:
-        """Raises `SnapshotUnusable`. Keys of `SECRET_KEY_FALLBACKS` are honoured."""
+        """Raises `SnapshotUnusable` unless a key signed it; `SECRET_KEY_FALLBACKS` count too."""
         signer = _signer()
         try:
             signer.unsign(f"{self._claim(digest)}{signer.sep}{self.signature}")

@@ -22,7 +22,7 @@ class WorkerProcessQuerySet(models.QuerySet["WorkerProcess"]):
         return self.filter(stopped_at=None, heartbeat_at__gt=now - DEAD_AFTER)
 
     def silent(self, now: datetime) -> WorkerProcessQuerySet:
-        """Those that did not say that they stopped, and write no heartbeat any more."""
+        """Returns the workers that stopped writing heartbeats without a word."""
         return self.filter(stopped_at=None, heartbeat_at__lte=now - DEAD_AFTER)
 
 

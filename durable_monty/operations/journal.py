@@ -16,16 +16,18 @@ from durable_monty.models import Call, CallStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.sandbox import CallRequest, Position, RecordedTurn, Settled
 
-# How much of a journal is read at a time: turns at first, bytes from then on (as far as turns are
-# not larger), and rows in a query.
+# The turns that are read at first; the bytes at a time from then on, unless a turn has more; and
+# the rows of a query.
 _TURNS_FIRST, _BYTES_AT_ONCE, _ROWS_AT_ONCE = 16, 4 * 1024 * 1024, 500
 
 Errors = list[Settled]
 
 
 class Undelivered(NamedTuple):
-    """An answer that no turn was given yet. Not a `Call`: Django takes as long to make one as
-    PostgreSQL to find it."""
+    """An answer that no turn was given yet.
+
+    It is not a `Call`: Django takes as long to make one as PostgreSQL to find it.
+    """
 
     execution_id: uuid.UUID
     pk: int
@@ -37,10 +39,10 @@ class Undelivered(NamedTuple):
     raised_as: str
 
 
-def answers_of(
+def find_answers(
     execution_ids: Collection[uuid.UUID], using: str
 ) -> dict[uuid.UUID, list[Undelivered]]:
-    """In `call_id` order."""
+    """Returns the undelivered answers of executions, in `call_id` order."""
     answers: dict[uuid.UUID, list[Undelivered]] = defaultdict(list)
     calls = Call.objects.using(using).filter(execution_id__in=execution_ids).undelivered()
     rows = calls.order_by("execution_id", "call_id").values_list(*Undelivered._fields)
@@ -49,8 +51,8 @@ def answers_of(
     return answers
 
 
-def errors_before(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID, list[Errors]]:
-    """Returns the errors that were delivered up to a turn, of each execution and turn by turn."""
+def find_errors(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID, list[Errors]]:
+    """Returns the errors that each execution was given up to a turn, one list for each turn."""
     calls = Call.objects.using(using).filter(
         execution_id__in=list(turns), status=CallStatus.FAILED, delivered_turn__isnull=False
     )
@@ -64,8 +66,8 @@ def errors_before(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID,
 
 @dataclass(frozen=True, slots=True)
 class StoredTurns:
-    """Recorded turns of an execution, consecutive ones, which are read while they are gone
-    through: a journal can be larger than the memory."""
+    """Consecutive turns of a journal, which is read during the iteration: it can be larger than
+    the memory."""
 
     execution_id: uuid.UUID
     turns: range
@@ -75,27 +77,28 @@ class StoredTurns:
         return len(self.turns)
 
     def __iter__(self) -> Iterator[RecordedTurn]:
+        if not self.turns:
+            return
         needed: dict[int | None, list[int]] = defaultdict(list)
-        for pk, turn, delivered_turn in self._calls().values_list("pk", "turn", "delivered_turn"):
+        calls = Call.objects.using(self.using).filter(execution_id=self.execution_id)
+        calls = calls.order_by("call_id")
+        for pk, turn, delivered_turn in calls.values_list("pk", "turn", "delivered_turn"):
             for wanted in {turn, delivered_turn}:
                 needed[wanted].append(pk)
         count, turns = _TURNS_FIRST, self.turns
         while turns:
             recorded = {turn: RecordedTurn(turn, {}, {}) for turn in turns[:count]}
-            size = self._read(recorded, [pk for turn in recorded for pk in needed[turn]])
+            size = self._read(calls, recorded, [pk for turn in recorded for pk in needed[turn]])
             yield from recorded.values()
             turns = turns[count:]
             count = max(1, min(2 * count, count * _BYTES_AT_ONCE // max(1, size)))
 
-    def _calls(self) -> CallQuerySet:
-        calls = Call.objects.using(self.using).filter(execution_id=self.execution_id)
-        return calls.order_by("call_id") if self.turns else calls.none()
-
-    def _read(self, recorded: dict[int, RecordedTurn], pks: list[int]) -> int:
-        """Fills these turns with their calls and answers, and gives the size of the values."""
+    @staticmethod
+    def _read(calls: CallQuerySet, recorded: dict[int, RecordedTurn], pks: list[int]) -> int:
+        """Fills turns with their calls and answers, and returns the size of the values."""
         size, loads = 0, set[int]()
         for at in range(0, len(pks), _ROWS_AT_ONCE):
-            rows = self._calls().filter(pk__in=pks[at : at + _ROWS_AT_ONCE])
+            rows = calls.filter(pk__in=pks[at : at + _ROWS_AT_ONCE])
             for call in rows.values_list(*_JOURNAL, named=True).iterator():
                 size += len(call.args) + len(call.kwargs) + len(call.result or "")
                 if _note(call, recorded.get(call.turn), recorded.get(call.delivered_turn)):
@@ -108,7 +111,7 @@ class StoredTurns:
 def journals_of(
     wanted: Mapping[uuid.UUID, range], using: str
 ) -> dict[uuid.UUID, list[RecordedTurn]]:
-    """The recorded turns of these numbers, of each execution."""
+    """Returns the recorded turns of each execution, those with these numbers."""
     recorded = {
         (pk, turn): RecordedTurn(turn, {}, {}) for pk, turns in wanted.items() for turn in turns
     }
@@ -133,8 +136,10 @@ _ERROR = ("execution_id", "delivered_turn", "status", "error_type", "error_messa
 
 
 def _note(call: Any, made: RecordedTurn | None, given: RecordedTurn | None) -> bool:
-    """Adds a call to the turns that made it and were given its answer; whether the latter began
-    from a load."""
+    """Adds a call to the turn that made it and to the turn that was given its answer.
+
+    Returns whether the latter began from a load.
+    """
     if made is not None:
         made.calls[call.call_id] = request_of(call)
     if given is None or kind_stored_as(call.kind).is_instant:
@@ -164,7 +169,7 @@ _JOURNAL = (
 
 
 def settled(call: Any) -> Settled:
-    """`call`: a `Call`, or a row with the columns of its answer."""
+    """Returns the answer of a `Call`, or of a row that has the columns of an answer."""
     if call.status == CallStatus.COMPLETED:
         return Settled(result=call.result)
     return Settled(None, call.error_type, call.error_message, call.raised_as)

@@ -1,4 +1,4 @@
-"""Executions that this process has claimed: kept for longer, or given back."""
+"""The leases of executions that this process has claimed: they are renewed or given up."""
 
 from __future__ import annotations
 
@@ -18,30 +18,28 @@ def lease() -> timedelta:
 
 
 def renew_executions(claimed: Sequence[Execution], *, using: str) -> None:
-    """Extends the leases of executions that a worker still has; those lost meanwhile stay lost."""
+    """Extends leases, but not of executions that other workers have claimed meanwhile."""
     with write(using):
-        _ours(claimed, using).update(due_at=database_now(using) + lease())
+        _lock(claimed, using).update(due_at=database_now(using) + lease())
 
 
 def give_back_executions(claimed: Sequence[Execution], *, using: str) -> None:
-    """Makes executions due at once that their worker cannot go on with.
-
-    This is no fault of theirs. But calls of the last turn may run that have no rows: after a first
-    fault the next run looks for them.
-    """
+    """Gives up claims, so that the executions are due at once."""
     with write(using):
-        ours = _ours(claimed, using)
+        ours = _lock(claimed, using)
+        # This is no fault of theirs. But calls of the last turn may run that have no rows: after a
+        # first fault the next run searches for them.
         ours.filter(turn__gt=0, faults=0).update(faults=1)
         ours.update(claim=None, due_at=database_now(using))
         announce(using)
 
 
-def _ours(claimed: Sequence[Execution], using: str) -> ExecutionQuerySet:
-    """Those whose claims still hold, locked in id order, as every write does."""
+def _lock(claimed: Sequence[Execution], using: str) -> ExecutionQuerySet:
+    """Locks the executions whose claims still hold, in id order, as every write does."""
     executions = Execution.objects.using(using)
-    held = executions.filter(
+    claims = executions.filter(
         pk__in=[execution.pk for execution in claimed],
         claim__in={execution.claim for execution in claimed},
     )
-    locked = held.active().order_by("pk").select_for_update()
+    locked = claims.active().order_by("pk").select_for_update()
     return executions.filter(pk__in=list(locked.values_list("pk", flat=True)))

@@ -1,4 +1,4 @@
-"""Calls on their way into the journal: what a turn asked for, before it has a row."""
+"""Calls that a turn made and that have no rows yet."""
 
 from __future__ import annotations
 

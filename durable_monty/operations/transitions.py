@@ -1,4 +1,4 @@
-"""What an outcome changes on the row of its execution."""
+"""The transitions of an execution: which columns an outcome changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from durable_monty import codec
 from durable_monty.durations import later
 from durable_monty.models import Execution, ExecutionStatus
-from durable_monty.operations.outcomes import Faulted, Mismatched, Outcome, Parked, TurnResult
+from durable_monty.operations.outcomes import Mismatched, Outcome, Parked, TurnResult
 from durable_monty.sandbox import Completed, Failed
 
 # A sandbox that crashes this often on one turn is not an accident of the host.
@@ -17,13 +17,12 @@ MAX_FAULTS = 5
 _MAX_BACKOFF = 60.0
 _UNLIMITED = 2**31
 
-
-# Of each execution, the columns that are written.
+# The columns that are written of each execution.
 Changes = dict[uuid.UUID, dict[str, Any]]
 
 
 class Locked(NamedTuple):
-    """What a commit must know of the row as it is now."""
+    """The row of an execution as a commit finds it."""
 
     pk: uuid.UUID
     claim: uuid.UUID | None
@@ -31,7 +30,7 @@ class Locked(NamedTuple):
     wakeups: int
     status: str
     pause_requested: bool = False
-    # Only of an execution that was asked to end:
+    # These are read only of an execution that was asked to end.
     grace_until: datetime | None = None
     cancel_requested_at: datetime | None = None
     deadline: datetime | None = None
@@ -44,15 +43,18 @@ class Locked(NamedTuple):
 
 
 def changed_columns(execution: Execution, columns: dict[str, Any]) -> dict[str, Any]:
-    """Returns those of the columns whose values differ from the execution's."""
+    """Returns the columns whose values differ from those of the execution."""
     return {name: value for name, value in columns.items() if getattr(execution, name) != value}
 
 
 def transition(
     outcome: Outcome, row: Locked, now: datetime, *, answered: bool = False
 ) -> dict[str, Any]:
-    """The columns to write; `row` is the locked execution, `answered` whether some of the calls
-    that are written with it have answers that no turn was given."""
+    """Returns the columns to write of an execution that its worker gives up.
+
+    `row` is the locked execution. `answered` says whether a call that is written with it has an
+    answer that no turn was given yet.
+    """
     match outcome:
         case TurnResult():
             return _turn_changes(outcome, row, now, answered=answered)
@@ -60,13 +62,22 @@ def transition(
             return _suspended(outcome.execution, row, now, row.status)
         case Mismatched(why=why):
             return _paused("ReplayMismatch", why)
-        case Faulted():
-            return _fault_changes(outcome, now)
+    faults = outcome.execution.faults + 1
+    if faults < MAX_FAULTS:
+        backoff = 0.0 if outcome.at_once else min(_MAX_BACKOFF, 0.5 * 2**faults)
+        return {"faults": faults, "due_at": later(now, backoff)}
+    message = f"This turn was given up after {faults} tries: {outcome.why}"
+    if outcome.is_ours:
+        # Not 0: calls of the last turn may be missing.
+        return _paused("HostFault", message) | {"faults": 1}
+    return _failed("RuntimeError", message, "", now) | {"faults": faults}
 
 
 def keep_claim(outcome: TurnResult, now: datetime, lease: timedelta) -> dict[str, Any]:
-    """As `transition`, of an execution that its worker goes on holding. Its lease is renewed when
-    half of it is over: to move `due_at` is to write an index."""
+    """Returns the columns to write of an execution that its worker keeps.
+
+    Its lease is renewed only when half of it is over, because a new `due_at` writes an index.
+    """
     changes = _progress(outcome, now) | {"status": ExecutionStatus.WAITING}
     due_at = outcome.execution.due_at
     if due_at is None or due_at - now < lease / 2:
@@ -111,20 +122,8 @@ def _progress(outcome: TurnResult, now: datetime) -> dict[str, Any]:
     return changes
 
 
-def _fault_changes(outcome: Faulted, now: datetime) -> dict[str, Any]:
-    faults = outcome.execution.faults + 1
-    if faults >= MAX_FAULTS:
-        message = f"This turn was given up after {faults} tries: {outcome.why}"
-        if outcome.is_ours:
-            # Not 0: calls of the last turn may be missing.
-            return _paused("HostFault", message) | {"faults": 1}
-        return _failed("RuntimeError", message, "", now) | {"faults": faults}
-    backoff = 0.0 if outcome.at_once else min(_MAX_BACKOFF, 0.5 * 2**faults)
-    return {"faults": faults, "due_at": later(now, backoff)}
-
-
 def _paused(error_type: str, why: str) -> dict[str, Any]:
-    """Nothing is lost; `resume_execution` lets it try again."""
+    """Returns the columns of a pause. Nothing is lost: `resume_execution` lets it try again."""
     return {
         "status": ExecutionStatus.PAUSED,
         "error_type": error_type,
@@ -159,6 +158,6 @@ def _suspended(
 ) -> dict[str, Any]:
     if row.pause_requested:
         return {"status": ExecutionStatus.PAUSED, "due_at": None, "pause_requested": False}
-    # Now, if an answer came since the claim (it may or may not have been delivered).
+    # An answer that came since the claim may or may not have been delivered.
     is_due = answered or row.wakeups != execution.wakeups
     return {"status": status, "due_at": now if is_due else None}

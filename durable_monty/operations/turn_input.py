@@ -14,8 +14,8 @@ from durable_monty.operations.journal import (
     Errors,
     StoredTurns,
     Undelivered,
-    answers_of,
-    errors_before,
+    find_answers,
+    find_errors,
     journals_of,
 )
 from durable_monty.sandbox import ERROR_TYPE, Interpreter, RecordedTurns
@@ -69,7 +69,7 @@ def turn_inputs(
     """
     live = live or {}
     begun = [execution.pk for execution in executions if execution.turn]
-    answers = answers_of(begun, using) if begun else {}
+    answers = find_answers(begun, using) if begun else {}
     cold = [pk for pk in begun if pk not in live]
     snapshots = Snapshot.objects.using(using).in_bulk(cold) if cold else {}
     now, read_at = now or database_now(using), time.monotonic()
@@ -95,7 +95,7 @@ def turn_inputs(
         for execution in executions
         if execution.pk in snapshots and ERROR_TYPE in execution.program.source
     }
-    errors = errors_before(asking, using) if asking else {}
+    errors = find_errors(asking, using) if asking else {}
     return [
         TurnInput(
             execution,
