@@ -27,13 +27,13 @@ from durable_monty.exceptions import (
 )
 from durable_monty.executors.http.remote_function import remote_function
 from durable_monty.policy import NO_TIMEOUTS, CallPolicy, Retry, Timeouts
+from durable_monty.text_limits import MAX_NAME
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_EXECUTOR = "default"
 MANUAL_EXECUTOR = "manual"
 HTTP_EXECUTOR = "http"
-_MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,10 @@ class FunctionRegistry(Mapping[str, RegisteredFunction]):
 
     def add(self, function: RegisteredFunction) -> None:
         """Adds a function. Raises `DuplicateFunction` if another place has the name already."""
-        if len(function.name) > _MAX_NAME:
+        if len(function.name) > MAX_NAME:
             raise FunctionError(
                 f"The function name {function.name[:60]!r}... has {len(function.name)} "
-                f"characters; at most {_MAX_NAME} can be stored."
+                f"characters; at most {MAX_NAME} can be stored."
             )
         known = self._functions.get(function.name)
         if known is not None and known.place != function.place:

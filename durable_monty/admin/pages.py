@@ -22,6 +22,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 from django.views.decorators.http import require_http_methods
 
 from durable_monty.admin.base import ReadOnlyAdmin
+from durable_monty.text_limits import MAX_REASON
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -106,7 +107,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
-        max_length=2_000,
+        max_length=MAX_REASON,
         widget=AdminTextareaWidget(attrs={"rows": 2}),
         help_text=_("For the history."),
     )

@@ -17,6 +17,7 @@ from pydantic import (
 
 from durable_monty.durations import LONGEST
 from durable_monty.models import CallKind, CallStatus, ExecutionStatus
+from durable_monty.text_limits import MAX_NAME, MAX_REASON
 
 _LARGEST = 2**31 - 1
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -42,10 +43,12 @@ _shown = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
 Text = Annotated[str, _stored, _shown]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 Source = Annotated[str, StringConstraints(min_length=1), _stored, _shown]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=200), _stored, _shown]
-Reason = Annotated[str, StringConstraints(max_length=2_000), _stored, _shown]
-SomeReason = Annotated[str, StringConstraints(min_length=1, max_length=2_000), _stored, _shown]
-Label = Annotated[str, StringConstraints(max_length=200), _stored, _shown]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), _stored, _shown]
+Reason = Annotated[str, StringConstraints(max_length=MAX_REASON), _stored, _shown]
+SomeReason = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_REASON), _stored, _shown
+]
+Label = Annotated[str, StringConstraints(max_length=MAX_NAME), _stored, _shown]
 ErrorType = Annotated[str, StringConstraints(min_length=1, max_length=50), _stored, _shown]
 Number = Annotated[int, Field(ge=0, le=_LARGEST)]
 Limit = Annotated[int, Field(ge=1, le=200)]

@@ -7,6 +7,7 @@ from durable_monty.models.call import Call
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
 from durable_monty.models.worker_process import WorkerProcess
+from durable_monty.text_limits import MAX_NAME
 
 
 class AttemptOutcome(models.TextChoices):
@@ -28,7 +29,7 @@ class Attempt(models.Model):
     )
     number = models.PositiveIntegerField(_("number"))
     outcome = models.CharField(_("outcome"), max_length=10, choices=AttemptOutcome.choices)
-    error_type = IdentifierField(_("error"), max_length=200, blank=True)
+    error_type = IdentifierField(_("error"), max_length=MAX_NAME, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     error_traceback = models.TextField(_("traceback"), blank=True)
     worker = models.ForeignKey(

@@ -12,6 +12,7 @@ from durable_monty.models.execution import Execution
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
 from durable_monty.models.worker_process import WorkerProcess
+from durable_monty.text_limits import MAX_NAME
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,7 +71,7 @@ class Call(models.Model):
     kind = models.CharField(
         _("kind"), max_length=10, choices=CallKind.choices, default=CallKind.FUNCTION
     )
-    function = IdentifierField(_("function"), max_length=200)
+    function = IdentifierField(_("function"), max_length=MAX_NAME)
     args = models.TextField(_("arguments"), default="[]")
     kwargs = models.TextField(_("keyword arguments"), default="{}")
     position_start = models.PositiveIntegerField(
@@ -83,7 +84,7 @@ class Call(models.Model):
         _("status"), max_length=10, choices=CallStatus.choices, default=CallStatus.PENDING
     )
     result = models.TextField(_("result"), null=True)  # noqa: DJ001  (null: none yet)
-    error_type = IdentifierField(_("error"), max_length=200, blank=True)
+    error_type = IdentifierField(_("error"), max_length=MAX_NAME, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     raised_as = IdentifierField(
         _("raised as"),
@@ -135,7 +136,7 @@ class Call(models.Model):
         null=True,
         help_text=_("Its id stands in the idempotency key, if it is not this execution's."),
     )
-    job_id = IdentifierField(_("job id"), max_length=200, blank=True)
+    job_id = IdentifierField(_("job id"), max_length=MAX_NAME, blank=True)
 
     created_at = MomentField(_("created"))
     started_at = MomentField(_("started"), null=True)
@@ -151,7 +152,7 @@ class Call(models.Model):
         related_name="+",
         verbose_name=_("user"),
     )
-    completed_by_name = models.CharField(_("answered by"), max_length=200, blank=True)
+    completed_by_name = models.CharField(_("answered by"), max_length=MAX_NAME, blank=True)
     reason = models.TextField(_("reason"), blank=True)
 
     objects = CallQuerySet.as_manager()

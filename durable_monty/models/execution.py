@@ -13,6 +13,7 @@ from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
 from durable_monty.models.program import Program
 from durable_monty.models.worker_process import WorkerProcess
+from durable_monty.text_limits import MAX_NAME
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,10 +71,10 @@ class Execution(models.Model):
     program = models.ForeignKey(
         Program, models.PROTECT, related_name="executions", verbose_name=_("workflow source")
     )
-    name = IdentifierField(_("name"), max_length=200, blank=True)
+    name = IdentifierField(_("name"), max_length=MAX_NAME, blank=True)
     key = IdentifierField(
         _("idempotency key"),
-        max_length=200,
+        max_length=MAX_NAME,
         null=True,
         help_text=_("Starting again with the same key gives this execution."),
     )
@@ -86,7 +87,7 @@ class Execution(models.Model):
     inputs = models.TextField(_("inputs"), help_text=_("JSON text, see the codec."))
     seed = models.CharField(_("random seed"), max_length=36)
     output = models.TextField(_("output"), null=True)  # noqa: DJ001  (null: none yet)
-    error_type = IdentifierField(_("error"), max_length=200, blank=True)
+    error_type = IdentifierField(_("error"), max_length=MAX_NAME, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     error_traceback = models.TextField(_("traceback"), blank=True)
     log = models.TextField(_("log"), blank=True, help_text=_("What the workflow printed."))

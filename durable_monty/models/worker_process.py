@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
+from durable_monty.text_limits import MAX_NAME
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +34,7 @@ class WorkerProcess(models.Model):
     pid = models.PositiveIntegerField(_("process id"))
     version = models.CharField(_("version"), max_length=50)
     sandbox_version = models.CharField(_("sandbox version"), max_length=50)
-    executor = IdentifierField(_("executor"), max_length=200)
+    executor = IdentifierField(_("executor"), max_length=MAX_NAME)
     functions_json = models.TextField(_("functions"), help_text=_("JSON: the names it serves."))
     stuck_json = models.TextField(
         _("stuck calls"),

@@ -21,6 +21,7 @@ from durable_monty.operations.exception_texts import (
 )
 from durable_monty.policy import Retry
 from durable_monty.sandbox import CANCELLED, nearest
+from durable_monty.text_limits import MAX_NAME
 
 if TYPE_CHECKING:
     from durable_monty.operations.new_calls import NewCall
@@ -55,9 +56,10 @@ class ClaimedCall:
 
 def by_hand(user: Any, reason: str) -> dict[str, Any]:
     """The columns of a call that a person answered; `user` may be None, or of another database."""
+    username = "" if user is None else user.get_username()
     return {
         "completed_by_id": None if user is None else user.pk,
-        "completed_by_name": "" if user is None else codec.clean_text(user.get_username(), 200),
+        "completed_by_name": codec.clean_text(username, MAX_NAME),
         "reason": codec.clean_text(reason, 10_000),
     }
 
@@ -78,7 +80,7 @@ class Answer(NamedTuple):
     @classmethod
     def of_error(cls, error_type: str, message: str, error_traceback: str = "") -> Self:
         return cls(
-            error_type=codec.clean_text(error_type, 200),
+            error_type=codec.clean_text(error_type, MAX_NAME),
             error_message=codec.clean_text(message, MESSAGE_LIMIT),
             error_traceback=codec.clean_text(error_traceback, _TRACEBACK_LIMIT),
         )

@@ -25,6 +25,7 @@ from durable_monty.operations.keys import (
 from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.program_check import refuse_wrong
+from durable_monty.text_limits import MAX_NAME
 from durable_monty.wakeups import announce
 
 
@@ -128,10 +129,9 @@ def _encode_inputs(inputs: Mapping[str, Any], functions: Mapping[str, str]) -> s
 
 
 def check_label(what: str, text: str, *, empty: bool) -> None:
-    limit = 200
     if not isinstance(text, str) or (not text and not empty):
         raise InvalidWorkflow(f"The {what} must be a non-empty str, not {text!r}.")
-    if len(text) > limit or not text.isprintable():
+    if len(text) > MAX_NAME or not text.isprintable():
         raise InvalidWorkflow(
-            f"The {what} must be printable and at most {limit} characters long: {text[:60]!r}."
+            f"The {what} must be printable and at most {MAX_NAME} characters long: {text[:60]!r}."
         )

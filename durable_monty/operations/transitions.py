@@ -11,6 +11,7 @@ from durable_monty.durations import later
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.operations.outcomes import Mismatched, Outcome, Parked, TurnResult
 from durable_monty.sandbox import Completed, Failed
+from durable_monty.text_limits import MAX_NAME
 
 # A sandbox that crashes this often on one turn is not an accident of the host.
 MAX_FAULTS = 5
@@ -134,7 +135,7 @@ def _paused(error_type: str, why: str) -> dict[str, Any]:
 
 def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dict[str, Any]:
     return finished(ExecutionStatus.FAILED, now) | {
-        "error_type": codec.clean_text(error_type, 200),
+        "error_type": codec.clean_text(error_type, MAX_NAME),
         "error_message": codec.clean_text(message, 10_000),
         "error_traceback": codec.clean_text(traceback, 50_000),
     }

@@ -20,6 +20,7 @@ from durable_monty.admin.values.typed_fields import (
 from durable_monty.functions import MANUAL_EXECUTOR
 from durable_monty.models import Call
 from durable_monty.operations import Answer
+from durable_monty.text_limits import MAX_REASON
 
 
 class Outcome(TextChoices):
@@ -47,7 +48,7 @@ class AnswerForm(forms.ModelForm):
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
-        max_length=2_000,
+        max_length=MAX_REASON,
         widget=AdminTextareaWidget(attrs={"rows": 2}),
         help_text=_("For the history; the workflow does not see it."),
     )

@@ -25,6 +25,7 @@ from durable_monty.exceptions import DurableMontyError, HostFault, TurnNotForkab
 from durable_monty.models import Call, Execution
 from durable_monty.operations import Answer, Edits
 from durable_monty.operations.copies import has_answer
+from durable_monty.text_limits import MAX_NAME
 
 KEEP, AGAIN, RESULT, ERROR = "keep", "again", "result", "error"
 _LONGEST = 300
@@ -32,7 +33,7 @@ _LONGEST = 300
 
 class ForkForm(SourceForm, ReasonForm):
     name = forms.CharField(
-        label=_("Name"), required=False, max_length=200, widget=AdminTextInputWidget
+        label=_("Name"), required=False, max_length=MAX_NAME, widget=AdminTextInputWidget
     )
     keep_keys = forms.BooleanField(
         label=_("Keep idempotency keys"),

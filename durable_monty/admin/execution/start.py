@@ -25,6 +25,7 @@ from durable_monty.exceptions import (
 )
 from durable_monty.models import Execution
 from durable_monty.operations.transactions import write
+from durable_monty.text_limits import MAX_NAME
 
 
 class StartForm(SourceForm):
@@ -40,7 +41,7 @@ class StartForm(SourceForm):
     name = forms.CharField(
         label=_("Name"),
         required=False,
-        max_length=200,
+        max_length=MAX_NAME,
         widget=AdminTextInputWidget,
         help_text=_(
             "Name of the workflow, the same for each run; used in filters and statistics."
@@ -49,7 +50,7 @@ class StartForm(SourceForm):
     key = forms.CharField(
         label=_("Idempotency key"),
         required=False,
-        max_length=200,
+        max_length=MAX_NAME,
         widget=AdminTextInputWidget,
         help_text=_(
             "If an execution with this key exists, it is used instead of starting another."
