@@ -1,4 +1,4 @@
-"""What a deploy would break: the programs of unfinished executions, against today's functions."""
+"""Checks the programs of unfinished executions against the functions that this process has."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from durable_monty.exceptions import HostFault, UnknownFunction
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.program_check import check_program
-from durable_monty.sandbox import Checker, Complaint
+from durable_monty.sandbox import Checker
 
-# A deploy breaks these, by other functions or by another version of the sandbox. The other rules
-# say what was wrong already, or may be false alarms.
+# A deploy breaks these rules, by other functions or by another version of the sandbox. What
+# violates the other rules was wrong before, or may be a false alarm.
 BREAKING = frozenset(
     {"invalid-syntax", "unsupported-syntax", "unknown-import", "unavailable", "wrong-arguments"}
 )
@@ -35,7 +35,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`severity`: "error" if the executions break, "warning" if they may."""
+    """An "error" if the executions break, a "warning" if they may."""
 
     severity: str
     rule: str
@@ -44,7 +44,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class CheckedProgram:
-    """A program with `executions` unfinished ones, of which `examples` has the newest."""
+    """A program, the number of its unfinished executions, and the newest of them."""
 
     program: str
     name: str
@@ -58,7 +58,7 @@ class CheckedProgram:
 
 
 def check_programs(using: str) -> Iterator[CheckedProgram]:
-    """Checks each program that has unfinished executions, once, in the order of their number."""
+    """Checks each program with unfinished executions once; the most used one comes first."""
     unfinished = Execution.objects.using(using).unfinished()
     counts = unfinished.values("program_id").annotate(number=Count("pk")).order_by("-number")
     with Checker() as checker:
@@ -77,6 +77,7 @@ def check_programs(using: str) -> Iterator[CheckedProgram]:
 
 
 def _problems(program: Program, inputs: str, checker: Checker) -> Iterator[Problem]:
+    # A function may be listed and never called: only a name in the source can break.
     for name, target in program.functions.items():
         if re.search(rf"\b{re.escape(name)}\b", program.source):
             try:
@@ -90,11 +91,6 @@ def _problems(program: Program, inputs: str, checker: Checker) -> Iterator[Probl
         yield Problem("warning", "not-checked", str(exc))
         return
     for complaint in complaints:
-        if (severity := _severity(complaint)) is not None:
+        if complaint.rule in BREAKING | _OF_FUNCTIONS:
+            severity = "error" if complaint.rule in BREAKING else "warning"
             yield Problem(severity, complaint.rule, str(complaint))
-
-
-def _severity(complaint: Complaint) -> str | None:
-    if complaint.rule in BREAKING:
-        return "error"
-    return "warning" if complaint.rule in _OF_FUNCTIONS else None

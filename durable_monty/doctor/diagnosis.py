@@ -12,9 +12,9 @@ from durable_monty.doctor.findings import Check, Finding, Scope, run_checks
 from durable_monty.doctor.invariants import STATE
 from durable_monty.doctor.journal_invariants import JOURNAL
 from durable_monty.doctor.lateness import LATENESS
-from durable_monty.exceptions import ExecutionNotFound
 from durable_monty.models import Attempt, Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
+from durable_monty.operations.find import find_execution
 from durable_monty.reads.fleet import read_fleet
 from durable_monty.wording.executions import status_text
 from durable_monty.wording.times import PRECISE
@@ -32,6 +32,10 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     sentences: tuple[str, ...] = ()
 
+    @property
+    def is_healthy(self) -> bool:
+        return all(finding.fixed for finding in self.findings)
+
 
 def diagnose(
     using: str, limit: int | None, late_after: timedelta, execution_id: uuid.UUID | None = None
@@ -44,9 +48,7 @@ def diagnose(
     scope = Scope(using, now, read_fleet(now, using), limit, execution_id, late_after)
     sentences: tuple[str, ...] = ()
     if execution_id is not None:
-        execution = scope.executions().select_related("worker").first()
-        if execution is None:
-            raise ExecutionNotFound(execution_id)
+        execution = find_execution(execution_id, scope.executions().select_related("worker"))
         sentences = tuple(_explain(execution, scope))
     return Diagnosis(tuple(run_checks(CHECKS, scope)), sentences)
 

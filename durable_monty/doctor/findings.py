@@ -32,6 +32,13 @@ class Finding:
     fixable: bool = False
     fixed: bool = False
 
+    def __str__(self) -> str:
+        place = "" if self.execution is None else f" {self.execution}"
+        if self.call is not None:
+            place += f" call {self.call}"
+        state = "repaired" if self.fixed else self.severity
+        return f"{state} [{self.check}]{place}: {self.message}"
+
     @property
     def identity(self) -> tuple[str, uuid.UUID | None, int | None]:
         return self.check, self.execution, self.call

@@ -1,4 +1,4 @@
-"""What callers of the service ask about executions."""
+"""Executions as the service and the API give them to their callers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 
 from durable_monty import codec
-from durable_monty.exceptions import ExecutionNotCompleted, ExecutionNotFound
+from durable_monty.exceptions import ExecutionNotCompleted
 from durable_monty.kinds import PERSON
 from durable_monty.models import Call, Execution, ExecutionStatus
+from durable_monty.operations.find import find_execution
 from durable_monty.reads.call_state import is_retrying
 
 
 def get_execution(execution_id: uuid.UUID, using: str) -> Execution:
     """Raises `ExecutionNotFound`."""
-    execution = Execution.objects.using(using).filter(pk=execution_id).first()
-    if execution is None:
-        raise ExecutionNotFound(execution_id)
-    return execution
+    return find_execution(execution_id, Execution.objects.using(using))
 
 
 def poll(execution: Execution, calls: list[Call]) -> dict[str, Any]:
-    """The alpha's keys, and `name`, `error`; `calls` are its open function calls."""
+    """Returns what `OrchestratorService.poll` gives; `calls` are the open function calls."""
     return {
         "execution_id": str(execution.pk),
         "name": execution.name,
@@ -37,6 +35,7 @@ def poll(execution: Execution, calls: list[Call]) -> dict[str, Any]:
 
 def poll_unfinished(using: str) -> list[dict[str, Any]]:
     calls: dict[uuid.UUID, list[Call]] = {}
+    # Read before the calls: a call that is answered in between is only missing.
     executions = list(Execution.objects.using(using).unfinished().order_by("pk"))
     unfinished = Execution.objects.using(using).unfinished()
     for call in _open_functions(using).filter(execution__in=unfinished):
@@ -50,9 +49,10 @@ def find_open_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
 
 def goes_on_by_itself(using: str) -> bool:
     """Returns whether any execution is due, is being run, or waits for something other than
-    people. One that is being cancelled ends by itself."""
+    people."""
     open_calls = Call.objects.using(using).filter(execution=OuterRef("pk")).open()
     awaits = Exists(open_calls.exclude(PERSON.rows))
+    # One that is being cancelled ends by itself: at the latest when its grace is over.
     is_due = Q(due_at__isnull=False) | Q(grace_until__isnull=False)
     # In one statement: between two, an answer can close a call and make its execution due.
     return Execution.objects.using(using).active().filter(is_due | awaits).exists()

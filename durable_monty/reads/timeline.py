@@ -1,9 +1,9 @@
-"""The calls of one execution, a page at a time, with what each did when."""
+"""The calls of one execution, a page at a time, each with its phases."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,18 +15,19 @@ from durable_monty.models.call import OPEN, CallQuerySet
 from durable_monty.reads.phases import Phase, phases_of
 
 PAGE = 100
-# Open calls of other pages that are shown besides: what an execution waits for is always seen.
-_ELSEWHERE = 20
+# What an execution waits for is always shown, whichever page that is on.
+_OTHER_OPEN = 20
 _ATTEMPTS = 1_000
 _FAILED = 3
 _ARGUMENTS = 120
 _ERROR = 200
+# One of these may have megabytes: the page reads their beginnings, or not at all.
 _HEAVY = ("args", "kwargs", "result", "error_message", "error_traceback", "reason")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The calls made at one place of the source that have one status. `byte`: where it begins."""
+    """The calls made from one place of the source, a byte offset, that have one status."""
 
     byte: int
     status: str
@@ -36,8 +37,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class TimedCall:
-    """`arguments`: the beginning of the positional ones, as JSON text; `error`: that of its last
-    attempt."""
+    """A call, the beginning of its arguments as JSON text, and the error of its last attempt."""
 
     call: Call
     arguments: str
@@ -47,13 +47,13 @@ class TimedCall:
 
 @dataclass(frozen=True, slots=True)
 class CallsPage:
-    """`elsewhere`: the first open calls that this page does not have."""
+    """A page of calls; `other_open` are the first open calls of the other pages."""
 
     number: int
     pages: int
     total: int
     calls: tuple[TimedCall, ...]
-    elsewhere: tuple[TimedCall, ...]
+    other_open: tuple[TimedCall, ...]
 
     @property
     def first(self) -> int:
@@ -65,63 +65,58 @@ class CallsPage:
 
 
 def count_places(execution: Execution, using: str) -> tuple[Place, ...]:
-    """How many calls each place of the source has made."""
-    groups = (
-        Call.objects.using(using)
-        .filter(execution=execution)
-        .order_by("position_start", "status")
-        .values_list("position_start", "status")
-        .annotate(Count("pk"), Min("pk"))
-    )
-    return tuple(Place(*group) for group in groups)
+    calls = Call.objects.using(using).filter(execution=execution)
+    groups = calls.order_by("position_start", "status").values_list("position_start", "status")
+    return tuple(Place(*group) for group in groups.annotate(Count("pk"), Min("pk")))
 
 
 def read_timeline(
     execution: Execution,
-    found: Iterable[Place],
+    places: Iterable[Place],
     number: int | None,
     now: datetime,
     using: str,
     *,
     within: tuple[int, int] | None = None,
 ) -> CallsPage:
-    """Page `number`, or the last. `within`: only the calls made between these bytes."""
+    """Returns page `number`, or the last; `within`: only calls made between these bytes."""
     calls = Call.objects.using(using).filter(execution=execution)
     if within is not None:
         calls = calls.filter(position_start__range=(within[0], within[1] - 1))
-        found = [place for place in found if within[0] <= place.byte < within[1]]
-    found = tuple(found)
-    total = sum(place.count for place in found)
+        places = [place for place in places if within[0] <= place.byte < within[1]]
+    places = tuple(places)
+    total = sum(place.count for place in places)
     pages = max(1, -(-total // PAGE))
     number = pages if number is None else min(max(1, number), pages)
     start = (number - 1) * PAGE
     page = list(_light(calls).order_by("call_id")[start : start + PAGE])
-    shown = {call.pk for call in page}
-    elsewhere: list[Call] = []
-    if pages > 1 and any(place.status in OPEN for place in found):
-        first_open = _light(calls.open()).order_by("call_id")[: PAGE + _ELSEWHERE]
-        elsewhere = [call for call in first_open if call.pk not in shown][:_ELSEWHERE]
-    attempts = _attempts([*page, *elsewhere], using)
+    other_open: list[Call] = []
+    # The places have been counted anyway: mostly they save this query.
+    if pages > 1 and any(place.status in OPEN for place in places):
+        shown = {call.pk for call in page}
+        first_open = _light(calls.open()).order_by("call_id")[: PAGE + _OTHER_OPEN]
+        other_open = [call for call in first_open if call.pk not in shown][:_OTHER_OPEN]
+    attempts = _read_attempts([*page, *other_open], using)
     return CallsPage(
         number,
         pages,
         total,
         tuple(_timed(call, attempts, now) for call in page),
-        tuple(_timed(call, attempts, now) for call in elsewhere),
+        tuple(_timed(call, attempts, now) for call in other_open),
     )
 
 
+def read_timed_call(call: Call, now: datetime, using: str) -> TimedCall:
+    return _timed(call, _read_attempts([call], using), now)
+
+
 def find_last_failures(execution: Execution, using: str) -> list[Call]:
-    """The calls whose errors its last turn was given, with the traceback of their functions."""
+    """Returns the calls whose errors the last turn was given, with their tracebacks."""
     failed = Call.objects.using(using).filter(
         execution=execution, status=CallStatus.FAILED, delivered_turn=execution.turn
     )
     with_traceback = failed.exclude(error_traceback="").order_by("call_id")
     return list(with_traceback.only("call_id", "function", "error_traceback")[:_FAILED])
-
-
-def read_timed_call(call: Call, now: datetime, using: str) -> TimedCall:
-    return _timed(call, _attempts([call], using), now)
 
 
 def _light(calls: CallQuerySet) -> CallQuerySet:
@@ -135,39 +130,30 @@ def _light(calls: CallQuerySet) -> CallQuerySet:
     )
 
 
-def _attempts(calls: Sequence[Call], using: str) -> dict[int, list[Attempt]]:
-    """The latest of each, by number."""
-    tried = [call.pk for call in calls if call.failures or call.losses or call.attempt > 1]
-    if not tried:
-        return {}
-    attempts = (
-        Attempt.objects.using(using)
-        .filter(call__in=tried)
-        .order_by("-number")
-        .annotate(beginning_of_error=Substr("error_message", 1, _ERROR + 1))
-    )
+def _read_attempts(calls: Sequence[Call], using: str) -> Mapping[int, list[Attempt]]:
+    """Returns the latest attempts of each call, by number."""
     found: dict[int, list[Attempt]] = defaultdict(list)
-    for attempt in attempts.defer("error_message", "error_traceback")[:_ATTEMPTS]:
-        found[attempt.call_id].insert(0, attempt)
+    # A call that went well at once has no attempt of its own: most pages need no query.
+    if tried := [call.pk for call in calls if call.failures or call.losses or call.attempt > 1]:
+        attempts = Attempt.objects.using(using).filter(call__in=tried).order_by("-number")
+        beginning = Substr("error_message", 1, _ERROR + 1)
+        light = attempts.annotate(beginning_of_error=beginning)
+        for attempt in light.defer("error_message", "error_traceback")[:_ATTEMPTS]:
+            found[attempt.call_id].insert(0, attempt)
     return found
 
 
-def _timed(call: Call, attempts: dict[int, list[Attempt]], now: datetime) -> TimedCall:
+def _timed(call: Call, attempts: Mapping[int, list[Attempt]], now: datetime) -> TimedCall:
     tried = attempts.get(call.pk, [])
-    arguments = _short(vars(call).get("beginning", ""), _ARGUMENTS)
-    return TimedCall(call, arguments, _error(call, tried), phases_of(call, tried, now))
-
-
-def _error(call: Call, attempts: Sequence[Attempt]) -> str:
-    failed: Call | Attempt
+    failed: Call | Attempt | None = tried[-1] if call.is_open and tried else None
     if call.status == CallStatus.FAILED:
         failed = call
-    elif call.is_open and attempts:
-        failed = attempts[-1]
-    else:
-        return ""
-    message = _short(vars(failed).get("beginning_of_error", ""), _ERROR)
-    return f"{failed.error_type}: {message}".strip(": ")
+    error = ""
+    if failed is not None:
+        message = _short(vars(failed).get("beginning_of_error", ""), _ERROR)
+        error = f"{failed.error_type}: {message}".strip(": ")
+    arguments = _short(vars(call).get("beginning", ""), _ARGUMENTS)
+    return TimedCall(call, arguments, error, phases_of(call, tried, now))
 
 
 def _short(text: str, limit: int) -> str:

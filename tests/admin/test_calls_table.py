@@ -136,9 +136,9 @@ def test_what_people_did(asked, viewer, service, django_user_model):
     page = text_of(response)
     assert "boss Paused. Reason: lunch -" in page
     assert "boss approve #0 completed by hand It is cheap." in page
-    assert [act.what for act, _link in response.context["acts"]] == [
-        "Paused. Reason: lunch",
-        "completed by hand",
+    assert [(act.change, act.call) for act, _link in response.context["acts"]] == [
+        ("Paused. Reason: lunch", None),
+        ("", call),
     ]
 
 

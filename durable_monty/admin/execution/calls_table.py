@@ -85,7 +85,7 @@ def calls_table(
         page=calls,
         pager=Pager(url(1), url(calls.number - 1), url(calls.number + 1), url(calls.pages)),
         rows=tuple(_row(timed, drawing, facts, links) for timed in calls.calls),
-        elsewhere=tuple(_row(timed, drawing, facts, links) for timed in calls.elsewhere),
+        elsewhere=tuple(_row(timed, drawing, facts, links) for timed in calls.other_open),
         axis=drawing.axis(),
         legend=legend(),
         counts=tuple(counts),

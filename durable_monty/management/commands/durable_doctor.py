@@ -4,7 +4,6 @@ import json
 import sys
 import uuid
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
@@ -23,15 +22,16 @@ from durable_monty.reads.migrated import check_migrated
 UNHEALTHY = 1
 WRONG_OPTIONS = 2
 
-_YEAR = 366 * 24 * 60  # minutes
+# In minutes. A timedelta has a largest value, and a mistyped number exceeds it.
+_YEAR = 366 * 24 * 60
 
 
 class Command(BaseCommand):
-    help = """Says why an execution does not move; without an id, looks for what is wrong in the
-whole database: late work, and rows that break what must hold.
+    help = """Says why an execution does not move. Without an id, checks the whole database for
+late work and for rows that break an invariant.
 
---fix repairs what can be repaired safely, each in a transaction of its own; the rest is only
-reported. It may be used while workers run.
+--fix repairs the rows that can be repaired safely, each in a transaction of its own; the others
+are only reported. It may be used while workers run.
 
 Exit codes:
   0  nothing is wrong
@@ -76,15 +76,25 @@ Exit codes:
             help="Default: %(default)s.",
         )
 
+    # Its output is read beside the logs, which are in English.
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        using = options["database"]
+        using, limit = options["database"], options["limit"] or None
+        chosen = (using, limit, timedelta(minutes=options["minutes"]), options["execution"])
         try:
             check_migrated(using)
-            diagnosis = self._diagnose(options)
+            diagnosis = diagnose(*chosen)
             if options["fix"]:
-                mended = [_mend(finding, using) for finding in diagnosis.findings]
-                diagnosis = _compared(mended, self._diagnose(options))
+                repaired = [
+                    _repair(finding, finding.execution, using)
+                    for finding in diagnosis.findings
+                    if finding.fixable and finding.execution is not None
+                ]
+                diagnosis = diagnose(*chosen)
+                # A row that is broken again, or still, is reported as such.
+                still = {finding.identity for finding in diagnosis.findings}
+                gone = [finding for finding in repaired if finding.identity not in still]
+                diagnosis = replace(diagnosis, findings=(*gone, *diagnosis.findings))
         except DatabaseNotMigrated as exc:
             diagnosis = Diagnosis((Finding("not-migrated", "error", str(exc)),))
         except ExecutionNotFound as exc:
@@ -93,67 +103,36 @@ Exit codes:
         except Error as exc:
             message = f"The database {using!r} cannot be used: {exc}"
             diagnosis = Diagnosis((Finding("unreachable", "error", message),))
-        ok = all(finding.fixed for finding in diagnosis.findings)
-        if options["json"]:
-            self._print_json(diagnosis, ok=ok)
-        else:
-            self._print(diagnosis)
-        if not ok:
+        self._print(diagnosis, as_json=options["json"])
+        if not diagnosis.is_healthy:
             sys.exit(UNHEALTHY)
 
-    def _diagnose(self, options: dict[str, Any]) -> Diagnosis:
-        using, limit = options["database"], options["limit"] or None
-        late_after = timedelta(minutes=options["minutes"])
-        return diagnose(using, limit, late_after, options["execution"])
-
-    def _print_json(self, diagnosis: Diagnosis, *, ok: bool) -> None:
-        found: dict[str, Any] = {
-            "findings": [asdict(finding) for finding in diagnosis.findings],
-            "ok": ok,
-        }
-        if diagnosis.sentences:
-            found["sentences"] = diagnosis.sentences
-        self.stdout.write(json.dumps(found, indent=2, default=str))
-
-    def _print(self, diagnosis: Diagnosis) -> None:
+    def _print(self, diagnosis: Diagnosis, *, as_json: bool) -> None:
+        if as_json:
+            found: dict[str, Any] = {"findings": [asdict(each) for each in diagnosis.findings]}
+            found["ok"] = diagnosis.is_healthy
+            if diagnosis.sentences:
+                found["sentences"] = diagnosis.sentences
+            self.stdout.write(json.dumps(found, indent=2, default=str))
+            return
         for sentence in diagnosis.sentences:
             self.stdout.write(sentence)
         for finding in diagnosis.findings:
-            self.stdout.write(self._style(finding)(_line(finding)))
+            style = self.style.ERROR if finding.severity == "error" else self.style.WARNING
+            self.stdout.write(str(finding), self.style.SUCCESS if finding.fixed else style)
         fixed = sum(finding.fixed for finding in diagnosis.findings)
         wrong = len(diagnosis.findings) - fixed
-        repaired = f"{fixed} repaired, " if fixed else ""
-        self.stdout.write(
-            f"{repaired}{wrong} wrong." if wrong or fixed else self.style.SUCCESS("Nothing wrong.")
-        )
-
-    def _style(self, finding: Finding) -> Any:
-        if finding.fixed:
-            return self.style.SUCCESS
-        return self.style.ERROR if finding.severity == "error" else self.style.WARNING
+        if wrong or fixed:
+            self.stdout.write(f"{f'{fixed} repaired, ' if fixed else ''}{wrong} wrong.")
+        else:
+            self.stdout.write("Nothing wrong.", self.style.SUCCESS)
 
 
-def _mend(finding: Finding, using: str) -> Finding:
-    if not finding.fixable or finding.execution is None:
-        return finding
-    done = repair(finding.check, finding.execution, finding.call, using=using)
+def _repair(finding: Finding, execution_id: uuid.UUID, using: str) -> Finding:
+    done = repair(finding.check, execution_id, finding.call, using=using)
+    # Another process may have been quicker, or a worker has moved the row on.
     done = done or "It was repaired meanwhile."
     return replace(finding, fixed=True, message=f"{finding.message} Repaired: {done}")
-
-
-def _compared(mended: Sequence[Finding], after: Diagnosis) -> Diagnosis:
-    """What was repaired and is not found again, and what is found now."""
-    still = {finding.identity for finding in after.findings}
-    gone = [finding for finding in mended if finding.fixed and finding.identity not in still]
-    return Diagnosis((*gone, *after.findings), after.sentences)
-
-
-def _line(finding: Finding) -> str:
-    place = "" if finding.execution is None else f" {finding.execution}"
-    if finding.call is not None:
-        place += f" call {finding.call}"
-    state = "repaired" if finding.fixed else finding.severity
-    return f"{state} [{finding.check}]{place}: {finding.message}"
 
 
 def _uuid(text: str) -> uuid.UUID:
