@@ -4,7 +4,7 @@ STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "
 
 
 class FactsFormatter(logging.Formatter):
-    """Puts what a record carries in `extra` behind its message, as `name=value`."""
+    """Appends the `extra` of a record to its message, as `name=value`."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         facts = [

@@ -1,4 +1,4 @@
-"""Runs as it is on SQLite. From the environment: `DATABASE_URL`, `SECRET_KEY`, `DEBUG`,
+"""Runs on SQLite without changes. The environment may set `DATABASE_URL`, `SECRET_KEY`, `DEBUG`,
 `ALLOWED_HOSTS` (separated by commas) and `MEDIA_ROOT`.
 """
 
@@ -114,8 +114,8 @@ Q_CLUSTER = {
 # Every setting has a default. For example: {"AUTODISCOVER": "jobs"} looks for functions in each
 # app's jobs.py instead of its workflows.py.
 DURABLE_MONTY: dict[str, Any] = {
-    # Seconds after which the work of a worker that was killed comes back. The default is 60; this
-    # is for who wants to watch it.
+    # Seconds after which the work of a killed worker is taken over. The default is 60; five let
+    # you watch it.
     "LEASE": 5.0,
 }
 

@@ -8,6 +8,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("durable/", include("durable_monty.urls")),
-    # Only with DEBUG: the packages, so that who approves one can look into it.
+    # Serves the packages if DEBUG is set, so that a person who approves one can open it.
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]

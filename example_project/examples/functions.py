@@ -1,4 +1,4 @@
-"""Functions that know nothing of workflows, nor of Django."""
+"""Ordinary functions, without Django or workflows."""
 
 import time
 

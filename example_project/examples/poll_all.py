@@ -1,4 +1,4 @@
-"""Many executions at a time, and a look at all of them now and then while a worker runs them."""
+"""Starts many executions, and polls all of them while a worker runs them."""
 
 import os
 import sys

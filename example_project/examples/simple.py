@@ -1,4 +1,4 @@
-"""A workflow that is driven by hand: this script is its worker, and answers its calls."""
+"""This script is the worker of its workflow, and answers the calls itself."""
 
 import os
 import sys

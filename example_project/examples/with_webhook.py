@@ -1,4 +1,4 @@
-"""A call that another service answers, by one POST to a URL that is good for nothing else."""
+"""Another service answers a call, with one POST to a URL that is valid for this call alone."""
 
 import json
 import os
@@ -28,7 +28,7 @@ f"order {order}: paid {payment['paid']} by {payment['method']}"
 
 @register_function(executor="manual")
 def pay(order: int, amount: int) -> dict[str, object]:
-    """The payment service answers it."""
+    """Is answered by the payment service."""
     raise NotImplementedError
 
 

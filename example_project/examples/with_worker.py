@@ -1,4 +1,4 @@
-"""A worker that runs the functions in threads of this process, until nothing is left to do."""
+"""A worker runs the functions in threads of this process, until no work is left."""
 
 import os
 import sys

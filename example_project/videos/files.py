@@ -1,4 +1,4 @@
-"""Files below `MEDIA_ROOT`: nothing outside it is read, nothing half-written is ever seen."""
+"""Files below `MEDIA_ROOT`. Nothing outside it is read, and no half-written file is visible."""
 
 import os
 from collections.abc import Iterator

@@ -138,7 +138,7 @@ def unreadable(path: Path, error: av.FFmpegError) -> ValueError:
 
 
 def early_frame(path: Path) -> av.VideoFrame:
-    """Reads up to it, because not all formats can seek."""
+    """Reads the frames up to it, because not all formats can seek."""
     with opened(path) as container:
         delay = min((container.duration or 0) / av.time_base / 2, LONGEST_DELAY)
         wanted = (container.start_time or 0) / av.time_base + delay
@@ -164,5 +164,6 @@ def jpeg_codec(mode: Literal["r", "w"]) -> av.VideoCodecContext:
 
 
 def scaled_width(width: int | Fraction, height: int, new_height: int) -> int:
-    """Keeps the aspect; even, because H.264 stores colours for blocks of two by two pixels."""
+    """Keeps the aspect. Sizes are even, because H.264 stores colours for blocks of two by two
+    pixels."""
     return max(2, round(width * new_height / height / 2) * 2)

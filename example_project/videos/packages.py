@@ -47,7 +47,7 @@ def unique_files(names: Sequence[str]) -> list[Path]:
 
 
 def add_file(archive: ZipFile, path: Path, name: str) -> dict[str, int | str]:
-    """Says what was written, whatever becomes of the file meanwhile."""
+    """Describes the bytes that were written, whatever happens to the file meanwhile."""
     info = member(name)
     info.file_size = path.stat().st_size
     digest = hashlib.sha256()
@@ -60,7 +60,7 @@ def add_file(archive: ZipFile, path: Path, name: str) -> dict[str, int | str]:
 
 
 def member(name: str) -> ZipInfo:
-    """A member without the time of writing, so that the same files give the same zip."""
+    """Returns a member without the time of writing, so that the same files give the same zip."""
     info = ZipInfo(name)
     info.external_attr = 0o644 << 16
     return info

@@ -1,4 +1,4 @@
-"""What the workflows may call, and the workflows."""
+"""The workflows of the demo, and the functions that they call."""
 
 from durable_monty import register_function
 from example_project.videos import media, packages
@@ -28,19 +28,19 @@ print(f"The package was {status}")
 
 @register_function("encode_video")
 def encode_video(path: str, quality: str) -> str:
-    """Encodes a video as "240p", "480p", "720p" or "1080p"; the path of the new file."""
+    """Encodes a video as "240p", "480p", "720p" or "1080p". Returns the path of the new file."""
     return media.encode_video(path, quality)
 
 
 @register_function("generate_thumbnail")
 def generate_thumbnail(path: str) -> str:
-    """Makes a JPEG of a frame of a video; its path."""
+    """Makes a JPEG of a frame of a video. Returns its path."""
     return media.generate_thumbnail(path)
 
 
 @register_function("create_package")
 def create_package(videos: list[str], thumbnails: list[str]) -> str:
-    """Zips videos and thumbnails with a manifest; the path of the zip."""
+    """Zips videos and thumbnails with a manifest. Returns the path of the zip."""
     return packages.create_package(videos, thumbnails)
 
 

@@ -1,4 +1,4 @@
-"""The second workflow: it waits for a person, who answers in the admin."""
+"""The second workflow of the demo, which waits until a person answers in the admin."""
 
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from example_project.videos.files import media_path
 
 
 class Approval:
-    """`children`: the worker and the site, which listens on `port`."""
+    """Asks for the approval. `children` are the worker and the site, which listens on `port`."""
 
     def __init__(
         self, display: Display, children: list[Child], port: int, password: str | None
@@ -25,7 +25,7 @@ class Approval:
         self.port, self.password = port, password
 
     def ask(self, execution: Execution) -> None:
-        """Returns on Ctrl-C. `execution`: a completed encoding, or a review that waits."""
+        """Runs until Ctrl-C. `execution` is a completed encoding, or a review that waits."""
         review = execution if execution.name == runs.REVIEW else runs.start_review(execution)
         try:
             self._await_answer(review)

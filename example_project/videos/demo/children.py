@@ -1,4 +1,4 @@
-"""The processes that a demo starts: `manage.py` commands that end with it."""
+"""The processes that a demo starts. They are `manage.py` commands and end with it."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ TAIL = 15
 
 
 class Child:
-    """`manage.py <arguments>` from the start of a `with` block to its end; it writes to `log`."""
+    """Runs `manage.py <arguments>` during a `with` block, with its output in `log`."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
         self.log, self.name = log, arguments[0]
@@ -68,7 +68,7 @@ class Child:
         return self._process.pid
 
     def check(self) -> None:
-        """Raises CommandError if it has ended: nobody told it to."""
+        """Raises CommandError if the process has ended by itself."""
         code = self._process.poll()
         if code is None:
             return
@@ -82,7 +82,10 @@ class Child:
 
 
 def free_port(wanted: int | None) -> int:
-    """`wanted`, or by default one of `PORTS`; 0 is any. Raises CommandError if it is in use."""
+    """Returns `wanted`, or by default a free one of `PORTS`; 0 is any free port.
+
+    Raises CommandError if the port is in use.
+    """
     candidates: Iterable[int] = PORTS if wanted is None else [wanted]
     for port in candidates:
         with socket.socket() as listener:

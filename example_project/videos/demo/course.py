@@ -1,4 +1,4 @@
-"""The course of a demo: from an empty machine to the package, and to its approval."""
+"""The steps of a demo, from an empty machine to the package and its approval."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,8 @@ CLIPS, QUALITY = 3, "480p"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`port`: None is 8000 or the next that is free. `timeout`: seconds, for the encoding."""
+    """The options of the command. `port` None is 8000 or the next free port; `timeout` is the
+    time for the encoding in seconds."""
 
     clips: int | None
     quality: str | None
@@ -36,7 +37,7 @@ class Options:
 
 
 class Demo:
-    """`report` is given the line that `--json` prints, as soon as it is known."""
+    """Runs the demo. It calls `report` with the line that `--json` prints."""
 
     def __init__(
         self, options: Options, display: Display, report: Callable[[str], object]
@@ -45,7 +46,7 @@ class Demo:
         self.execution: Execution | None = None
 
     def run(self) -> None:
-        """Raises CommandError if the execution does not complete."""
+        """Runs all steps. Raises CommandError if the execution does not complete."""
         with ExitStack() as stack:
             try:
                 self._run(stack)
@@ -85,7 +86,7 @@ class Demo:
             raise CommandError("--resume goes on with the clips and the quality that it finds.")
 
     def _prepare(self) -> str | None:
-        """Gives the admin's password, if it is new."""
+        """Prepares the database, and returns the password of the admin if it is new."""
         with self.display.busy("Migrating the database"):
             migrated = preparation.migrate()
         name = f"{connection.display_name} {short(str(connection.settings_dict['NAME']))}"
@@ -100,7 +101,7 @@ class Demo:
         return runs.newest_unfinished(names)
 
     def _start_children(self, stack: ExitStack, port: int | None) -> list[Child]:
-        """The worker, and the site if there is a port for it."""
+        """Starts the worker, and the site if it has a port."""
         logs = media_path("logs")
         logs.mkdir(parents=True, exist_ok=True)
         children = [Child(logs / "worker.log", "runworker")]
@@ -137,7 +138,7 @@ class Demo:
         self.display.fact("Package", short(package), f" ({size_of(package)})")
 
     def _report(self) -> None:
-        """What is so now, however it came to that."""
+        """Reports the present status, also after an error or an interrupt."""
         facts: dict[str, str | None] = {"execution": None, "status": None, "output": None}
         if execution := self.execution:
             connection.close()  # an interrupt may have cut a query short

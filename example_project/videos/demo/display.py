@@ -1,4 +1,4 @@
-"""What a person sees of a demo. Without a terminal: the same lines, nothing that moves."""
+"""The output of a demo. Without a terminal it has the same lines, and nothing moves."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ Part = str | tuple[str, str]
 
 class Display:
     def __init__(self, *, json: bool, color: bool | None) -> None:
-        """With `json` all goes to stderr. `color`: None asks the terminal."""
+        """Writes to stderr if `json` is set. The terminal decides about colours if `color` is
+        None."""
         self.console = Console(
             file=sys.stderr if json else sys.stdout,
             highlight=False,
@@ -58,7 +59,7 @@ class Display:
 
 
 def short(path: Path | str) -> str:
-    """Relative to the folder one is in, if it lies there."""
+    """Returns the path relative to the current folder, if it is below it."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -1,5 +1,6 @@
-"""`python -m example_project.videos.demo.leash PARENT ARGUMENT...` is `manage.py ARGUMENT...`,
-and ends when its parent does, even by kill -9: a demo leaves no orphans.
+"""Runs a command that ends when its parent does, even by kill -9: a demo leaves no orphans.
+
+`python -m example_project.videos.demo.leash PARENT ARGUMENT...` is `manage.py ARGUMENT...`.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""What a demo needs before it can start: a database, an admin, clips, a folder."""
+"""Prepares the database, the admin, the clips and the folder that a demo needs."""
 
 import os
 import secrets
@@ -26,7 +26,7 @@ class Clips:
 
 
 def migrate() -> int:
-    """Gives the number of migrations that were missing."""
+    """Migrates, and returns the number of migrations that were missing."""
     executor = MigrationExecutor(connection)
     missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
     if missing:
@@ -35,7 +35,8 @@ def migrate() -> int:
 
 
 def ensure_admin(*, reset: bool) -> str | None:
-    """Gives the password, if one was set: for a new admin, or on request."""
+    """Makes the admin if there is none. Returns the password if one was set, for a new admin or on
+    request."""
     password = secrets.token_urlsafe(9)
     user = User.objects.filter(username=ADMIN).first()
     if user is None:
@@ -49,7 +50,7 @@ def ensure_admin(*, reset: bool) -> str | None:
 
 
 def ensure_clips(number: int) -> Clips:
-    """The source clips, which are made at first use."""
+    """Returns the source clips. The first use makes them."""
     paths, made = [], 0
     for index in range(1, number + 1):
         name = f"clips/clip-{index}.mp4"
@@ -60,7 +61,7 @@ def ensure_clips(number: int) -> Clips:
 
 
 def new_folder() -> Path:
-    """A folder of MEDIA_ROOT for one run: no other has or gets it."""
+    """Makes and returns a folder below MEDIA_ROOT for this run alone."""
     for number in count(1):
         folder = media_path(f"episode-{number}")
         with suppress(FileExistsError):
@@ -70,7 +71,7 @@ def new_folder() -> Path:
 
 
 def placed(clip: Path, folder: Path) -> str:
-    """The clip's path in `folder`; what is made of it will lie beside it."""
+    """Puts the clip into `folder` and returns its path. Its products are written beside it."""
     target = folder / clip.name
     try:
         # Not a symbolic link: what is made of that lies beside the file it leads to.

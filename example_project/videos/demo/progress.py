@@ -1,4 +1,4 @@
-"""How far an execution is, read from its calls in the database, and shown."""
+"""The progress of an execution, read from its calls in the database."""
 
 import os
 import socket
@@ -21,8 +21,8 @@ NAME_WIDTH, BAR_WIDTH = 20, 16
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The calls of one function. `seconds`: from the first that was made to the last answer, or
-    until now; None before the first."""
+    """The calls of one function. `seconds` is the time from the first call to the last answer, or
+    to now; None before the first call."""
 
     name: str
     total: int
@@ -34,8 +34,8 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`seconds`: since a worker began; None before. `lease`: the seconds until the work of a
-    worker that was killed comes back."""
+    """The progress of an execution. `seconds` is the time since a worker began, None before;
+    `lease` is the time in seconds until the work of a killed worker is taken over."""
 
     execution: Execution
     phases: list[Phase]
@@ -94,7 +94,7 @@ def lease_of_killed(execution: Execution, calls: list[Call], now: datetime) -> f
 
 
 def is_lost(worker: WorkerProcess | None) -> bool:
-    """A worker of this machine whose process is gone."""
+    """Returns whether the worker ran on this machine and its process is gone."""
     if worker is None or worker.host != socket.gethostname():
         return False
     try:

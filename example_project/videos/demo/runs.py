@@ -1,4 +1,4 @@
-"""The two workflows of the demo: started, found again, followed to their end."""
+"""Starts the two workflows of the demo, finds them again, and follows them to their end."""
 
 import time
 from collections.abc import Collection, Iterable
@@ -31,7 +31,8 @@ def start_encoding(clips: Iterable[Path], quality: str, folder: Path) -> Executi
 
 
 def start_review(encoding: Execution) -> Execution:
-    """A key: however often a demo is ended and resumed, there is one review of an encoding."""
+    """Starts the review of an encoding. Its key makes it the only one, however often the demo is
+    resumed."""
     service = OrchestratorService()
     review_id = service.start_execution(
         REVIEW_EPISODE,
@@ -44,7 +45,7 @@ def start_review(encoding: Execution) -> Execution:
 
 
 def newest_unfinished(names: Collection[str]) -> Execution:
-    """Raises CommandError if there is none."""
+    """Returns the newest unfinished execution of these names, or raises CommandError."""
     execution = Execution.objects.unfinished().filter(name__in=names).order_by("-pk").first()
     if execution is None:
         raise CommandError(f"There is nothing to resume: no {' or '.join(names)} is unfinished.")
@@ -56,7 +57,8 @@ def newest_unfinished(names: Collection[str]) -> Execution:
 def follow(
     execution: Execution, children: list[Child], display: Display, timeout: float
 ) -> Progress:
-    """Shows how it goes until it is over. Raises CommandError if a child or the time ends."""
+    """Shows the progress until the execution is over. Raises CommandError if a child process ends
+    or the time is over."""
     deadline = time.monotonic() + timeout
     with display.live() as live:
         while True:
@@ -73,7 +75,7 @@ def follow(
 
 
 def approval_call(review: Execution, children: list[Child]) -> Call | None:
-    """The call that waits for a person, once it is made; None if the review is over."""
+    """Waits for the call that a person must answer. Returns None if the review is over."""
     while True:
         review.refresh_from_db()
         call = review.calls.waiting_for_people().first()

@@ -15,8 +15,8 @@ from example_project.videos.media import HEIGHTS
 
 
 class Command(BaseCommand):
-    help = """Takes clips through the durable workflow encode_episode, on an empty machine too:
-migrates, makes an admin, starts a worker, shows what happens. Exit code 0: completed."""
+    help = """Encodes clips with the durable workflow encode_episode, on an empty machine too. It
+migrates, makes an admin, starts a worker and shows what happens. Exit code 0: completed."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--clips", type=_clips, metavar="N", help=f"Default: {CLIPS}.")
@@ -83,7 +83,7 @@ migrates, makes an admin, starts a worker, shows what happens. Exit code 0: comp
 
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """The children are ended too when the demo is asked to end, or its terminal closes."""
+    """Ends the children too when the demo gets SIGTERM, or its terminal closes."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
@@ -107,7 +107,7 @@ def _color(options: dict[str, Any]) -> bool | None:
 
 
 def _ignore(line: str) -> None:
-    """Without --json."""
+    """Is the report without --json."""
 
 
 def _clips(text: str) -> int:
