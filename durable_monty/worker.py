@@ -31,10 +31,8 @@ from durable_monty.worker_reports import WorkerReports
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds until a worker notices `stop`, which cannot wake it.
-_STOP_LATENCY = 0.2
-# Seconds of the first pause after a round with nothing to do.
-_FIRST_PAUSE = 0.002
+# Seconds: until a worker notices `stop`, which cannot wake it, and of the first idle pause.
+_STOP_LATENCY, _FIRST_PAUSE = 0.2, 0.002
 # Seconds for the threads of executors that may block to end.
 _JOBS_STOP = 3.0
 # Seconds between queries for timed work: at least, and at most while there is other work.
@@ -66,7 +64,7 @@ class Worker:
         self.worker_id: int | None = None
         self._names = self.executors.serves()
         self._work_came = threading.Event()
-        self._engine = Engine(self.executors.inline_runner, self._work_came.set, self.using)
+        self._engine = Engine(self.executors.inline_runner, self._work_came, self.using)
         self._all_jobs = [Jobs(each, self.using) for each in self.executors]
         # Executors that may block have threads, but not in a single round.
         self._jobs, self._job_threads = self._all_jobs, list[JobThread]()
@@ -121,6 +119,7 @@ class Worker:
         """
         if settings.DEBUG:
             reset_queries()  # Django keeps every statement of a request, and this one never ends
+        self._work_came.clear()
         self._beat()
         self.executors.check()
         worked = bool(self._record_answers())
@@ -225,7 +224,6 @@ class Worker:
         errors = LoopErrors("A round of the worker", self.using)
         while not self._stopping:
             try:
-                self._work_came.clear()
                 if self.round():
                     self._pause_for = _FIRST_PAUSE
                     continue

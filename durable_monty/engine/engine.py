@@ -12,9 +12,10 @@ whose run failed for reasons of the host is put back, and runs again in the slow
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from django.db import Error
 
@@ -45,17 +46,18 @@ _CLAIM_PAUSE = 0.1
 class Engine:
     """Advances the executions that a worker has claimed.
 
-    Its public methods are for the worker's thread. It calls `wake` from other threads when there
-    is something to do. Without a `runner` all calls get their rows before they run.
+    Its public methods are for the worker's thread, which clears `came` before each round. Other
+    threads set it when there is something to do, and that ends the waits of a round, too. Without
+    a `runner` all calls get their rows before they run.
     """
 
-    def __init__(self, runner: InlineRunner | None, wake: Callable[[], None], using: str) -> None:
-        self.using = using
+    def __init__(self, runner: InlineRunner | None, came: threading.Event, using: str) -> None:
+        self._came, self.using = came, using
         self.worker_id: int | None = None
         self.calls_came = False  # set when calls were written that an executor is to claim
-        self._turns = Turns(runner, wake, using)
+        self._turns = Turns(runner, came, using)
         self._claims = Claims(using)
-        self._lane = SlowLane(wake, using)
+        self._lane = SlowLane(came.set, using)
         self._runs: dict[uuid.UUID, LiveRun] = {}
         self._claim_at = self._renew_at = 0.0
 
@@ -79,11 +81,11 @@ class Engine:
         """Claims what is due, begins turns, and commits those that have ended. Returns whether
         there was anything to do. `everything`: looks for lost executions whenever it did so
         last."""
-        self._turns.expect()
         is_early = self._runs and time.monotonic() < self._claim_at
         claimed = 0
         if not self._turns.is_draining:
             claimed = self._claim_lost(everything) + (0 if is_early else self._claim())
+        self._turns.is_alone = len(self._runs) == 1 and not self._lane.claimed
         moved = self._turns.end_waits(self._runs.values())
         committed = self._commit_lane() + self._commit_finished()
         self._renew()
@@ -96,11 +98,12 @@ class Engine:
     def drain(self, timeout: float) -> None:
         """Parks all executions; later answers of their calls are recorded as usual."""
         self._turns.is_draining = True
-        self._leave(self._turns.slow.take_aside())
+        self._leave(self._turns.threads.take_aside())
         deadline = time.monotonic() + timeout
         while not self.is_idle and time.monotonic() < deadline:
+            self._came.clear()
             self.round()
-            self._turns.wait(GATHER)
+            self._came.wait(GATHER)
 
     def give_back(self) -> None:
         """Lets other workers claim at once what could not be parked."""
@@ -113,7 +116,7 @@ class Engine:
             self._drop(run)
         self._lane.clear()
         interpreters.clear()
-        self._turns.close()
+        self._turns.threads.close()
 
     def _leave(self, runs: Sequence[LiveRun], others: Sequence[Execution] = ()) -> None:
         left = [run.execution for run in runs] + [*others]
@@ -204,7 +207,7 @@ class Engine:
             else:
                 run = self._runs[given.execution.id] = LiveRun(given)
                 begun.append(run)
-        self._turns.begin(begun)
+        self._turns.threads.begin(begun)
         if parked:
             commit(parked, using=self.using)
 
@@ -247,7 +250,9 @@ class Engine:
     def _commit(self, batch: list[tuple[LiveRun, TurnResult]]) -> None:
         batch.sort(key=lambda ended: ended[0].execution.id)  # ids begin with the time of the start
         try:
-            written = commit([result for _run, result in batch], using=self.using)
+            is_doubtful = any(run.is_doubtful for run, _result in batch)
+            results = [result for _run, result in batch]
+            written = commit(results, using=self.using, is_doubtful=is_doubtful)
         except BaseException:
             for run, _result in batch:
                 self._drop(run)

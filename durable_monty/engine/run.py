@@ -28,6 +28,7 @@ class State(Enum):
     RUNNING = auto()  # the thread that runs the turn
     SLOW = auto()  # as RUNNING, but nobody waits for it
     VERY_SLOW = auto()  # as SLOW; its process gives way to others
+    COMMITTING = auto()  # the thread that ran the turn
     ENDED = auto()  # to be committed: the worker's thread
 
 

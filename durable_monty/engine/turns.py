@@ -6,18 +6,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
+from django.db import connections
+
 from durable_monty.engine.run import SLOW_AFTER, LiveRun, State
-from durable_monty.engine.slow import SlowTurns
+from durable_monty.engine.threads import TurnThreads
 from durable_monty.executors.inline_runner import InlineRunner
 from durable_monty.executors.lease import leases
 from durable_monty.operations.advance import first_fault, host_is_to_blame, report
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.log import log_call, log_execution
+from durable_monty.operations.commit import commit_at_once
+from durable_monty.operations.log import log_call, log_execution, log_retry
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Faulted, TurnResult
 from durable_monty.sandbox import Settled
@@ -30,10 +32,9 @@ GATHER, _GATHER_ALL = 0.005, 0.5
 # ... and turns that have ended wait for others, to share one.
 _GROUP = 0.001
 
-_NAME, _TURN_THREADS = (
-    "durable_monty-turn",
-    4,
-)  # more gain nothing on two cores: a turn waits for another process
+# Turns after which an only call may go on in the thread of the one before. To commit there takes
+# a connection of that thread, which is not worth it for a short workflow.
+_CHAIN = 4
 
 Ended = tuple[LiveRun, TurnResult | Faulted]
 
@@ -41,19 +42,17 @@ Ended = tuple[LiveRun, TurnResult | Faulted]
 class Turns:
     """Runs turns in threads of its own, or in the executor's thread that an answer comes in.
 
-    Its public methods are for the worker's thread.
+    Its public methods are for the worker's thread. It sets `came` when there is something to do.
     """
 
-    def __init__(self, runner: InlineRunner | None, wake: Callable[[], None], using: str) -> None:
-        self._runner, self._wake_worker, self.using = runner, wake, using
-        self._threads: ThreadPoolExecutor | None = None
+    def __init__(self, runner: InlineRunner | None, came: threading.Event, using: str) -> None:
+        self._runner, self._came, self.using = runner, came, using
         self.is_draining = False
-        self.slow = SlowTurns()
+        self.is_alone = False  # one execution is in hand, and no other could share its commits
+        self.threads = TurnThreads(self._advance)
         self._executors: Collection[str] = runner.serves() if runner else ()
-        self._ready: deque[LiveRun] = deque()
         self.finished: deque[Ended] = deque()
         self._answers: deque[tuple[ClaimedCall, Answer]] = deque()
-        self._came = threading.Event()
         self._now, self._read_at = datetime.min, 0.0
 
     def take_finished(self) -> list[Ended]:
@@ -68,13 +67,6 @@ class Turns:
         """Notes the database's time, and the monotonic clock's when it was read."""
         self._now, self._read_at = now, read_at
 
-    def expect(self) -> None:
-        """Lets `wait` return for turns that end from now on."""
-        self._came.clear()
-
-    def wait(self, seconds: float) -> None:
-        self._came.wait(seconds)
-
     def wait_for(self, runs: Iterable[LiveRun]) -> None:
         """Waits for the first turn to end, and a little for others, but not for slow ones."""
         busy = sum(run.state is not State.WAITING and not run.is_slow for run in runs)
@@ -82,24 +74,6 @@ class Turns:
             self._came.wait(SLOW_AFTER)
         if busy > len(self.finished) > 0:
             time.sleep(_GROUP)
-
-    def begin(self, ready: Sequence[LiveRun]) -> None:
-        """Runs the turns of these, or parks them."""
-        if self.slow:
-            ready = [run for run in ready if not self.slow.put_aside(run)]
-        self._ready.extend(ready)
-        if self.slow.stuck >= _TURN_THREADS:
-            self._relieve()
-            return
-        for _ in ready[:_TURN_THREADS]:
-            self._threads = self._threads or ThreadPoolExecutor(_TURN_THREADS, _NAME)
-            self._threads.submit(self._work)
-
-    def close(self) -> None:
-        """Ends the threads, when their turns have ended. They start again with the next turn."""
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            threads.shutdown()
 
     def start_calls(self, run: LiveRun) -> None:
         """Runs the calls of the last turn, which nothing needs to be committed for any more."""
@@ -125,9 +99,9 @@ class Turns:
                     slow.append(run)
                     if run.lent is not None and self._runner is not None:
                         self._runner.replace_thread(run.lent)
-        if slow or self.slow:
-            self._make_way(slow)
-        self.begin(ready)
+        if slow or self.threads.has_slow:
+            self.threads.make_way(slow)
+        self.threads.begin(ready)
         return len(ready)
 
     def _ends_wait(self, run: LiveRun, now: float) -> bool:
@@ -139,20 +113,6 @@ class Turns:
             run.is_parking = True
         return run.is_parking
 
-    def _make_way(self, slow: Sequence[LiveRun]) -> None:
-        """Begins turns that wait behind slow ones, or for them to end."""
-        for run in self.slow.note(slow):
-            _start(partial(self._turn, run))
-        ready = [self._ready.popleft() for _ in range(len(self._ready))]
-        self._ready.extend(run for run in ready if not self.slow.put_aside(run))
-        if self.slow.stuck:
-            self._relieve()
-
-    def _relieve(self) -> None:
-        """Runs the turns that are ready in other threads than those that are stuck."""
-        for _ in range(min(len(self._ready), max(_TURN_THREADS, self.slow.stuck))):
-            _start(self._work)
-
     def hand_over(self, run: LiveRun) -> None:
         """Lets the answers of calls that run go to the rows that these have now."""
         with run.lock:
@@ -163,21 +123,14 @@ class Turns:
                 if call.claimed is not None:
                     leases.hold(call.claimed, using=self.using)
 
-    # Turns
+    def _advance(self, run: LiveRun) -> None:
+        if run.is_parking:
+            self._park(run)
+        else:
+            self._turn(run)
 
-    def _work(self) -> None:
-        """Runs all turns that are ready: to give each to a thread costs as much as a turn."""
-        while True:
-            try:
-                run = self._ready.popleft()
-            except IndexError:
-                return
-            if run.is_parking:
-                self._park(run)
-            else:
-                self._turn(run)
-
-    def _turn(self, run: LiveRun, lent: threading.Thread | None = None) -> None:
+    def _turn(self, run: LiveRun, lent: threading.Thread | None = None) -> NewCall | None:
+        """Runs a turn. Returns the call that `lent`, a thread of the executor, is to run next."""
         run.begin_turn(lent)
         ended: TurnResult | Faulted
         try:
@@ -185,11 +138,14 @@ class Turns:
             holds = not self.is_draining and run.can_hold(self._executors)
             if holds and not run.needs_commit:
                 self.start_calls(run)
-                self._wake_those_aside()
-                return
+                if self.threads.has_aside:
+                    self._came.set()
+                return None
             with run.lock:
                 run.is_parking = not holds
             ended = run.result(holds=holds)
+            if self._commits_here(run, ended):
+                return next(iter(run.start_calls()), None)
             if host_is_to_blame(ended):
                 ended = self._undone(run, first_fault(ended))
         except Exception as exc:  # noqa: BLE001  (it is logged)
@@ -200,6 +156,30 @@ class Turns:
         self._finish(run, ended)
         if interpreter is not None:
             interpreter.close()
+        return None
+
+    def _commits_here(self, run: LiveRun, result: TurnResult) -> bool:
+        """Commits in this thread, where the database can do it in one statement and no other
+        execution would share the commit. Returns whether the run goes on.
+
+        Two hops between threads are saved: to the worker's, and back to run the only call.
+        """
+        is_only = result.holds and sum(call.answer is None for call in run.calls) == 1
+        if not (is_only and self.is_alone and run.lent and run.turn >= _CHAIN):
+            return False
+        run.leave(State.COMMITTING)
+        try:
+            changes = commit_at_once(result, using=self.using).get(run.execution.id)
+        except Exception as exc:  # noqa: BLE001  (the worker's thread commits on its connection)
+            # A function may have changed the session of this connection.
+            connections[self.using].close()
+            log_retry([result], exc)
+            run.is_doubtful = True
+            return False
+        if changes is None:
+            return False  # something is wanted of the execution, or it is no longer ours
+        run.committed(changes)
+        return True
 
     def _undone(self, run: LiveRun, fault: Faulted) -> TurnResult | Faulted:
         """Returns what is to be kept although the last turn failed, or the fault."""
@@ -226,16 +206,7 @@ class Turns:
     def _finish(self, run: LiveRun, ended: TurnResult | Faulted) -> None:
         run.leave(State.ENDED)
         self.finished.append((run, ended))
-        self._wake()
-
-    def _wake_those_aside(self) -> None:
-        if self.slow.has_aside:
-            self._wake()
-
-    def _wake(self) -> None:
-        if not self._came.is_set():  # else the round that clears it sees this one too
-            self._came.set()
-            self._wake_worker()
+        self._came.set()
 
     # Inline calls, in the executor's threads
 
@@ -248,40 +219,36 @@ class Turns:
             run.queued -= 1
             return True
 
-    def _answer(self, run: LiveRun, call: NewCall, answer: Answer) -> None:
+    def _answer(self, run: LiveRun, call: NewCall, answer: Answer) -> NewCall | None:
         with run.lock:
             if call.is_withdrawn:
                 log_call(logging.WARNING, "answer refused", call, "it was withdrawn")
-                return
+                return None
             del run.inline[call.call_id]
             if call.claimed is not None:
                 leases.release(call.claimed)
                 self._answers.append((call.claimed, answer))
-                self._wake_worker()
-                return
+                self._came.set()
+                return None
             if run.is_parking or answer.result is None:
                 # An error may be retried, and that needs the row.
                 run.late.append((call, answer))
                 if run.is_parking or run.state is not State.WAITING:
-                    return
+                    return None
                 run.is_parking = True
             else:
                 call.answer, call.finished_at = answer, self._estimate()
                 run.answers[call.call_id] = Settled(answer.result)
                 run.answered_at = time.monotonic()
                 if run.inline or run.state is not State.WAITING:
-                    return
+                    return None
             run.state = State.READY
         if run.is_parking:
             self._park(run)
-        elif not self.slow or not self.slow.put_aside(run):
-            self._turn(run, threading.current_thread())
+        elif not self.threads.put_aside(run):
+            return self._turn(run, threading.current_thread())
+        return None
 
     def _estimate(self) -> datetime:
         """Returns the database's time, without a query."""
         return self._now + timedelta(seconds=time.monotonic() - self._read_at)
-
-
-def _start(work: Callable[[], None]) -> None:
-    # A daemon: a turn that takes long must not keep the process from ending.
-    threading.Thread(target=work, name=_NAME, daemon=True).start()

@@ -23,10 +23,11 @@ class InlineRunner(Protocol):
         self,
         calls: Sequence[NewCall],
         start: Callable[[NewCall], bool],
-        answer: Callable[[NewCall, Answer], None],
+        answer: Callable[[NewCall, Answer], NewCall | None],
     ) -> None:
         """Runs each call in a thread: calls `start` first, runs the function if that returns True,
-        and passes its answer to `answer`."""
+        and passes its answer to `answer`. If that returns a call, the same thread may run it
+        next."""
 
     def replace_thread(self, busy: Thread) -> None:
         """Starts another thread in place of `busy`, which `answer` keeps for long."""

@@ -13,7 +13,7 @@ from django.db import Error
 from durable_monty.executors.lease import leases
 from durable_monty.executors.run import run_function, run_started
 from durable_monty.executors.table import TableExecutor
-from durable_monty.executors.thread_pool import ThreadPool
+from durable_monty.executors.thread_pool import Job, ThreadPool
 from durable_monty.functions import policy_of
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
@@ -67,16 +67,17 @@ class LocalExecutor(TableExecutor):
         self,
         calls: Sequence[NewCall],
         start: Callable[[NewCall], bool],
-        answer: Callable[[NewCall, Answer], None],
+        answer: Callable[[NewCall, Answer], NewCall | None],
     ) -> None:
-        def run(call: NewCall) -> None:
+        def run(call: NewCall) -> Job | None:
             if not start(call):
-                return
+                return None
             self._running[threading.get_ident()] = RunningCall(call)
             try:
-                answer(call, run_function(call, self.using))
+                following = answer(call, run_function(call, self.using))
             finally:
                 self._running.pop(threading.get_ident(), None)
+            return None if following is None else partial(run, following)
 
         for call in calls:
             self._pool.put(partial(run, call))

@@ -14,7 +14,8 @@ from django.db import connections, reset_queries
 
 logger = logging.getLogger("durable_monty")
 
-Job = Callable[[], None]
+# A job may return another one, which the same thread does next if no job waits.
+Job = Callable[[], "Job | None"]
 
 
 class ThreadPool:
@@ -108,20 +109,29 @@ class ThreadPool:
                     job = self._jobs.get()
                 if job is None:
                     return
-                self._run(job)
-                if threading.current_thread() not in self._threads:
+                following = self._run(job)
+                while following and self._is_current and self._jobs.empty():
+                    following = self._run(following)
+                if following:
+                    self.put(following)
+                if not self._is_current:
                     return  # another thread has replaced this one
         finally:
             connections.close_all()
 
-    def _run(self, job: Job) -> None:
+    @property
+    def _is_current(self) -> bool:
+        return threading.current_thread() in self._threads
+
+    def _run(self, job: Job) -> Job | None:
         with self._lock:
             self._busy += 1
         started = time.monotonic()
         try:
-            job()
+            return job()
         except BaseException:
             logger.exception("call failed")
+            return None
         finally:
             if settings.DEBUG:
                 reset_queries()

@@ -21,7 +21,7 @@ from durable_monty.operations.turn_writes import write_turns
 _WAITS = (0.1, 0.5, 2.0, 5.0)
 
 
-def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
+def commit(outcomes: Sequence[Outcome], *, using: str, is_doubtful: bool = False) -> Changes:
     """Writes the outcomes of executions whose claims still hold, each whole or not at all.
 
     Returns the columns that were written, or have changed, of each of these executions.
@@ -29,10 +29,9 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
     A batch does not share one fate: if the database refuses it, each execution is tried by itself
     and only the refused one is put off. While the database is out of reach, the commit is tried
     again. The fence makes that safe: a commit that did happen has given up the claim or moved the
-    turn.
+    turn. `is_doubtful`: an earlier one raised, and may have happened.
     """
     written: Changes = {}
-    is_doubtful = False
     try:
         written = shortcuts_of(using).commit(outcomes) or {}
         report_written(outcomes, written, using)
@@ -45,6 +44,16 @@ def commit(outcomes: Sequence[Outcome], *, using: str) -> Changes:
         is_doubtful = True
     others = [outcome for outcome in outcomes if outcome.execution.id not in written]
     return written | _commit_others(others, using, is_doubtful=is_doubtful)
+
+
+def commit_at_once(outcome: Outcome, *, using: str) -> Changes:
+    """Commits by the shortcut alone, and writes nothing where that does not serve.
+
+    Raises as the database does; then the commit may have happened.
+    """
+    written = shortcuts_of(using).commit([outcome]) or {}
+    report_written([outcome], written, using)
+    return written
 
 
 def _commit_others(

@@ -1,5 +1,6 @@
 """What is killed at every write: workflows, a person, a cancellation, and time that passes."""
 
+import time
 from contextlib import suppress
 from datetime import timedelta
 from unittest import mock
@@ -50,6 +51,8 @@ try:
 finally:
     await book("clean-up")
 """
+# It is alone at its end, and commits before each call in the thread of the turn.
+CHAIN = "x = 1\nfor i in range(9): x = await double(x)\nx"
 APPROVING = "[await approve('y'), await note(path, 'approved')]"
 
 
@@ -97,8 +100,9 @@ class InlineCallsExecutor(Executor):
 
     def run_inline(self, calls, start, answer):
         for call in calls:
-            if start(call):
-                answer(call, run_function(call, self.using))
+            following = call
+            while following is not None and start(following):
+                following = answer(following, run_function(following, self.using))
 
     def replace_thread(self, busy):
         pass
@@ -137,13 +141,15 @@ def run(place, *, runs_inline):
         work()
         clock.offset += timedelta(seconds=31)
     work()
+    started["chain"] = service.start_execution(CHAIN, ["double"], key="chain")
+    work()
     return started
 
 
 def wait_for_all(turns, runs):
     """Every run commits the same turns together."""
     while len(turns.finished) < sum(run.state is not State.WAITING for run in runs):
-        turns.wait(0.01)
+        time.sleep(0.001)
 
 
 def recover(place, *, runs_inline):
@@ -163,6 +169,7 @@ def recover(place, *, runs_inline):
         "booking": ("completed", '["first","second","third","beside"]', ""),
         "cleaning": ("cancelled", None, "not needed"),
         "approving": ("completed", '["yes","approved"]', ""),
+        "chain": ("completed", "512", ""),
     }
     booked = {*Group.objects.values_list("name", flat=True)}
     findings = {
