@@ -14,6 +14,7 @@ from durable_monty import discovery
 
 @register("durable_monty")
 def check_commands(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    # Django takes the command of the app that is listed first; Channels has a `runworker`, too.
     owner = get_commands().get("runworker")
     owner_name = owner if isinstance(owner, str) else getattr(owner, "name", "?")
     if owner_name == "durable_monty":

@@ -39,6 +39,7 @@ def check_databases(
 
 
 def _sqlite(alias: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    # A deferred transaction that becomes a writer cannot wait: its snapshot is old by then.
     if options["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
         yield Warning(
             f"The SQLite database {alias!r} uses deferred transactions: two writers get "

@@ -50,6 +50,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
 
 def _judge(name: str, value: Any, default: Any) -> tuple[bool, str]:
     """Returns whether a setting can have this value, and a text that says which it can have."""
+    # True is an int for Python, and no number of anything.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if name == "AUTODISCOVER":
         fits, wanted = value is None or isinstance(value, str), "a module name, or None"

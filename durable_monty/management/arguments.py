@@ -34,7 +34,7 @@ def executor_name(text: str) -> str:
 
 def positive_int(text: str) -> int:
     """Returns a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:  # int() would take " 1_0 ", too
         raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1.")
     return int(text)
 
@@ -45,6 +45,6 @@ def pause(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= DAY:
+    if not 0 < seconds <= DAY:  # NaN is refused, too
         raise ArgumentTypeError(f"{text!r} is not a positive number of seconds, at most a day.")
     return seconds

@@ -73,6 +73,8 @@ def mistake_in(workflow: Workflow) -> UnawaitedCall | None:
 
 @lru_cache(maxsize=128)
 def _mistakes(source: str, functions: frozenset[str]) -> tuple[UnawaitedCall, ...]:
+    """Returns the first call that is never awaited, and the first use of each variable that never
+    holds anything but a coroutine."""
     flow = _flow_of(source, functions)
     if flow is None:
         return ()
@@ -83,7 +85,23 @@ def _mistakes(source: str, functions: frozenset[str]) -> tuple[UnawaitedCall, ..
     ]
     # A source of thousands of such calls need not keep them all.
     first = [_unawaited(flow, min(lost, key=_place))] if lost else []
-    return (*first, *_used(flow))
+    made: dict[str, list[ast.Call]] = defaultdict(list)
+    uses: dict[str, list[ast.Name]] = defaultdict(list)
+    for node, _scope in flow.scopes.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
+                made[name].append(call)
+            case _:
+                for read in _read_by(node):
+                    uses[read.id].append(read)
+    used = []
+    for name, names in uses.items():
+        calls = made[name] if len(made[name]) == flow.scopes.times_bound(name) else []
+        if calls and all(_coroutine_name(flow, call) for call in calls):
+            line = min(names, key=_place).lineno
+            mistake = _unawaited(flow, min(calls, key=_place))
+            used.append(mistake._replace(used_on=line, variable=name))
+    return (*first, *sorted(used, key=lambda each: (each.line, each.column))[:_MOST])
 
 
 @lru_cache(maxsize=16)
@@ -173,27 +191,6 @@ def _coroutine_name(flow: Flow, call: ast.Call) -> str:
     if is_own or is_method or called in flow.scopes.functions or called in _AWAITABLE:
         return ast.unparse(call.func)
     return ""
-
-
-def _used(flow: Flow) -> list[UnawaitedCall]:
-    """Returns the first use of each variable that never holds anything but a coroutine."""
-    made: dict[str, list[ast.Call]] = defaultdict(list)
-    uses: dict[str, list[ast.Name]] = defaultdict(list)
-    for node, _scope in flow.scopes.nodes:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
-                made[name].append(call)
-            case _:
-                for read in _read_by(node):
-                    uses[read.id].append(read)
-    found = []
-    for name, names in uses.items():
-        calls = made[name] if len(made[name]) == flow.scopes.times_bound(name) else []
-        if calls and all(_coroutine_name(flow, call) for call in calls):
-            line = min(names, key=_place).lineno
-            mistake = _unawaited(flow, min(calls, key=_place))
-            found.append(mistake._replace(used_on=line, variable=name))
-    return sorted(found, key=lambda each: (each.line, each.column))[:_MOST]
 
 
 def _read_by(node: ast.AST) -> Iterable[ast.Name]:

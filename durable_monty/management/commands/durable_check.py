@@ -50,6 +50,7 @@ Exit codes:
             help="Default: %(default)s.",
         )
 
+    # Deploy scripts read the output, so it is English whatever LANGUAGE_CODE says.
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         using, begun = options["database"], time.monotonic()

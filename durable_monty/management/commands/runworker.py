@@ -100,11 +100,12 @@ Exit codes:
             "--poll-interval",
             type=pause,
             metavar="SECONDS",
-            help="Between looks at the database when there is nothing to do. "
+            help="Longest pause between polls of an idle worker. "
             "Default: DURABLE_MONTY['POLL_INTERVAL'].",
         )
 
     def get_check_kwargs(self, options: dict[str, Any]) -> Any:
+        # Without it, Django leaves out the checks of databases.
         kwargs: Any = super().get_check_kwargs(options)
         return {**kwargs, "databases": [options["database"]]}
 
@@ -118,7 +119,7 @@ Exit codes:
             f"executor {worker.executors.name}, {functions} functions, "
             f"{connections[using].vendor} database {using!r}."
         )
-        self.stdout.flush()
+        self.stdout.flush()  # a supervisor that reads a pipe sees at once that the worker is up
         try:
             with _signals(worker):
                 drained = worker.run(
@@ -164,10 +165,12 @@ def _signals(worker: Worker) -> Iterator[None]:
         nonlocal seen
         if seen:
             worker.executors.kill()
+            # sys.exit() would wait for the threads, and so for the functions that run in them.
             os._exit(128 + signum)
         seen = True
         worker.stop()
 
+    # Only the main thread may set handlers; a test may call the command in another.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
