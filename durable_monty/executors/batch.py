@@ -66,7 +66,7 @@ class Batch:
                     call = self._waiting.popleft()
                 claimed = ClaimedCall.of(call)
                 self._begin(claimed)
-                with leases.held(claimed, using=self._using):
+                with leases.kept(claimed, using=self._using):
                     answers.append((claimed, run_function(call, self._using, self._invoke)))
                 since = since or time.monotonic()
                 if time.monotonic() - since > _RECORD_WITHIN:

@@ -32,7 +32,8 @@ class LeaseKeeper:
         self._errors: dict[str, LoopErrors] = {}
 
     def hold(self, claimed: ClaimedCall, *, using: str) -> None:
-        if self._pid != os.getpid():  # threads do not survive a fork, nor may a held lock
+        # Threads do not survive a fork, and a lock may be locked for ever after it.
+        if self._pid != os.getpid():
             self._reset()
         with self._changed:
             self._running[claimed] = using
@@ -44,7 +45,7 @@ class LeaseKeeper:
             self._changed.notify_all()
 
     @contextmanager
-    def held(self, claimed: ClaimedCall, *, using: str) -> Iterator[None]:
+    def kept(self, claimed: ClaimedCall, *, using: str) -> Iterator[None]:
         self.hold(claimed, using=using)
         try:
             yield

@@ -114,7 +114,7 @@ class LocalExecutor(TableExecutor):
                 run_started(call, using=self.using)  # it records its answer itself
             else:
                 claimed = ClaimedCall.of(call)
-                with leases.held(claimed, using=self.using):
+                with leases.kept(claimed, using=self.using):
                     self._answers.append((claimed, run_function(call, self.using)))
         except Error as exc:
             log_call(logging.WARNING, "call left to its lease", call, exc)

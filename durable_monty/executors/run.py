@@ -50,7 +50,7 @@ def run_started(
     its lease has run out.
     """
     claimed = ClaimedCall.of(call)
-    with leases.held(claimed, using=using) if keeps_lease else nullcontext():
+    with leases.kept(claimed, using=using) if keeps_lease else nullcontext():
         if policy_of(call).transactional:
             answer = _answer_in_transaction(call, using, invoke)
         else:
