@@ -112,12 +112,19 @@ class ApiKeyAdmin(PagesAdmin):
     add_page = MakePage()
     actions = ["revoke"]
     action_permissions = {"revoke": "manage_apikey"}
-    list_display = ["named", "state", "scope_list", "acts_for", "last_used", "expires", "created"]
-    list_display_links = ["named"]
+    list_display = [
+        "__str__",
+        "state",
+        "scope_list",
+        "acts_for",
+        "last_used",
+        "expires",
+        "created",
+    ]
     ordering = ["-pk"]
     empty_text = _("None yet. A key lets a program use the HTTP API.")
     search_fields = ["name", "prefix"]
-    readonly_fields = [
+    fields = [
         "name",
         "prefix",
         "state",
@@ -128,7 +135,6 @@ class ApiKeyAdmin(PagesAdmin):
         "created",
         "revoked",
     ]
-    fields = tuple(readonly_fields)
 
     last_used = time_column("last_used_at", _("last used"))
     created = time_column("created_at", _("created"))
@@ -155,10 +161,6 @@ class ApiKeyAdmin(PagesAdmin):
         text = ngettext("%(count)d key is revoked.", "%(count)d keys are revoked.", number)
         level = messages.SUCCESS if number else messages.WARNING
         self.message_user(request, text % {"count": number}, level)
-
-    @admin.display(description=_("name"))
-    def named(self, key: ApiKey) -> str:
-        return str(key)
 
     @admin.display(description=_("state"))
     def state(self, key: ApiKey) -> SafeString:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
@@ -13,6 +14,9 @@ from django.utils.translation import gettext
 
 from durable_monty.admin.formats import LONGEST, readable
 from durable_monty.admin.pages import Page, PagesAdmin
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 # Never HTML, which a browser would run: values are written by anybody.
 _TYPES = {"json": "application/json", "txt": "text/plain; charset=utf-8"}
@@ -40,26 +44,30 @@ class Downloads(Page):
         file_name = f"{row._meta.model_name}-{row.pk}-{name}"
         return HttpResponse(text, headers=attachment(file_name, _TYPES[name.rpartition(".")[2]]))
 
-    def shorten(
+    def column(
         self,
-        model_admin: PagesAdmin,
-        row: Any,
         name: str,
-        shown: SafeString | str,
+        description: StrPromise,
+        render: Callable[[Any], SafeString | str],
         limit: int = LONGEST,
-    ) -> SafeString | str:
-        """Returns `shown`, with a link to the file if the value is longer than `limit`."""
-        text = self.texts[name](row) or ""
-        # The length as people read it, without the tags of the codec.
-        if len(readable(text)) <= limit:
-            return shown
-        return format_html(
-            '{}<p class="dm-more"><a href="{}?file={}">{}</a></p>',
-            shown,
-            model_admin.url_of(row, self.name),
-            name,
-            gettext("Download all of it (%(size)s)") % {"size": filesizeformat(len(text))},
-        )
+    ) -> Callable[..., SafeString | str]:
+        """Returns a field that shows a value, with a link to its file if it is too long."""
+
+        @admin.display(description=description)
+        def column(model_admin: PagesAdmin, row: Any) -> SafeString | str:
+            text, shown = self.texts[name](row) or "", render(row)
+            # The length as people read it, without the tags of the codec.
+            if len(readable(text)) <= limit:
+                return shown
+            return format_html(
+                '{}<p class="dm-more"><a href="{}?file={}">{}</a></p>',
+                shown,
+                model_admin.url_of(row, self.name),
+                name,
+                gettext("Download all of it (%(size)s)") % {"size": filesizeformat(len(text))},
+            )
+
+        return column
 
 
 def attachment(file_name: str, content_type: str) -> dict[str, str]:

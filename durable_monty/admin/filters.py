@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -15,6 +16,9 @@ from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.kinds import TIMER
 from durable_monty.models import Execution
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
 Choices = Iterable[tuple[str, Any]]
 
 ATTENTION = "attention"
@@ -25,7 +29,34 @@ _OFFERED = 20
 _NEWEST = 1_000
 
 
-class FunctionFilter(admin.SimpleListFilter):
+class ValueFilter(admin.SimpleListFilter):
+    """Filters by a value, and not at all without one."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset if value is None else self.find(queryset, value)
+
+    def find(self, rows: Any, value: str) -> Any:
+        raise NotImplementedError
+
+
+class AgeFilter(ValueFilter):
+    """Filters by time: `spans` has a span of time and its label for each value."""
+
+    spans: Mapping[str, tuple[timedelta, StrPromise]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [(name, label) for name, (_span, label) in self.spans.items()]
+
+    def find(self, rows: Any, value: str) -> Any:
+        # A value that somebody made up in the URL filters nothing.
+        return self.find_span(rows, self.spans[value][0]) if value in self.spans else rows
+
+    def find_span(self, rows: Any, span: timedelta) -> Any:
+        raise NotImplementedError
+
+
+class FunctionFilter(ValueFilter):
     """Offers the functions that this process has, and the one in the URL."""
 
     title = _("function")
@@ -35,12 +66,11 @@ class FunctionFilter(admin.SimpleListFilter):
         names = {*FUNCTION_REGISTRY, *TIMER.functions, *request.GET.getlist(self.parameter_name)}
         return [(name, name) for name in sorted(names)]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        name = self.value()
-        return queryset if name is None else queryset.filter(function=name)
+    def find(self, rows: Any, value: str) -> Any:
+        return rows.filter(function=value)
 
 
-class NewestFilter(admin.SimpleListFilter):
+class NewestFilter(ValueFilter):
     """Offers the values of `column` in the newest executions, and the one in the URL."""
 
     parameter_name: str
@@ -71,5 +101,5 @@ class NameFilter(NewestFilter):
     title = _("name")
     parameter_name = column = "name"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset if self.value() is None else queryset.filter(name=self.value())
+    def find(self, rows: Any, value: str) -> Any:
+        return rows.filter(name=value)

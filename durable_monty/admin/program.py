@@ -25,8 +25,7 @@ class ProgramAdmin(ReadOnlyAdmin):
     empty_text = _("None yet. Each source that is started is stored here once.")
     search_fields = ["sha256"]
     search_help_text = _("The start of a SHA-256.")
-    readonly_fields = ["sha256", "calls", "created", "source_block"]
-    fields = tuple(readonly_fields)
+    fields = ["sha256", "calls", "created", "source_block"]
 
     created = time_column("created_at", _("created"))
 

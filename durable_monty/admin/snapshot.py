@@ -23,8 +23,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     empty_text = _("None. Executions have one while they wait.")
     search_fields = ["pk"]
     search_help_text = _("The start of the execution's id.")
-    readonly_fields = ["execution_link", "turn", "bytes", "format", "created"]
-    fields = tuple(readonly_fields)
+    fields = ["execution_link", "turn", "bytes", "format", "created"]
 
     created = time_column("created_at", _("created"))
 

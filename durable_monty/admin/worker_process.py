@@ -12,7 +12,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from durable_monty import operations
 from durable_monty.admin.base import facts_of, time_column
-from durable_monty.admin.filters import Choices
+from durable_monty.admin.filters import Choices, ValueFilter
 from durable_monty.admin.formats import badge
 from durable_monty.admin.pages import PagesAdmin
 from durable_monty.models import WorkerProcess
@@ -21,37 +21,30 @@ from durable_monty.operations.transactions import write
 from durable_monty.reads.occupied import OccupiedThreads
 
 
-class AliveFilter(admin.SimpleListFilter):
+class AliveFilter(ValueFilter):
     title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [("alive", _("Alive")), ("gone", _("Stopped or not responding"))]
 
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[WorkerProcess]
-    ) -> QuerySet[WorkerProcess]:
-        if self.value() is None:
-            return queryset
-        alive = WorkerProcess.objects.alive(database_now(queryset.db))
-        if self.value() == "alive":
-            return queryset.filter(pk__in=alive)
-        return queryset.exclude(pk__in=alive)
+    def find(self, rows: QuerySet[WorkerProcess], value: str) -> QuerySet[WorkerProcess]:
+        alive = WorkerProcess.objects.alive(database_now(rows.db))
+        return rows.filter(pk__in=alive) if value == "alive" else rows.exclude(pk__in=alive)
 
 
 @admin.register(WorkerProcess)
 class WorkerProcessAdmin(PagesAdmin):
     actions = ["dismiss"]
     action_permissions = {"dismiss": "dismiss_workerprocess"}
-    list_display = ["named", "state", "heartbeat", "executor", "version", "started"]
-    list_display_links = ["named"]
+    list_display = ["__str__", "state", "heartbeat", "executor", "version", "started"]
     list_defer = ["functions_json"]
     list_filter = [AliveFilter]
     ordering = ["-pk"]
     empty_text = _("None yet. Start one with “manage.py runworker”.")
     search_fields = ["host__startswith"]
     search_help_text = _("The start of a host's name.")
-    readonly_fields = [
+    fields = [
         "state",
         "host",
         "pid",
@@ -64,7 +57,6 @@ class WorkerProcessAdmin(PagesAdmin):
         "started",
         "stopped",
     ]
-    fields = tuple(readonly_fields)
 
     heartbeat = time_column("heartbeat_at", _("last heartbeat"))
     started = time_column("started_at", _("started"))
@@ -93,10 +85,6 @@ class WorkerProcessAdmin(PagesAdmin):
                 number,
             )
             self.message_user(request, text % {"count": number}, messages.ERROR)
-
-    @admin.display(description=_("worker"))
-    def named(self, worker: WorkerProcess) -> str:
-        return str(worker)
 
     @admin.display(description=_("state"))
     def state(self, worker: WorkerProcess) -> SafeString:

@@ -124,8 +124,8 @@ def test_clock_readings_are_asked_and_not_delivered(db, turn):
 
 def test_steps(sums, viewer):
     def links(number):
-        step = viewer.get(turn_url(sums, number)).context["step"]
-        urls = (step.first_url, step.previous_url, step.next_url, step.last_url)
+        pager = viewer.get(turn_url(sums, number)).context["pager"]
+        urls = (pager.first, pager.previous, pager.next, pager.last)
         return [url.removesuffix("#dm-steps") for url in urls]
 
     assert links(1) == ["", "", turn_url(sums, 2), turn_url(sums, 4)]

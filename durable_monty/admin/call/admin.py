@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
@@ -18,7 +18,7 @@ from durable_monty.admin.call.attempts import has_attempts
 from durable_monty.admin.call.columns import FILES, CallColumns
 from durable_monty.admin.call.filters import (
     WAITING,
-    AgeFilter,
+    CallAgeFilter,
     CallStatusFilter,
     ExecutionFilter,
     WaitingFilter,
@@ -55,14 +55,13 @@ class CallAdmin(CallColumns):
     pages = [RetryPage(), FILES]
     actions = [answer, retry]
     action_permissions = {"answer": "complete_call", "retry": "retry_call"}
-    list_display = ["named", "state", "waits_for", "asked", "of_execution"]
-    list_display_links = ["named"]
+    list_display = ["__str__", "state", "waits_for", "asked", "of_execution"]
     list_filter = [
         WaitingFilter,
         CallStatusFilter,
         FunctionFilter,
         WorkflowFilter,
-        AgeFilter,
+        CallAgeFilter,
         ExecutionFilter,
     ]
     list_select_related = ["execution", "worker"]
@@ -73,21 +72,6 @@ class CallAdmin(CallColumns):
         "A function, the start of an execution's id, or an idempotency key (id:number)."
     )
     change_form_template = "admin/durable_monty/call/change_form.html"
-    readonly_fields = [
-        "state",
-        "waits_for",
-        "execution_link",
-        "signature",
-        "arguments",
-        "result_block",
-        "traceback_block",
-        "asked",
-        "attempts",
-        "started",
-        "finished",
-        "took",
-        "due",
-    ]
 
     class Media:
         css = {"all": ["durable_monty/source.css", "durable_monty/execution.css"]}
@@ -162,9 +146,8 @@ class CallAdmin(CallColumns):
         return [*sections, (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
-        shown = flatten_fieldsets(self.get_fieldsets(request, obj))
         editable = () if obj is None else answer_fields(obj.function)
-        return [name for name in shown if name not in editable]
+        return [name for name in super().get_readonly_fields(request, obj) if name not in editable]
 
     def get_form(
         self, request: HttpRequest, obj: Call | None = None, change: bool = False, **kwargs: Any

@@ -42,10 +42,11 @@ class CallColumns(PagesAdmin):
     started = time_column("started_at", _("started"))
     finished = time_column("finished_at", _("answered"))
     due = time_column("due_at", _("due"))
-
-    @admin.display(description=_("call"))
-    def named(self, call: Call) -> str:
-        return str(call)
+    arguments = FILES.column("arguments.json", _("arguments"), arguments)
+    result_block = FILES.column("result.json", _("result"), lambda row: json_block(row.result))
+    traceback_block = FILES.column(
+        "traceback.txt", _("traceback"), lambda row: block(row.error_traceback)
+    )
 
     @admin.display(description=_("status"))
     def state(self, call: Call) -> SafeString:
@@ -67,18 +68,6 @@ class CallColumns(PagesAdmin):
     @admin.display(description=_("function"))
     def signature(self, call: Call) -> SafeString:
         return format_html("<code>{}</code>", signature(call.function))
-
-    @admin.display(description=_("arguments"))
-    def arguments(self, call: Call) -> SafeString | str:
-        return FILES.shorten(self, call, "arguments.json", arguments(call))
-
-    @admin.display(description=_("result"))
-    def result_block(self, call: Call) -> SafeString | str:
-        return FILES.shorten(self, call, "result.json", json_block(call.result))
-
-    @admin.display(description=_("traceback"))
-    def traceback_block(self, call: Call) -> SafeString | str:
-        return FILES.shorten(self, call, "traceback.txt", block(call.error_traceback))
 
     @admin.display(description=_("failed attempts"))
     def attempts(self, call: Call) -> SafeString:

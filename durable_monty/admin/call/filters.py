@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
-from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from durable_monty.admin.filters import PERSON, Choices, NameFilter
+from durable_monty.admin.filters import PERSON, AgeFilter, Choices, NameFilter, ValueFilter
 from durable_monty.kinds import ENGINE
 from durable_monty.models import CallStatus
 from durable_monty.models.call import CallQuerySet
@@ -22,27 +20,26 @@ WORKER, SLEEPING = "worker", "sleep"
 WAITING = (PERSON, WORKER, SLEEPING)
 
 
-class WaitingFilter(admin.SimpleListFilter):
+class WaitingFilter(ValueFilter):
     title = _("waiting for")
     parameter_name = "waiting"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [(PERSON, _("A person")), (WORKER, _("A worker")), (SLEEPING, _("A sleep"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        calls = cast("CallQuerySet", queryset)
-        match self.value():
+    def find(self, rows: CallQuerySet, value: str) -> Any:
+        match value:
             case "person":
-                return calls.waiting_for_people()
+                return rows.waiting_for_people()
             case "worker":
-                return lists.for_workers(calls)
+                return lists.for_workers(rows)
             case "sleep":
-                return calls.open().filter(executor=ENGINE)
+                return rows.open().filter(executor=ENGINE)
             case _:
-                return queryset
+                return rows
 
 
-class CallStatusFilter(admin.SimpleListFilter):
+class CallStatusFilter(ValueFilter):
     # Django's own filter does not use the partial indexes of the open calls. The name is that of
     # Django's, so that both have the same URLs.
     title = _("status")
@@ -51,43 +48,33 @@ class CallStatusFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return CallStatus.choices
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        status = self.value()
-        if status is None:
-            return queryset
-        return lists.with_status(cast("CallQuerySet", queryset), status)
+    def find(self, rows: CallQuerySet, value: str) -> Any:
+        return lists.with_status(rows, value)
 
 
 class WorkflowFilter(NameFilter):
     title = _("workflow")
     parameter_name = "workflow"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        name = self.value()
-        return queryset if name is None else queryset.filter(execution__name=name)
+    def find(self, rows: Any, value: str) -> Any:
+        return rows.filter(execution__name=value)
 
 
-class AgeFilter(admin.SimpleListFilter):
-    """Filters by age. With `waiting=person` an index has this order."""
-
+class CallAgeFilter(AgeFilter):
     title = _("when it was called")
     parameter_name = "asked"
-    _ages = {
+    spans = {
         "hour": (timedelta(hours=1), _("More than an hour ago")),
         "day": (timedelta(days=1), _("More than a day ago")),
         "week": (timedelta(days=7), _("More than a week ago")),
     }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [(name, label) for name, (_span, label) in self._ages.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if (found := self._ages.get(self.value() or "")) is None:
-            return queryset
-        return queryset.filter(created_at__lt=database_now(queryset.db) - found[0])
+    def find_span(self, rows: Any, span: timedelta) -> Any:
+        # With `waiting=person` an index has this order.
+        return rows.filter(created_at__lt=database_now(rows.db) - span)
 
 
-class ExecutionFilter(admin.SimpleListFilter):
+class ExecutionFilter(ValueFilter):
     """Is seen only on the way from an execution to its calls, where the URL has its id."""
 
     title = _("execution")
@@ -96,9 +83,9 @@ class ExecutionFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [(value, value[:18]) for value in request.GET.getlist(self.parameter_name) if value]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def find(self, rows: Any, value: str) -> Any:
         try:
-            return queryset.filter(execution=uuid.UUID(self.value() or ""))
+            return rows.filter(execution=uuid.UUID(value))
         # A broken id in the URL is a list without rows, not an error page.
         except ValueError:
-            return queryset.none()
+            return rows.none()

@@ -64,25 +64,6 @@ class ExecutionAdmin(ExecutionColumns):
     search_fields = ["id"]
     search_help_text = _("Exact name, key or error type, or the start of an id.")
     change_form_template = "admin/durable_monty/execution/change_form.html"
-    readonly_fields = [
-        "id",
-        "state",
-        "created",
-        "started",
-        "finished",
-        "took",
-        "program_link",
-        "inputs_block",
-        "output_block",
-        "traceback_block",
-        "log_block",
-        "origin",
-        "retry",
-        "forks",
-        "function_tracebacks",
-        "snapshot_facts",
-        "due",
-    ]
 
     class Media:
         css = {"all": ["durable_monty/source.css", "durable_monty/execution.css"]}

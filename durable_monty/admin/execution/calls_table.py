@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from durable_monty.admin.base import Facts
+from durable_monty.admin.execution.pager import Pager
 from durable_monty.admin.execution.timeline import Timeline, legend
 from durable_monty.admin.execution.timeline_scale import scale_of
 from durable_monty.admin.formats import badge, link, short_arguments
@@ -31,16 +32,6 @@ class CallRow:
     bars: SafeString
     took: SafeString | str
     turns: SafeString
-
-
-@dataclass(frozen=True, slots=True)
-class Pager:
-    """The URLs of other pages; an empty URL where there is none."""
-
-    first: str
-    previous: str
-    next: str
-    last: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +62,15 @@ def calls_table(
     # One scale for all rows, so that the calls of a page can be compared.
     drawing = _timeline([timed.phases for timed in calls.calls], facts)
 
-    def url(number: int) -> str:
-        if number == calls.number or not 1 <= number <= calls.pages:
-            return ""
-        of_line = "" if line is None else f"&line={line}"
-        return f"?calls={number}{of_line}#calls"
-
+    of_line = "" if line is None else f"&line={line}"
+    pager = Pager.of(calls.number, calls.pages, lambda to: f"?calls={to}{of_line}#calls")
     counts = []
     for status, count in status_counts(places):
         values = {"count": count, "status": status.label.lower()}
         counts.append(badge(status.value, gettext("%(count)d %(status)s") % values))
     return CallsTable(
         page=calls,
-        pager=Pager(url(1), url(calls.number - 1), url(calls.number + 1), url(calls.pages)),
+        pager=pager,
         rows=tuple(_row(timed, drawing, facts, links) for timed in calls.calls),
         elsewhere=tuple(_row(timed, drawing, facts, links) for timed in calls.other_open),
         axis=drawing.axis(),

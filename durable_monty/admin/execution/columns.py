@@ -44,6 +44,9 @@ class ExecutionColumns(PagesAdmin):
     started = time_column("started_at", _("started"))
     finished = time_column("finished_at", _("finished"))
     due = time_column("due_at", _("due"))
+    inputs_block = FILES.column("inputs.json", _("inputs"), lambda row: json_block(row.inputs))
+    output_block = FILES.column("output.json", _("output"), lambda row: json_block(row.output))
+    log_block = FILES.column("log.txt", _("log"), lambda row: block(row.log, LONG), LONG)
 
     @admin.display(description=_("name and id"))
     def named(self, execution: Execution) -> SafeString:
@@ -69,18 +72,6 @@ class ExecutionColumns(PagesAdmin):
     @admin.display(description=_("program"))
     def program_link(self, execution: Execution) -> SafeString:
         return self.link_to(execution.program)
-
-    @admin.display(description=_("inputs"))
-    def inputs_block(self, execution: Execution) -> SafeString | str:
-        return FILES.shorten(self, execution, "inputs.json", json_block(execution.inputs))
-
-    @admin.display(description=_("output"))
-    def output_block(self, execution: Execution) -> SafeString | str:
-        return FILES.shorten(self, execution, "output.json", json_block(execution.output))
-
-    @admin.display(description=_("log"))
-    def log_block(self, execution: Execution) -> SafeString | str:
-        return FILES.shorten(self, execution, "log.txt", block(execution.log, LONG), LONG)
 
     @admin.display(description=_("traceback"))
     def traceback_block(self, execution: Execution) -> SafeString:

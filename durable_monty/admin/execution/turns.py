@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from durable_monty.admin.base import facts_of
+from durable_monty.admin.execution.pager import Pager
 from durable_monty.admin.formats import badge, cut, link, readable, short_arguments
 from durable_monty.admin.pages import Page, PagesAdmin
 from durable_monty.admin.source.highlight import LineMap, Span
@@ -18,18 +19,6 @@ from durable_monty.admin.source.lines import Mark, Source, mark_of, source_of
 from durable_monty.models import Call, Execution, ExecutionStatus, Program
 from durable_monty.reads import turns
 from durable_monty.reads.turns import TurnCalls, TurnView
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """The turn that is shown, and the URLs of others; an empty URL where there is none."""
-
-    turn: int
-    last: int
-    first_url: str
-    previous_url: str
-    next_url: str
-    last_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +70,10 @@ class TurnPage(TurnsPage):
         context: dict[str, Any] = {
             "subtitle": str(row),
             "turns_url": model_admin.url_of(row, "turns"),
-            "step": _steps(model_admin, row, turn),
+            "turn": turn,
+            "pager": Pager.of(
+                turn, row.turn, lambda to: f"{turn_url(model_admin, row, to)}#dm-steps"
+            ),
             "state": badge(status.value, status.label),
             "at": turns.find_commit_time(row, turn, facts.using),
             "now": facts.now,
@@ -126,16 +118,6 @@ def _source_after(
         beside[line] = links[0] if len(links) == 1 else link("#dm-started", text)
     source = execution.program.source
     return source_of(source, LineMap(source), mark, beside)
-
-
-def _steps(model_admin: PagesAdmin, execution: Execution, turn: int) -> Steps:
-    def url(number: int) -> str:
-        if number == turn or not 1 <= number <= execution.turn:
-            return ""
-        return f"{turn_url(model_admin, execution, number)}#dm-steps"
-
-    last = execution.turn
-    return Steps(turn, last, url(1), url(turn - 1), url(turn + 1), url(last))
 
 
 def _exchanges(
