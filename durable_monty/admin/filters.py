@@ -30,7 +30,12 @@ _NEWEST = 1_000
 
 
 class ValueFilter(admin.SimpleListFilter):
-    """Filters by a value, and not at all without one."""
+    """Filters by a value, and not at all without one. `options`: the values with their labels."""
+
+    options: Choices = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return self.options
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from django.contrib import admin, messages
 from django.db import router
@@ -12,7 +11,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from durable_monty import operations
 from durable_monty.admin.base import facts_of, time_column
-from durable_monty.admin.filters import Choices, ValueFilter
+from durable_monty.admin.filters import ValueFilter
 from durable_monty.admin.formats import badge
 from durable_monty.admin.pages import PagesAdmin
 from durable_monty.models import WorkerProcess
@@ -24,9 +23,7 @@ from durable_monty.reads.occupied import OccupiedThreads
 class AliveFilter(ValueFilter):
     title = _("state")
     parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [("alive", _("Alive")), ("gone", _("Stopped or not responding"))]
+    options = [("alive", _("Alive")), ("gone", _("Stopped or not responding"))]
 
     def find(self, rows: QuerySet[WorkerProcess], value: str) -> QuerySet[WorkerProcess]:
         alive = WorkerProcess.objects.alive(database_now(rows.db))

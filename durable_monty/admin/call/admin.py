@@ -14,7 +14,6 @@ from django.utils.translation import gettext, gettext_lazy as _
 from durable_monty.admin.base import Facts, facts_of, id_range
 from durable_monty.admin.call.answer import answer, record_answer, refuse_late_answer
 from durable_monty.admin.call.answer_form import AnswerForm, answer_fields, form_for
-from durable_monty.admin.call.attempts import has_attempts
 from durable_monty.admin.call.columns import FILES, CallColumns
 from durable_monty.admin.call.filters import (
     WAITING,
@@ -141,7 +140,8 @@ class CallAdmin(CallColumns):
             sections.append((_("Answer"), {"fields": fields}))
         called_from = ["called_from"] if self.may_view(Program, request) else []
         sections.append((_("Timeline"), {"fields": ["timeline", *called_from]}))
-        if has_attempts(obj):
+        # A call that is answered at its first attempt has no row of an attempt.
+        if obj.failures or obj.losses or obj.attempt > 1:
             sections.append((_("Attempts"), {"fields": ["attempts"]}))
         return [*sections, (_("Details"), {"fields": _DETAILS, "classes": ["collapse"]})]
 

@@ -13,11 +13,6 @@ _LATEST = 50
 _MESSAGE = 1_000
 
 
-def has_attempts(call: Call) -> bool:
-    """Returns whether an attempt failed, overran its time or was lost."""
-    return bool(call.failures or call.losses or call.attempt > 1)
-
-
 def attempts_table(call: Call, now: datetime) -> SafeString:
     """Returns the latest attempts that did not answer the call, newest first."""
     rows = []

@@ -23,9 +23,7 @@ WAITING = (PERSON, WORKER, SLEEPING)
 class WaitingFilter(ValueFilter):
     title = _("waiting for")
     parameter_name = "waiting"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [(PERSON, _("A person")), (WORKER, _("A worker")), (SLEEPING, _("A sleep"))]
+    options = [(PERSON, _("A person")), (WORKER, _("A worker")), (SLEEPING, _("A sleep"))]
 
     def find(self, rows: CallQuerySet, value: str) -> Any:
         match value:
@@ -44,9 +42,7 @@ class CallStatusFilter(ValueFilter):
     # Django's, so that both have the same URLs.
     title = _("status")
     parameter_name = "status__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return CallStatus.choices
+    options = CallStatus.choices
 
     def find(self, rows: CallQuerySet, value: str) -> Any:
         return lists.with_status(rows, value)

@@ -52,12 +52,35 @@ class Executions:
     due: dashboard.LongestWait | None
     waiting: dashboard.LongestWait | None
 
+    @classmethod
+    def read(cls, span: Period, now: datetime, using: str) -> Executions:
+        statuses = []
+        for status, count in dashboard.count_statuses(using).items():
+            label, query = str(status.label), f"?status__exact={status}"
+            if status == ExecutionStatus.FAILED:
+                # Failures that somebody has handled are no work for anybody.
+                label, query = gettext("Failed, not handled"), "?attention=failed"
+            statuses.append(StatusCount(status.value, label, count, query))
+        recent = read_recent(span, now, using)
+        return cls(
+            tuple(statuses),
+            recent,
+            chart(recent.throughput, span),
+            dashboard.find_longest_due(now, using),
+            dashboard.find_longest_waiting(using),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:
     for_people: dashboard.PendingCalls
     for_workers: dashboard.PendingCalls
     queues: Queues
+
+    @classmethod
+    def read(cls, queues: Queues, using: str) -> Calls:
+        for_people = dashboard.read_calls_for_people(using)
+        return cls(for_people, dashboard.read_calls_for_workers(queues, using), queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,37 +118,15 @@ def read_dashboard(
             url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
             url += notice.query
         findings.append(Alert(notice.severity, notice.message, url))
-    # A part that the user may not see costs no queries.
-    executions = calls = None
-    if Execution in viewable:
-        statuses = []
-        for status, count in dashboard.count_statuses(using).items():
-            label, query = str(status.label), f"?status__exact={status}"
-            if status == ExecutionStatus.FAILED:
-                label, query = gettext("Failed, not handled"), "?attention=failed"
-            statuses.append(StatusCount(status.value, label, count, query))
-        recent = read_recent(span, now, using)
-        executions = Executions(
-            tuple(statuses),
-            recent,
-            chart(recent.throughput, span),
-            dashboard.find_longest_due(now, using),
-            dashboard.find_longest_waiting(using),
-        )
-    if Call in viewable:
-        calls = Calls(
-            dashboard.read_calls_for_people(using),
-            dashboard.read_calls_for_workers(queues, using),
-            queues,
-        )
     return Dashboard(
         now=now,
         fleet=fleet,
         span=span,
         spans=tuple(PERIODS.values()),
         findings=tuple(findings),
-        executions=executions,
-        calls=calls,
+        # A part that the user may not see costs no queries.
+        executions=Executions.read(span, now, using) if Execution in viewable else None,
+        calls=Calls.read(queues, using) if Call in viewable else None,
         # All workers are read above, because notices name them.
         workers=workers if WorkerProcess in viewable else None,
         sizes=read_sizes(using),

@@ -106,6 +106,7 @@ def _row(timed: TimedCall, drawing: Timeline, facts: Facts, links: Links) -> Cal
         detail = doing_text(call, facts.fleet, facts.now)
         took = gettext("%(span)s so far") % {"span": took}
     turns = link(links.turn(call.turn), call.turn)
+    # A clock reading has its result in the turn that makes it.
     if call.delivered_turn not in (None, call.turn):
         delivered = link(links.turn(call.delivered_turn), call.delivered_turn)
         turns = format_html("{} → {}", turns, delivered)

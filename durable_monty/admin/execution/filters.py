@@ -6,7 +6,6 @@ import uuid
 from datetime import timedelta
 from typing import Any, cast
 
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -14,7 +13,6 @@ from durable_monty.admin.filters import (
     ATTENTION,
     PERSON,
     AgeFilter,
-    Choices,
     FunctionFilter,
     NewestFilter,
     ValueFilter,
@@ -29,13 +27,11 @@ STUCK, FAILED = "stuck", "failed"
 class AttentionFilter(ValueFilter):
     title = _("needs attention (first 1,000)")
     parameter_name = ATTENTION
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [
-            (STUCK, _("Stuck")),
-            (PERSON, _("Waiting for a person")),
-            (FAILED, _("Failed, not handled")),
-        ]
+    options = [
+        (STUCK, _("Stuck")),
+        (PERSON, _("Waiting for a person")),
+        (FAILED, _("Failed, not handled")),
+    ]
 
     def find(self, rows: Any, value: str) -> Any:
         match value:

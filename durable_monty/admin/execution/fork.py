@@ -37,7 +37,8 @@ class ForkPage(Page):
     def respond(
         self, model_admin: PagesAdmin, request: HttpRequest, row: Execution, **kwargs: Any
     ) -> HttpResponse:
-        last_turn = last_open_turn(row)
+        # Nothing was open after the turn that finished an execution.
+        last_turn = max(0, row.turn - 1) if row.is_finished else row.turn
         wanted = request.POST.get("turn", request.GET.get("turn", ""))
         is_number = wanted.isdecimal() and len(wanted) < 10
         turn = min(int(wanted), row.turn) if is_number else last_turn
@@ -104,8 +105,3 @@ class ForkPage(Page):
         done = format_html(text, model_admin.link_to(made))
         model_admin.message_user(request, done, messages.SUCCESS)
         return made
-
-
-def last_open_turn(execution: Execution) -> int:
-    """Returns the last turn after which the execution waited, as far as its row tells."""
-    return max(0, execution.turn - 1) if execution.is_finished else execution.turn

@@ -111,6 +111,7 @@ class StartPage(AddPage):
         # Only for the history and the message: the operation decides by the key.
         is_known = Execution.objects.using(using).filter(key=key).exists()
         try:
+            # The history has an entry exactly if there is an execution.
             with write(using):
                 execution = operations.start_execution(
                     given["source"],

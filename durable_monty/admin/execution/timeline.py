@@ -61,6 +61,7 @@ class Timeline:
     def row(self, phases: Iterable[Phase]) -> SafeString:
         """Returns the bars of one call."""
         drawn = list(phases)
+        # Stretched to the width of its column; its strokes are not, by execution.css.
         return format_html(
             '{}<svg class="dm-bars" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
             'aria-label="{}">{}</svg>',

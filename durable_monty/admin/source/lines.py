@@ -75,6 +75,7 @@ def mark_of(execution: Execution) -> Mark | None:
     start, end = execution.position_start, execution.position_end
     if start is not None and end is not None:
         return Mark(gettext("paused here"), Span(start, end))
+    # The last line of a traceback is the one that raised the error.
     lines = _TRACEBACK_LINE.findall(execution.error_traceback)
     return Mark(gettext("raised here"), error_line=int(lines[-1])) if lines else None
 

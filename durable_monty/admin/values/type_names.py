@@ -80,6 +80,7 @@ def _mismatches(value: Any, kind: Any, args: tuple[Any, ...], path: str) -> Iter
 def _sample(annotation: Any) -> Any:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in _UNIONS:
+        # The first member of a union that has an example will do.
         return next((found for arg in args if (found := _sample(arg)) is not None), None)
     if origin is Literal:
         return args[0]

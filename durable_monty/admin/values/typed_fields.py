@@ -55,9 +55,11 @@ def field_of(annotation: Any, *, label: Any = None, required: bool = True) -> fo
     options: dict[str, Any] = {"label": label, "required": required and not optional}
     if choices := _choices(inner):
         if optional:
+            # A choice of its own: an empty one would look like a missing answer.
             choices.append(("null", _("Nothing")))
         return ChoiceField(choices, **{**options, "required": required})
     if inner is str:
+        # Spaces at the ends may be a part of the answer.
         widget = AdminTextareaWidget(attrs={"rows": 3})
         return TextField(strip=False, widget=widget, empty_value=None, **options)
     if inner not in _FIELDS:
