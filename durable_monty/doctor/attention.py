@@ -70,6 +70,7 @@ def no_worker(situation: Situation) -> Iterator[Notice]:
 
 
 def late_executions(situation: Situation) -> Iterator[Notice]:
+    # Without workers all work is late, and `no_worker` says so.
     if not situation.fleet.workers:
         return
     late = count(Execution.objects.using(situation.using).due(situation.now - LATE_AFTER))
@@ -97,6 +98,7 @@ def unserved_functions(situation: Situation) -> Iterator[Notice]:
 
 
 def late_calls(situation: Situation) -> Iterator[Notice]:
+    # The queues are in memory already; a function that no worker has is reported by itself.
     late = [
         (queue.since, queue.function)
         for queue in situation.queues.functions
@@ -137,6 +139,7 @@ def many_failures(situation: Situation) -> Iterator[Notice]:
     """At least half of the executions that ended in the last hour failed and wait for someone."""
     executions = Execution.objects.using(situation.using)
     since = situation.now - timedelta(hours=1)
+    # Failures that were retried or resolved alarm nobody again.
     failed = count(executions.failures().filter(finished_at__gte=since))
     if failed.number < _FEW:
         return
@@ -149,6 +152,7 @@ def many_failures(situation: Situation) -> Iterator[Notice]:
 
 
 def occupied_threads(situation: Situation) -> Iterator[Notice]:
+    # The threads of a worker that is gone went with it.
     for worker in situation.workers:
         occupied = worker.occupied
         if not worker.alive or not occupied.calls:

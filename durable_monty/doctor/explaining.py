@@ -14,6 +14,7 @@ from durable_monty.wording.times import stamp
 
 def explain_call(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) -> str:
     """Returns sentences about an open call; `last` is its last attempt that has ended."""
+    # Times of the clock and relative ones: the text is compared with logs.
     due = "" if call.due_at is None else stamp(call.due_at, now)
     match call_state(call, now):
         case CallState.PERSON:

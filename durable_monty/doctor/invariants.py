@@ -1,7 +1,7 @@
-"""What must hold between executions, their calls and their wake-ups.
+"""Checks of the invariants between executions, their calls and their wake-ups.
 
-What the constraints of the tables forbid is not looked for: a finished execution that is due or
-claimed, a claim without a lease, a call id given twice, a delivered call without an answer.
+The constraints of the tables forbid the rest: a finished execution that is due or claimed, a
+claim without a lease, two calls with one number, a delivered call without an answer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from durable_monty.models import Call, CallStatus
 from durable_monty.models.call import ACCEPTED
 from durable_monty.models.execution import ACTIVE, FINISHED, UNFINISHED
 
-# A lease lasts `LEASE` seconds, which may differ by process; a back-off a minute.
+# Processes may have other leases than this one, and a failed turn is put off by a minute at most.
 _TOO_LONG = timedelta(minutes=2)
 
 
 def lost_wakeups(scope: Scope) -> Iterator[Finding]:
+    # An answer and its wake-up are one transaction: a worker cannot write one without the other.
     calls = scope.calls().undelivered()
     asleep = calls.filter(execution__status__in=ACTIVE, execution__due_at=None)
     groups = asleep.order_by("execution_id").values_list("execution_id").annotate(Count("pk"))
@@ -40,6 +41,7 @@ def lost_wakeups(scope: Scope) -> Iterator[Finding]:
 
 
 def never_due(scope: Scope) -> Iterator[Finding]:
+    # A start inserts its execution as due. Only an answer could wake this one: it has no calls.
     asleep = scope.executions().active().filter(due_at=None, turn=0).order_by("pk")
     for execution_id in scope.cut(asleep.values_list("pk", flat=True)):
         yield Finding(
@@ -52,6 +54,7 @@ def never_due(scope: Scope) -> Iterator[Finding]:
 
 
 def stranded(scope: Scope) -> Iterator[Finding]:
+    # A turn ends in the end of the workflow, or in at least one open call.
     of_execution = Call.objects.using(scope.using).filter(execution=OuterRef("pk"))
     asleep = scope.executions().active().filter(due_at=None, turn__gt=0)
     nothing = asleep.exclude(Exists(of_execution.open())).exclude(
@@ -69,6 +72,7 @@ def stranded(scope: Scope) -> Iterator[Finding]:
 
 
 def open_calls_of_finished(scope: Scope) -> Iterator[Finding]:
+    # The transaction that ends an execution withdraws its open calls.
     calls = scope.calls().open().filter(execution__status__in=FINISHED)
     groups = calls.order_by("execution_id").values_list("execution_id").annotate(Count("pk"))
     for execution_id, count in scope.cut(groups):
@@ -83,6 +87,7 @@ def open_calls_of_finished(scope: Scope) -> Iterator[Finding]:
 
 
 def calls_never_due(scope: Scope) -> Iterator[Finding]:
+    # Workers find calls by their due time alone.
     calls = scope.calls().open().filter(due_at=None, execution__status__in=UNFINISHED)
     for kind in KINDS:
         if not kind.undue:
@@ -103,6 +108,7 @@ def calls_never_due(scope: Scope) -> Iterator[Finding]:
 
 
 def calls_claimed_wrongly(scope: Scope) -> Iterator[Finding]:
+    # A claim writes both columns in one statement, and giving it up resets both.
     wrong = Q(status=CallStatus.PENDING, claim__isnull=False) | Q(
         status=CallStatus.SUBMITTED, claim=None
     )
@@ -122,6 +128,7 @@ def calls_claimed_wrongly(scope: Scope) -> Iterator[Finding]:
 
 
 def calls_with_wrong_deadline(scope: Scope) -> Iterator[Finding]:
+    # Workers look for time-outs by `deadline_at` alone, which has the index.
     reasons = ("start_by", "attempt_end_by", "heartbeat_by", "close_by")
     some, later, none = Q(), Q(), Q(deadline_at__isnull=False)
     for reason in reasons:
@@ -148,6 +155,7 @@ def due_too_late(scope: Scope) -> Iterator[Finding]:
     late = scope.now + max(_TOO_LONG, 2 * timedelta(seconds=conf.current().LEASE))
     executions = scope.executions().active().filter(due_at__gt=late).order_by("pk")
     calls = scope.calls().open().filter(status=CallStatus.SUBMITTED, due_at__gt=late)
+    # An accepted call is due after its time-out, which may be days away.
     calls = calls.exclude(job_id__endswith=ACCEPTED)
     for execution_id, due_at in scope.cut(executions.values_list("pk", "due_at")):
         yield _due_too_late(scope.when(due_at), "The execution", execution_id, None)
@@ -158,27 +166,29 @@ def due_too_late(scope: Scope) -> Iterator[Finding]:
 
 
 def pauses_unheeded(scope: Scope) -> Iterator[Finding]:
-    asked = scope.executions().active().filter(pause_requested=True, due_at=None)
-    for execution_id in scope.cut(asked.order_by("pk").values_list("pk", flat=True)):
+    # The request waits for the commit of a turn; where no turn runs, an execution pauses at once.
+    unpaused = scope.executions().active().filter(pause_requested=True, due_at=None)
+    for execution_id in scope.cut(unpaused.order_by("pk").values_list("pk", flat=True)):
         yield Finding(
             "pause-unheeded",
             "warning",
-            "It was asked to pause after its turn, and no turn of it runs. Pause it (--fix).",
+            "It is to pause after its turn, and no turn of it runs. Pause it (--fix).",
             execution_id,
             fixable=True,
         )
 
 
 def cancels_without_grace(scope: Scope) -> Iterator[Finding]:
-    asked = scope.executions().unfinished()
-    asked = asked.filter(cancel_requested_at__isnull=False, grace_until=None)
-    for execution_id, asked_at in scope.cut(
-        asked.order_by("pk").values_list("pk", "cancel_requested_at")
+    # The end of the grace is the only thing that ends a clean-up which hangs.
+    endless = scope.executions().unfinished()
+    endless = endless.filter(cancel_requested_at__isnull=False, grace_until=None)
+    for execution_id, requested_at in scope.cut(
+        endless.order_by("pk").values_list("pk", "cancel_requested_at")
     ):
         yield Finding(
             "cancel-without-grace",
             "error",
-            f"It was asked to cancel at {scope.when(asked_at)}, but its clean-up may last for "
+            f"It was cancelled at {scope.when(requested_at)}, but its clean-up may last for "
             "ever. End it after the usual grace (--fix).",
             execution_id,
             fixable=True,

@@ -1,7 +1,4 @@
-"""What must hold inside a journal, of its attempts and of the snapshot that caches it.
-
-Gaps between call ids are no fault: a call that was refused at once has an id and no row.
-"""
+"""Checks of the invariants of a journal, of its attempts and of its snapshot."""
 
 from __future__ import annotations
 
@@ -23,6 +20,8 @@ _RESTORE = (
 
 
 def journals(scope: Scope) -> Iterator[Finding]:
+    # Every turn but the first was given an answer. Gaps between the numbers of calls are no fault:
+    # a call that was refused at once has a number and no row.
     answered = ~Q(calls__kind__in=INSTANT)
     rows = (
         scope.journals()
@@ -55,6 +54,7 @@ def journals(scope: Scope) -> Iterator[Finding]:
 
 
 def delivered_too_early(scope: Scope) -> Iterator[Finding]:
+    # Only a reading of the clock is answered in the turn that made it.
     clock = Q(kind__in=INSTANT)
     wrong = (~clock & Q(delivered_turn__lte=F("turn"))) | (
         clock & ~Q(delivered_turn=F("turn")) & Q(delivered_turn__isnull=False)
@@ -77,6 +77,7 @@ def attempt_numbers(scope: Scope) -> Iterator[Finding]:
     attempts = Attempt.objects.using(scope.using).filter(call__finished_at=None)
     if scope.execution_id is not None:
         attempts = attempts.filter(call__execution_id=scope.execution_id)
+    # Numbers are unique: the row of the next attempt could not be inserted.
     running = Q(call__status=CallStatus.SUBMITTED, call__started_at__isnull=False)
     wrong = attempts.filter(
         Q(number__gt=F("call__attempt")) | running & Q(number=F("call__attempt"))
@@ -96,6 +97,7 @@ def attempt_numbers(scope: Scope) -> Iterator[Finding]:
 
 
 def snapshots_ahead(scope: Scope) -> Iterator[Finding]:
+    # A commit writes the turn and its snapshot together: a restore may have brought only one back.
     ahead = _snapshots(scope).filter(turn__gt=F("execution__turn"))
     for pk, turn, at in scope.cut(ahead.values_list("pk", "turn", "execution__turn")):
         yield Finding(
@@ -123,6 +125,7 @@ def snapshots_of_finished(scope: Scope) -> Iterator[Finding]:
 def snapshots_unreadable(scope: Scope) -> Iterator[Finding]:
     stored = F("execution__program__dictionary")
     snapshots = _snapshots(scope).annotate(stored=stored).order_by("-pk")
+    # Each is verified and inflated, as a worker would do: the newest ones are a fair sample.
     sample = snapshots if scope.limit is None else snapshots[: scope.limit]
     for snapshot in sample.iterator(chunk_size=100):
         try:

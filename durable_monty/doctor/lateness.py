@@ -50,6 +50,7 @@ def no_worker(scope: Scope) -> Iterator[Finding]:
     )
 
 
+# Without workers all work is late: `no_worker` says so, and the checks below are silent.
 def late_executions(scope: Scope) -> Iterator[Finding]:
     late = scope.executions().due(scope.now - scope.late_after)
     yield from _late(scope, late, "late-executions", "execution is due", "executions are due")
@@ -61,7 +62,7 @@ def late_timers(scope: Scope) -> Iterator[Finding]:
 
 
 def _late(scope: Scope, late: QuerySet[Any], check: str, one: str, many: str) -> Iterator[Finding]:
-    # Without workers everything is late, and one finding says so.
+    # One finding for all: thousands of late rows have one cause.
     oldest = late.order_by("due_at").first() if scope.fleet.workers else None
     if oldest is not None:
         is_execution = isinstance(oldest, Execution)
@@ -161,6 +162,7 @@ def _paused_by(scope: Scope, error_type: str) -> QuerySet[Any, tuple[uuid.UUID, 
 
 
 def failing_turns(scope: Scope) -> Iterator[Finding]:
+    # A single failure passes mostly by itself: a sandbox was killed, and the turn runs again.
     failing = scope.executions().active().filter(faults__gte=2).order_by("pk")
     for execution_id, turn, faults in scope.cut(failing.values_list("pk", "turn", "faults")):
         yield Finding(
@@ -173,6 +175,7 @@ def failing_turns(scope: Scope) -> Iterator[Finding]:
 
 
 def claimed_by_stopped(scope: Scope) -> Iterator[Finding]:
+    # A worker that ends in order gives its claims back: this one was cut off.
     claimed = Q(due_at__gt=scope.now, claim__isnull=False, worker__stopped_at__isnull=False)
     executions = scope.executions().active().filter(claimed).select_related("worker")
     for execution in scope.cut(executions.order_by("pk")):
@@ -204,6 +207,7 @@ def claimed_by_silent(scope: Scope) -> Iterator[Finding]:
         worker__stopped_at=None,
         worker__heartbeat_at__lte=scope.now - DEAD_AFTER,
     )
+    # One finding for each worker, which may have hundreds of claims: their leases will run out.
     turns = _by_worker(scope.executions().active().filter(silent))
     calls = _by_worker(scope.calls().open().filter(silent, status=CallStatus.SUBMITTED))
     workers = WorkerProcess.objects.using(scope.using).in_bulk(turns.keys() | calls.keys())
@@ -228,6 +232,7 @@ def _by_worker(claimed: QuerySet[Any]) -> dict[int, tuple[int, datetime]]:
 
 
 def occupied_threads(scope: Scope) -> Iterator[Finding]:
+    # Python cannot end a thread: only a new process has all of its threads again.
     alive = WorkerProcess.objects.using(scope.using).alive(scope.now)
     for worker in scope.cut(alive.exclude(stuck_json="{}").order_by("pk")):
         occupied = OccupiedThreads.of(worker)

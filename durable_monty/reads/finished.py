@@ -128,10 +128,18 @@ def read_recent(period: Period, now: datetime, using: str) -> Recent:
         "finished_at",
         "pk",
     )
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for error_type, *facts in failures:
+        groups[error_type].append(facts)
+    failure_groups = [
+        FailureGroup(error_type, len(rows), tuple({row[0]: None for row in rows}), *rows[0][1:])
+        for error_type, rows in groups.items()
+    ]
+    failure_groups.sort(key=lambda group: (-group.count, group.error_type))
     return Recent(
         _throughput(period, since, using),
         _workflows(timed, [name for (name,) in failed]),
-        _failure_groups(failures),
+        tuple(failure_groups),
         len(timed) == _TIMED,
         len(failures) == _FAILURES,
     )
@@ -195,7 +203,7 @@ def _newest(
 
 
 def _workflows(timed: Sequence[Any], failed: Iterable[str]) -> tuple[WorkflowFigures, ...]:
-    """Those that end most often come first."""
+    """Returns the workflows, those that end most often first."""
     took: dict[str, list[timedelta]] = defaultdict(list)
     for name, created_at, finished_at in timed:
         took[name].append(finished_at - created_at)
@@ -213,20 +221,7 @@ def _workflows(timed: Sequence[Any], failed: Iterable[str]) -> tuple[WorkflowFig
     return tuple(sorted(found, key=lambda each: (-each.completed - each.failed, each.name)))
 
 
-def _failure_groups(failed: Sequence[Any]) -> tuple[FailureGroup, ...]:
-    groups: dict[str, list[Any]] = defaultdict(list)
-    for error_type, *facts in failed:
-        groups[error_type].append(facts)
-    found = (
-        FailureGroup(
-            error_type, len(rows), tuple(dict.fromkeys(row[0] for row in rows)), *rows[0][1:]
-        )
-        for error_type, rows in groups.items()
-    )
-    return tuple(sorted(found, key=lambda each: (-each.count, each.error_type)))
-
-
 def _percentile(values: Iterable[timedelta], percent: int) -> timedelta | None:
-    """By the nearest rank."""
+    """Returns the percentile by the nearest rank."""
     ordered = sorted(values)
     return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None

@@ -55,12 +55,15 @@ def waits_for(call: Call, fleet: Fleet, now: datetime, style: MomentStyle = SHOR
         case CallState.CLAIMED if call.worker is not None:
             queue = call.worker if call.executor == DEFAULT_EXECUTOR else call.executor
             return _("the queue of %(worker)s") % {"worker": queue}
-        case CallState.RUNNING | CallState.ACCEPTED if place := _place_of(call):
-            facts = {"worker": place, "number": call.attempt}
-            return _("attempt %(number)d on %(worker)s") % facts
         case CallState.NEVER_DUE:
             return _("nothing, because it has no due time")
-    return _waits_for_kind(call, fleet)
+        case CallState.ACCEPTED:
+            place = "webhook"
+        case CallState.RUNNING if call.worker is not None:
+            place = engine_of(call) if call.job_id else str(call.worker)
+        case _:
+            return _waits_for_kind(call, fleet)
+    return _("attempt %(number)d on %(worker)s") % {"worker": place, "number": call.attempt}
 
 
 def doing_text(call: Call, fleet: Fleet, now: datetime, style: MomentStyle = SHORT) -> str:
@@ -113,15 +116,6 @@ def engine_of(call: Call) -> str:
         # A worker's own executor is the first of those that it names.
         return call.worker.executor.partition(",")[0]
     return call.executor
-
-
-def _place_of(call: Call) -> str:
-    """Returns where an attempt runs; empty if its worker is not known any more."""
-    if call.is_accepted:
-        return "webhook"
-    if call.worker is None:
-        return ""
-    return engine_of(call) if call.job_id else str(call.worker)
 
 
 def _waits_for_kind(call: Call | OpenCalls, fleet: Fleet) -> str:

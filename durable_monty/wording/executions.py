@@ -47,6 +47,7 @@ def status_text(
     execution: Execution, fleet: Fleet, now: datetime, using: str, style: MomentStyle = SHORT
 ) -> str:
     """Returns sentences that say what an execution is doing, and why it does not move."""
+    # Each text takes its share of the facts; a translation may leave some out.
     error = f"{execution.error_type}: {execution.error_message}"
     match execution.status:
         case ExecutionStatus.PAUSED if execution.error_type:
@@ -123,6 +124,7 @@ def _waiting_text(
     first, count = read_first_open(execution, using)
     if not first:
         return _("Waiting, but none of its calls is open.")
+    # Calls that wait for the same are named once: a gather may have made fifty of them.
     alike = Counter(f"{call.function} ({doing_text(call, fleet, now, style)})" for call in first)
     named = [
         text if number == 1 else f"{number} {text}" for text, number in alike.most_common(_NAMED)
@@ -139,7 +141,7 @@ def _waiting_text(
 
 
 def _request_text(execution: Execution, now: datetime, style: MomentStyle) -> str:
-    """Returns what people, or a deadline, want of an execution that has not happened yet."""
+    # A request is honoured by the commit of the turn that runs: until then both are true.
     if execution.grace_until is not None:
         if execution.cancel_requested_at is None:
             text = _("Its deadline has passed; it may clean up until %(time)s.")

@@ -228,7 +228,7 @@ def test_pause_that_nobody_heeds():
     is_repaired(
         "pause-unheeded",
         "warning",
-        "It was asked to pause after its turn, and no turn of it runs. Pause it (--fix).",
+        "It is to pause after its turn, and no turn of it runs. Pause it (--fix).",
         "It was paused.",
         execution_id,
     )
@@ -241,7 +241,7 @@ def test_cancel_that_may_last_for_ever():
     is_repaired(
         "cancel-without-grace",
         "error",
-        f"It was asked to cancel at {STAMP} (just now), but its clean-up may last for ever. End "
+        f"It was cancelled at {STAMP} (just now), but its clean-up may last for ever. End "
         "it after the usual grace (--fix).",
         "It is terminated in 30 seconds, unless it ends before.",
         execution_id,
