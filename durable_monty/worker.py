@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error, connections, reset_queries
 
 from durable_monty import conf, operations
-from durable_monty.engine import Engine
+from durable_monty.engine import TIDY_INTERVAL, Engine
 from durable_monty.engine.job_thread import JobThread
 from durable_monty.engine.jobs import Jobs
 from durable_monty.executors.base import Executor
@@ -160,13 +160,13 @@ class Worker:
         return bool(worked + sum(jobs.check() for jobs in self._jobs))
 
     def idle_pause(self) -> float:
-        """Returns the seconds until the next round: each time more, after rounds with nothing to
-        do."""
+        """Returns the seconds until the next round, more after each that had nothing to do."""
         if self._engine.is_quiet:
             self._pause_for = min(self._longest_pause(), 2 * self._pause_for)
         else:
             self._pause_for = min(self.poll_interval, _FIRST_PAUSE)
-        return min(self._pause_for, self._next_due_at - time.monotonic())
+        longest = TIDY_INTERVAL if self._engine.has_spare_sandboxes else math.inf
+        return min(self._pause_for, longest, self._next_due_at - time.monotonic())
 
     def wake(self) -> None:
         """Begins a round soon: something may have become due. Any thread may call it."""

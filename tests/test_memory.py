@@ -1,6 +1,7 @@
 """What is read of large journals, and what is kept when it is not needed any more."""
 
 import os
+import threading
 import tracemalloc
 from collections import deque
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from django.db import connection, connections
 
+from durable_monty import LocalExecutor, Worker
+from durable_monty.engine.interpreters import Interpreters, interpreters
 from durable_monty.models import Call
 from durable_monty.operations.limits import usual_limits
 from durable_monty.reads.export import export_json
@@ -89,7 +92,7 @@ def test_processes_that_nobody_needs_end(monkeypatch):
         interpreter.close()
     assert pids <= sandboxes().keys()
     monkeypatch.setattr(pool, "_IDLE", 0.0)
-    trim()  # of the time until now, in which they were needed
+    assert pool.has_spare()
     trim()
     until(lambda: len(pids & sandboxes().keys()) <= 1, "only what is in use is left")
     assert many[0].start().outcome.output == "2"
@@ -98,3 +101,36 @@ def test_processes_that_nobody_needs_end(monkeypatch):
     with interpreter_of("3") as fresh:
         assert fresh.start().outcome.output == "3"
     pool._pool.monty.__exit__(None, None, None)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="Linux tells it")  # noqa: PTH110
+@pytest.mark.django_db(transaction=True)
+def test_idle_worker_gives_its_sandboxes_back(service, monkeypatch):
+    """After a burst of executions that wait for people."""
+    monkeypatch.setattr(pool, "_pool", None)
+    for name in ("engine.engine.TIDY_INTERVAL", "engine.interpreters._IDLE", "sandbox.pool._IDLE"):
+        monkeypatch.setattr(f"durable_monty.{name}", 0.2)
+    monkeypatch.setattr("durable_monty.worker.TIDY_INTERVAL", 0.2)
+    before = sandboxes()
+    for x in range(20):
+        service.start_execution("await approve(x)", ["approve"], {"x": x})
+    worker = Worker(service, LocalExecutor(2), poll_interval=30)
+    most = []
+    tidy = Interpreters.end_idle
+
+    def noted(self):
+        most.append(len(sandboxes().keys() - before.keys()))
+        tidy(self)
+
+    monkeypatch.setattr(Interpreters, "end_idle", noted)
+    thread = threading.Thread(target=lambda: (worker.run(), connections.close_all()))
+    thread.start()
+    try:
+        waiting = Call.objects.filter(function="approve")
+        until(lambda: waiting.count() == 20, "all of them wait")
+        until(lambda: not sandboxes().keys() - before.keys(), "no sandbox is left")
+    finally:
+        worker.stop()
+        thread.join()
+    assert max(most) >= 10
+    assert len(interpreters) == 0

@@ -34,10 +34,12 @@ from durable_monty.operations.log import log_execution
 from durable_monty.operations.outcomes import Faulted, Outcome, Parked, TurnResult
 from durable_monty.operations.transitions import Changes
 from durable_monty.operations.turn_input import turn_inputs
-from durable_monty.sandbox import Interpreter, trim
+from durable_monty.sandbox import Interpreter, has_spare, trim
 
 logger = logging.getLogger("durable_monty")
 
+# Seconds between attempts to end sandbox processes that nobody needs.
+TIDY_INTERVAL = 5.0
 # Seconds without a claim after one that found nothing, while the engine has executions and nobody
 # has called `wake`.
 _CLAIM_PAUSE = 0.1
@@ -59,7 +61,7 @@ class Engine:
         self._claims = Claims(using)
         self._lane = SlowLane(came.set, using)
         self._runs: dict[uuid.UUID, LiveRun] = {}
-        self._claim_at = self._renew_at = 0.0
+        self._claim_at = self._renew_at = self._tidy_at = 0.0
 
     def start(self, worker_id: int | None) -> None:
         self.worker_id, self._turns.is_draining = worker_id, False
@@ -72,6 +74,11 @@ class Engine:
     def is_quiet(self) -> bool:
         """Whether all turns that run are slow; each wakes the worker when it ends."""
         return all(run.is_slow for run in self._runs.values())
+
+    @property
+    def has_spare_sandboxes(self) -> bool:
+        """Whether rounds are needed to end sandbox processes."""
+        return bool(interpreters) or has_spare()
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """Returns the answers of calls that got their rows while they ran."""
@@ -89,6 +96,10 @@ class Engine:
         moved = self._turns.end_waits(self._runs.values())
         committed = self._commit_lane() + self._commit_finished()
         self._renew()
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_INTERVAL
+            interpreters.end_idle()
+            trim()
         return bool(claimed or moved or committed or self._turns.finished)
 
     def wake(self) -> None:
@@ -138,8 +149,6 @@ class Engine:
         """Returns False after another worker had the execution, and this one claimed it anew."""
         return self._runs.get(run.execution.id) is run
 
-    # Claiming
-
     def _claim(self) -> int:
         settings = conf.current()
         most = max(1, settings.SANDBOX_PROCESSES // 2)
@@ -168,14 +177,11 @@ class Engine:
         return 1
 
     def _renew(self) -> None:
-        """Renews the claims on executions whose turns take long or wait for slow ones, and ends
-        sandbox processes that nobody needs."""
+        """Renews the claims on executions whose turns take long or wait for slow ones."""
         term, now = conf.current().LEASE / 3, time.monotonic()
         if now < self._renew_at:
             return
         self._renew_at = now + term
-        interpreters.end_idle()
-        trim()
         kept = [run.execution for run in self._runs.values() if run.claimed_at < now - term]
         kept += self._lane.claimed
         if kept:
@@ -210,8 +216,6 @@ class Engine:
         self._turns.threads.begin(begun)
         if parked:
             commit(parked, using=self.using)
-
-    # Committing
 
     def _commit_lane(self) -> int:
         ended = self._lane.take_ended()

@@ -5,7 +5,7 @@ from durable_monty.sandbox.dictionary import dictionary_of
 from durable_monty.sandbox.error_types import ERROR_TYPE, RAISABLE, nearest
 from durable_monty.sandbox.failures import never_awaited
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
-from durable_monty.sandbox.pool import trim
+from durable_monty.sandbox.pool import has_spare, trim
 from durable_monty.sandbox.replay import Rehearsal, rehearse, replay, retrace
 from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
 from durable_monty.sandbox.type_check import SYNTAX, Checker, Complaint, Program
@@ -52,6 +52,7 @@ __all__ = [
     "complaints_of",
     "dictionary_of",
     "digest_of",
+    "has_spare",
     "mistake_in",
     "nearest",
     "never_awaited",
