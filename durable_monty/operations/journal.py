@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from django.db import connections
 from django.db.models import Q
 
 from durable_monty.kinds import kind_stored_as
 from durable_monty.models import Call, CallStatus
-from durable_monty.models.call import CallQuerySet
+from durable_monty.models.call import ANSWERED, CallQuerySet
+from durable_monty.operations.sql import adapted, as_uuid, names_of, placeholders, table_of
 from durable_monty.sandbox import CallRequest, Position, RecordedTurn, Settled
 
 # The turns that are read at first; the bytes at a time from then on, unless a turn has more; and
@@ -44,10 +46,21 @@ def find_answers(
 ) -> dict[uuid.UUID, list[Undelivered]]:
     """Returns the undelivered answers of executions, in `call_id` order."""
     answers: dict[uuid.UUID, list[Undelivered]] = defaultdict(list)
-    calls = Call.objects.using(using).filter(execution_id__in=execution_ids).undelivered()
-    rows = calls.order_by("execution_id", "call_id").values_list(*Undelivered._fields)
-    for answer in map(Undelivered._make, rows):
-        answers[answer.execution_id].append(answer)
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        # Not by the ORM, which takes four times as long, and a worker asks in each round.
+        cursor.execute(
+            f"SELECT {', '.join(names_of(Call, Undelivered._fields, connection))} "
+            f"FROM {table_of(Call, connection)} "
+            f"WHERE execution_id IN ({placeholders(list(execution_ids))}) "
+            f"AND status IN ({placeholders(ANSWERED)}) "
+            "AND delivered_turn IS NULL AND finished_at IS NOT NULL "
+            "ORDER BY execution_id, call_id",
+            adapted((*execution_ids, *ANSWERED), connection),
+        )
+        for key, *answer in cursor.fetchall():
+            pk = as_uuid(key)
+            answers[pk].append(Undelivered(pk, *answer))
     return answers
 
 

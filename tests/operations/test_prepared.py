@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from durable_monty import OrchestratorService
 from durable_monty.models import Call, Execution
 from durable_monty.models.clock import database_now
-from durable_monty.operations import rows, sql
+from durable_monty.operations import journal, rows, sql
 from durable_monty.operations.postgresql import calls, commit, executions, prepared
 from durable_monty.operations.postgresql.prepared import rows_of
 from durable_monty.operations.shortcuts import shortcuts_of
@@ -150,6 +150,19 @@ def test_claims_of_postgresql_read_find_due_by_its_index(
         plan = plan_of(cursor, statement, values)
     assert index in plan, plan
     assert "Seq Scan on durable_monty" not in plan
+
+
+@only_postgresql
+@pytest.mark.parametrize("is_analysed", [False, True])
+def test_answers_are_read_by_an_index(many, is_analysed):
+    with connection.cursor() as cursor:
+        if is_analysed:
+            cursor.execute("ANALYZE")
+        with CaptureQueriesContext(connection) as captured:
+            journal.find_answers([uuid.uuid4()], "default")
+        plan = plan_of(cursor, captured[0]["sql"], None)
+    assert "Index Scan" in plan, plan
+    assert "Seq Scan on durable_monty_call" not in plan
 
 
 @only_postgresql
