@@ -1,4 +1,4 @@
-"""The executor that runs calls in a django-q2 cluster. See `docs/how-to/choose-an-executor.md`."""
+"""The executor that runs calls in a django-q2 cluster. See `docs/explanation/calls.md`."""
 
 from durable_monty.executors.django_q.broker import CallBroker, SharedBroker
 from durable_monty.executors.django_q.executor import DjangoQExecutor
