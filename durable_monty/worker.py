@@ -156,7 +156,7 @@ class Worker:
         if due.calls:
             worked += self._offer_calls()
         for thread in self._job_threads:
-            thread.look()
+            thread.wake()
         return bool(worked + sum(jobs.check() for jobs in self._jobs))
 
     def idle_pause(self) -> float:
@@ -274,7 +274,7 @@ class Worker:
     def _offer_calls(self) -> int:
         self.executors.calls_came()
         for thread in self._job_threads:
-            thread.look()
+            thread.wake()
         return sum(jobs.submit() for jobs in self._jobs)
 
     def _longest_pause(self) -> float:

@@ -17,7 +17,7 @@ class JobThread:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._came, self._stopping = threading.Event(), False
-        jobs.executor.job_ended = self.look
+        jobs.executor.job_ended = self.wake
         self._thread = threading.Thread(
             target=self._work, name=f"durable_monty-jobs-{jobs.executor.name}", daemon=True
         )
@@ -25,12 +25,12 @@ class JobThread:
     def start(self) -> None:
         self._thread.start()
 
-    def look(self) -> None:
-        """Lets it look at everything now."""
+    def wake(self) -> None:
+        """Makes the thread do its work now."""
         self._came.set()
 
     def stop(self, timeout: float) -> bool:
-        """Waits for what it is doing, for at most `timeout` seconds; False if that goes on."""
+        """Waits at most `timeout` seconds for the thread, and returns whether it has ended."""
         self._stopping = True
         self._came.set()
         self._thread.join(timeout)
@@ -44,18 +44,15 @@ class JobThread:
             while not self._stopping:
                 self._came.clear()
                 try:
-                    self._round()
+                    worked = True
+                    while worked and not self._stopping:
+                        if settings.DEBUG:
+                            reset_queries()
+                        self._jobs.tend()
+                        worked = bool(self._jobs.submit() + self._jobs.check())
                 except Exception as exc:  # noqa: BLE001  (noted)
                     self._came.wait(errors.note(exc))
                 else:
                     self._came.wait(FULL_INTERVAL if self._jobs.is_full else JOB_INTERVAL)
         finally:
             connections.close_all()
-
-    def _round(self) -> None:
-        worked = True
-        while worked and not self._stopping:
-            if settings.DEBUG:
-                reset_queries()
-            self._jobs.tend()
-            worked = bool(self._jobs.submit() + self._jobs.check())

@@ -11,23 +11,26 @@ from django.db import Error
 
 from durable_monty import conf, operations
 from durable_monty.exceptions import (
-    CallNotFound,
     ExecutorUnavailable,
-    IllegalTransition,
     JobLost,
 )
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.functions import FUNCTION_REGISTRY, policy_of
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.attempts import (
+    release_calls,
+    start_attempts,
+    unstart_attempts,
+)
 from durable_monty.operations.log import log_call, log_refusal
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds between looks at a young job, ...
+# Seconds between polls of a new job, ...
 JOB_INTERVAL = 0.5
-# ... and between looks at whether somebody still waits for the jobs, and, while the engine has all
-# the jobs that it may have, whether it may have more.
+# ... between checks whether executions still need their jobs, and, while the engine has all the
+# jobs that it may have, whether it takes more.
 _TEND_INTERVAL, FULL_INTERVAL = 1.0, 0.1
 # While an engine is out of reach: the first and the longest pause, and between warnings.
 _FIRST_PAUSE, _MAX_PAUSE, _WARN_INTERVAL = 1.0, 30.0, 60.0
@@ -49,7 +52,7 @@ class Jobs:
 
     @property
     def is_full(self) -> bool:
-        """Whether the engine has as many jobs of this worker as it may have."""
+        """Returns whether the engine has as many jobs of this worker as it may have."""
         return self.executor.waiting > 0 and self.executor.capacity() <= 0
 
     def submit(self) -> int:
@@ -65,22 +68,33 @@ class Jobs:
         )
         if not claims:
             return 0
-        calls = self._begun(claims)
+        if self.executor.starts_attempts:
+            rows = Call.objects.using(self.using).in_bulk([claimed.pk for claimed in claims])
+            tokens, unstart = {claimed.pk: claimed.token for claimed in claims}, release_calls
+            calls = [call for pk, call in rows.items() if call.claim == tokens[pk]]
+        else:
+            calls, unstart = start_attempts(claims, using=self.using), unstart_attempts
         for number, call in enumerate(calls):
             try:
                 self._submit(call)
             except ExecutorUnavailable as exc:
-                self._give_back(calls[number:], exc)
+                self._pause = min(_MAX_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+                self._retry_at = time.monotonic() + self._pause
+                self._warn(exc)
+                unstart([ClaimedCall.of(each) for each in calls[number:]], using=self.using)
                 return number
         self._pause = 0.0
         return len(claims)
 
     def check(self) -> int:
-        """Records the ends of jobs: those that the engine has told of, and those of the jobs whose
-        turn it is to be asked for, also of a worker that died."""
+        """Records the ends of jobs: those that the engine reported, and those that are due to be
+        asked for, also jobs of a worker that died."""
         if self.executor.records_answers:
             return 0
-        told = self._record_told()
+        self._told += self.executor.take_job_answers()
+        if told := len(self._told):
+            self._record(self._told)
+            self._told.clear()  # not before: they are tried again if the database was out of reach
         calls = operations.claim_jobs(self.executors, conf.current().BATCH_SIZE, using=self.using)
         for number, call in enumerate(calls):
             try:
@@ -94,14 +108,13 @@ class Jobs:
                     self._watch(each, each.job_id)
                 break
             except Exception as exc:  # noqa: BLE001  (logged)
-                # The executor's: the others are asked for all the same, this one when its lease
-                # has run out.
+                # It is the executor's fault. The job is asked for again when its lease runs out.
                 log_call(logging.ERROR, "job not checked", call, exc, exc)
         return told + len(calls)
 
     def tend(self) -> None:
-        """Keeps the claims of jobs that wait in their engine, and revokes those for which nobody
-        waits any more."""
+        """Keeps the claims of jobs that wait in their engine, and revokes jobs that no execution
+        needs any more."""
         now, renews_after = time.monotonic(), conf.current().LEASE / 3
         interval = FULL_INTERVAL if self.is_full else _TEND_INTERVAL
         if now - self._tended_at < min(interval, renews_after) or not self._submitted:
@@ -123,21 +136,18 @@ class Jobs:
                     waiting[job_id] = claimed
                 continue
             del self._submitted[job_id]
-            if call is None or not self._has_answered(call, claimed):
-                self._revoke(job_id)
+            if call is not None and self._has_answered(call, claimed):
+                continue
+            try:
+                self.executor.revoke_job(job_id)
+            except Exception as exc:  # noqa: BLE001  (its answer will be refused)
+                facts = {"job": job_id, "reason": str(exc)}
+                logger.warning("job not revoked: %s: %s", job_id, exc, extra=facts)
         self.executor.waiting = len(waiting)
         if self.executor.starts_attempts and now - self._renewed_at >= renews_after:
             self._renewed_at = now
             if kept := self._still_queued(waiting):
                 operations.renew_calls(kept, using=self.using)
-
-    def _begun(self, claims: Sequence[ClaimedCall]) -> list[Call]:
-        """The calls to submit now: with their attempts started, unless the job does that."""
-        if not self.executor.starts_attempts:
-            return operations.start_attempts(claims, using=self.using)
-        rows = Call.objects.using(self.using).in_bulk([claimed.pk for claimed in claims])
-        tokens = {claimed.pk: claimed.token for claimed in claims}
-        return [call for pk, call in rows.items() if call.claim == tokens[pk]]
 
     def _submit(self, call: Call) -> None:
         try:
@@ -147,7 +157,11 @@ class Jobs:
         except Exception as exc:  # noqa: BLE001  (logged)
             log_call(logging.ERROR, "call could not be submitted", call, exc, exc)
             policy = policy_of(call).retry_policy
-            self._settle(call, Answer.of_exception(exc).under(policy, exc, call.failures + 1))
+            answer = Answer.of_exception(exc).under(policy, exc, call.failures + 1)
+            for refusal in operations.settle_attempts(
+                [(ClaimedCall.of(call), answer)], using=self.using
+            ):
+                log_refusal(refusal)
             return
         if self.executor.may_block:
             self._submitted[job_id] = ClaimedCall.of(call)
@@ -180,14 +194,6 @@ class Jobs:
         else:
             self._watch(call, call.job_id)
 
-    def _record_told(self) -> int:
-        self._told += self.executor.take_job_answers()
-        told = len(self._told)
-        if told:
-            self._record(self._told)
-            self._told.clear()  # not before: they are tried again if the database was out of reach
-        return told
-
     def _record(self, jobs: Sequence[tuple[str, JobStatus]]) -> None:
         for refusal in operations.settle_jobs(jobs, using=self.using):
             log_refusal(refusal)
@@ -197,21 +203,6 @@ class Jobs:
         self.executor.wake()
         for job_id, _job in jobs:
             self._forget(job_id)
-
-    def _settle(self, call: Call, answer: Answer) -> None:
-        try:
-            operations.settle_attempt(ClaimedCall.of(call), answer, using=self.using)
-        except (IllegalTransition, CallNotFound) as exc:
-            log_refusal(exc)
-
-    def _give_back(self, calls: Sequence[Call], exc: ExecutorUnavailable) -> None:
-        self._pause = min(_MAX_PAUSE, 2 * self._pause or _FIRST_PAUSE)
-        self._retry_at = time.monotonic() + self._pause
-        self._warn(exc)
-        release = operations.release_calls
-        if not self.executor.starts_attempts:
-            release = operations.unstart_attempts
-        release([ClaimedCall.of(call) for call in calls], using=self.using)
 
     def _warn(self, exc: ExecutorUnavailable) -> None:
         if time.monotonic() - self._warned_at < _WARN_INTERVAL:
@@ -224,8 +215,10 @@ class Jobs:
         )
 
     def _still_queued(self, waiting: Mapping[str, ClaimedCall]) -> list[ClaimedCall]:
-        """The claims whose jobs the engine has, as far as it can be asked. A job that it has lost
-        is left to its lease: then it is submitted again."""
+        """Returns the claims whose jobs the engine has, as far as it can be asked.
+
+        A job that it has lost is left to its lease: then it is submitted again.
+        """
         kept = []
         for number, (job_id, claimed) in enumerate(waiting.items()):
             try:
@@ -239,7 +232,7 @@ class Jobs:
         return kept
 
     def _has_answered(self, call: Call, claimed: ClaimedCall) -> bool:
-        """Whether the job itself did. Answers that this object records are not looked for here."""
+        """Returns whether the job itself has answered its call."""
         is_begun = self.executor.starts_attempts and call.started_at is not None
         is_by_job = call.status != CallStatus.CANCELLED and call.claim == claimed.token
         return is_begun and is_by_job and not call.completed_by_name
@@ -250,12 +243,4 @@ class Jobs:
         except Exception as exc:  # noqa: BLE001  (the engine drops it after a while)
             logger.info(
                 "job not forgotten: %s: %s", job_id, exc, extra={"job": job_id, "reason": str(exc)}
-            )
-
-    def _revoke(self, job_id: str) -> None:
-        try:
-            self.executor.revoke_job(job_id)
-        except Exception as exc:  # noqa: BLE001  (its answer will be refused)
-            logger.warning(
-                "job not revoked: %s: %s", job_id, exc, extra={"job": job_id, "reason": str(exc)}
             )

@@ -24,29 +24,30 @@ from durable_monty.wakeups import announce
 
 
 def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
-    """The calls to run now; those whose claim is no longer ours are missing.
+    """Starts attempts, and returns the calls to run now: those whose claims still hold.
 
     Claiming is not starting: a call may have waited in a queue beyond its lease.
     """
     started = shortcuts_of(using).start_attempts(claims) or []
     done = {call.pk for call in started}
-    others = [claimed for claimed in claims if claimed.pk not in done]
-    return sorted([*started, *_start_attempts(others, using)], key=lambda call: call.pk)
-
-
-def _start_attempts(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
+    claims = [claimed for claimed in claims if claimed.pk not in done]
     if not claims:
-        return []
+        return sorted(started, key=lambda call: call.pk)
     with write(using):
         now = database_now(using)
         # A claim starts one attempt, should its message be delivered twice.
-        fresh = _held(claims, using).filter(started_at=None)
-        started = list(fresh.order_by("pk").select_for_update())
-        for call in started:
-            _start(call, now)
-        values = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in started]
+        fresh = _claimed(claims, using).filter(started_at=None)
+        others = list(fresh.order_by("pk").select_for_update())
+        for call in others:
+            timeouts = policy_of(call).timeouts
+            call.attempt += 1
+            call.started_at, call.due_at, call.start_by = now, now + lease(), None
+            call.attempt_end_by = after(now, timeouts.start_to_close)
+            call.heartbeat_by = after(now, timeouts.heartbeat)
+            call.note_deadline()
+        values = [(call.pk, *(getattr(call, name) for name in _STARTED)) for call in others]
         rows.update(Call, _STARTED, values, using=using)
-    return started
+    return sorted([*started, *others], key=lambda call: call.pk)
 
 
 _STARTED = (
@@ -60,26 +61,16 @@ _STARTED = (
 )
 
 
-def _start(call: Call, now: datetime) -> None:
-    timeouts = policy_of(call).timeouts
-    call.attempt += 1
-    call.started_at, call.due_at, call.start_by = now, now + lease(), None
-    call.attempt_end_by = after(now, timeouts.start_to_close)
-    call.heartbeat_by = after(now, timeouts.heartbeat)
-    call.note_deadline()
-
-
 def unstart_attempts(claims: Sequence[ClaimedCall], *, using: str) -> None:
-    """As `release_calls`, of calls whose attempts were started in the books only: the function
-    was not called."""
+    """Gives back calls whose attempts were started, but whose functions were not called."""
     _release(claims, using, attempt=F("attempt") - 1, started_at=None)
 
 
 def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
-    """Extends the leases of calls that are running here; those lost meanwhile stay lost."""
+    """Extends the leases of calls that run here, as far as their claims still hold."""
     with write(using):
         until = database_now(using) + lease()
-        # What is due later is no longer running here: its answer comes from elsewhere.
+        # A call that is due later does not run here any more: a service brings its answer.
         lock_claimed(claims, using).filter(due_at__lt=until).update(due_at=until)
 
 
@@ -89,16 +80,15 @@ def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
 
 
 def lose_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
-    """Lets others claim calls whose jobs began and died, at once and as if their leases had run
-    out: it counts as a loss."""
+    """Lets other workers claim calls at once whose jobs began and died; it counts as a loss."""
     with write(using):
         lock_claimed(claims, using).update(job_id="", due_at=database_now(using))
         announce(using)
 
 
 def cut_off_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
-    """Gives back calls whose functions still ran when their worker had to stop. They are due at
-    once, and it counts as no loss: only an end that nobody explains does."""
+    """Gives back calls whose functions still ran when their worker had to stop."""
+    # Only an end that nobody explains is a loss.
     with write(using):
         now = database_now(using)
         held = list(lock_claimed(claims, using).filter(started_at__isnull=False).order_by("pk"))
@@ -109,7 +99,7 @@ def cut_off_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
 def end_attempt(
     call: Call, outcome: AttemptOutcome, answer: Answer, now: datetime, using: str
 ) -> None:
-    """`call` as it was before; nothing is left of one that had not been started."""
+    """Keeps the attempt of a call, as the call was before, if it had been started."""
     if call.status != CallStatus.SUBMITTED or call.started_at is None:
         return
     Attempt.objects.using(using).create(
@@ -126,7 +116,8 @@ def end_attempt(
 
 
 def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: str) -> bool:
-    """Whether the call was open and within `fence`; if not, `call` is read again."""
+    """Schedules the next attempt and returns whether the call was open within `fence`; if not,
+    reads it again."""
     due_at = later(now, answer.retry_in or 0.0)
     start_by = after(due_at, policy_of(call).timeouts.schedule_to_start)
     call.start_by, call.attempt_end_by, call.heartbeat_by = start_by, None, None
@@ -154,7 +145,7 @@ def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: s
 
 
 def note_lost(lost: Sequence[Call], why: str, now: datetime, using: str) -> None:
-    """Keeps attempts that came to no end."""
+    """Keeps attempts whose workers did not finish them."""
     Attempt.objects.using(using).bulk_create(
         Attempt(
             call_id=call.pk,
@@ -187,12 +178,12 @@ def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
 
 
 def lock_claimed(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
-    """The calls that these claims still hold, locked in id order, as every write does."""
-    held = _held(claims, using).order_by("pk").select_for_update()
+    """Returns the calls whose claims still hold, locked in id order as by every write."""
+    held = _claimed(claims, using).order_by("pk").select_for_update()
     return Call.objects.using(using).filter(pk__in=list(held.values_list("pk", flat=True)))
 
 
-def _held(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
+def _claimed(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
     # One claim gives one token to many calls, and a call's token is never given twice.
     return (
         Call.objects.using(using)

@@ -1,9 +1,9 @@
-"""New executions that begin with the journal of another one, up to a turn."""
+"""Starts executions with the journal of another one, up to a turn."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import IntegrityError
@@ -56,11 +56,12 @@ def fork_execution(
 ) -> Execution:
     """Schedules an execution that goes on from `turn` of another, which is left as it is.
 
-    It has that journal: the same calls, and the answers with their turns. Calls that were open
-    after the turn keep the answer that they have got since, unless `edits` has another; without
-    one they are asked again. The journal is replayed first, in this process: `ReplayMismatch` if
-    the source does not do what was recorded. Turn 0: it starts again, from nothing. `is_retry`:
-    the fork is the one retry of the other; if there is one already, that is returned.
+    It has the same journal: the calls, and the answers with their turns. Calls that were open
+    after the turn keep the answer that they have got since, unless `edits` has another one;
+    without an answer they are made again. The journal is replayed first, in this process:
+    `ReplayMismatch` if the source does not do what was recorded. Turn 0 starts from the
+    beginning. `is_retry`: the fork is the one retry of the other execution; if there is one
+    already, that is returned.
 
     Raises `ExecutionNotFound`, `TurnNotForkable`, `HostFault`, and as `start_execution` does.
     """
@@ -69,13 +70,11 @@ def fork_execution(
     if key is not None:
         check_label("key", key, empty=False)
         check_on_conflict(on_conflict)
-    plan = _Plan(origin, turn, *_program(origin, edits), edits)
+    plan = _plan(origin, turn, edits)
     if key is not None and (known := find_by_key(key, using)) is not None:
         return known_or_conflict(known, key, _differing(known, plan, using), on_conflict)
-    _check_turn(origin, turn)
     calls = Call.objects.using(using).filter(execution=origin, turn__lte=turn)
-    if edits.answers:
-        _check_answers(plan, calls.only("call_id", "kind", "executor", "delivered_turn"))
+    _check(plan, calls)
     rehearsal = _rehearse(plan, using) if turn else None
     try:
         with write(using):
@@ -109,7 +108,7 @@ class _Plan:
 
 
 def _differing(known: Execution, plan: _Plan, using: str) -> list[str]:
-    """Returns what a fork means otherwise than the fork `known`."""
+    """Returns the words for what sets a fork apart from the fork `known`."""
     if (known.forked_from_id, known.forked_turn) != (plan.origin.pk, plan.turn):
         return ["execution or turn"]
     differing = differing_program(known, plan.source, plan.functions)
@@ -120,18 +119,29 @@ def _differing(known: Execution, plan: _Plan, using: str) -> list[str]:
     return differing
 
 
-def _check_turn(origin: Execution, turn: int) -> None:
+def _check(plan: _Plan, calls: CallQuerySet) -> None:
+    """Raises `TurnNotForkable` if the turn does not exist, or cannot be edited like this."""
+    origin, turn, why = plan.origin, plan.turn, ""
     if not 0 <= turn <= origin.turn:
-        raise TurnNotForkable(origin.pk, turn, f"it has run {origin.turn} turns")
-    if origin.claim is not None and turn == origin.turn:
-        # Its calls of this turn may be young, and have no rows yet.
-        raise TurnNotForkable(origin.pk, turn, "a worker is busy with it, try again in a moment")
-    if origin.status == ExecutionStatus.COMPLETED and turn == origin.turn:
-        raise TurnNotForkable(origin.pk, turn, "it ended in that turn")
+        why = f"it has run {origin.turn} turns"
+    elif origin.claim is not None and turn == origin.turn:
+        # Its calls of this turn may run inline, without rows.
+        why = "a worker is busy with it, try again in a moment"
+    elif origin.status == ExecutionStatus.COMPLETED and turn == origin.turn:
+        why = "it ended in that turn"
+    elif plan.edits.answers:
+        journal = calls.only("call_id", "kind", "executor", "delivered_turn")
+        found = {call.call_id: call for call in journal if not is_delivered(call, turn)}
+        for call_id, answer in plan.edits.answers.items():
+            call = found.get(call_id)
+            if call is None or (answer is not None and not kind_of(call).takes_answers):
+                why = f"it has no open call {call_id} there to be answered otherwise"
+                break
+    if why:
+        raise TurnNotForkable(origin.pk, turn, why)
 
 
-def _program(origin: Execution, edits: Edits) -> tuple[str, Mapping[str, str]]:
-    """The source and the function map."""
+def _plan(origin: Execution, turn: int, edits: Edits) -> _Plan:
     source = origin.program.source if edits.code is None else edits.code
     check_source(source)
     if edits.name is not None:
@@ -148,16 +158,7 @@ def _program(origin: Execution, edits: Edits) -> tuple[str, Mapping[str, str]]:
         check_permitted(edits.user, functions.values(), kept)
     if not is_same or functions != origin.program.functions:
         refuse_wrong(source, functions, inputs)
-    return source, functions
-
-
-def _check_answers(plan: _Plan, journal: Iterable[Call]) -> None:
-    open_calls = {call.call_id: call for call in journal if not is_delivered(call, plan.turn)}
-    for call_id, answer in plan.edits.answers.items():
-        call = open_calls.get(call_id)
-        if call is None or (answer is not None and not kind_of(call).takes_answers):
-            why = f"it has no open call {call_id} there to be answered otherwise"
-            raise TurnNotForkable(plan.origin.pk, plan.turn, why)
+    return _Plan(origin, turn, source, functions, edits)
 
 
 def _rehearse(plan: _Plan, using: str) -> Rehearsal:

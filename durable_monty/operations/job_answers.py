@@ -1,4 +1,4 @@
-"""The answers of jobs that ran elsewhere. Whoever learns of one records it by the job's id."""
+"""Records the answers of jobs that engines ran, by the ids of the jobs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.record import record_answers
 from durable_monty.operations.settle import settle_attempt, settle_results
-from durable_monty.policy import Retry
 from durable_monty.sandbox import nearest
 
 _LARGEST_KEY = 2**63
 
 
 class JobAnswer(NamedTuple):
-    """`answer.error_type` may have its module. `is_final`: no other attempt can help;
-    `retry_after`: the seconds that the engine asks to wait before one."""
+    """How a job ended.
+
+    `answer.error_type` may have its module. `is_final`: another attempt cannot help;
+    `retry_after`: the seconds that the engine asks to wait before one.
+    """
 
     job_id: str
     answer: Answer
@@ -31,7 +33,7 @@ class JobAnswer(NamedTuple):
 
     @classmethod
     def of_status(cls, job_id: str, job: Mapping[str, Any], function: str) -> JobAnswer:
-        """The end of a job as an executor's `JobStatus` has it, of a call of `function`."""
+        """Reads an executor's `JobStatus` of a job that has ended, for a call of `function`."""
         if job["status"] == "finished":
             return cls(job_id, Answer.of_result(job.get("result"), function), is_final=True)
         answer = Answer.of_error(
@@ -58,7 +60,7 @@ def settle_job(
     retry_after: float | None = None,
     executors: Collection[str] | None = None,
 ) -> bool:
-    """Records how a job ended; False if just that was recorded before.
+    """Records how a job ended; returns False if the same end was recorded before.
 
     An error goes through the function's retry policy, unless it `is_final`. Raises `JobNotFound`
     (also if the call belongs to none of `executors`, where these are given), `LeaseLost` if
@@ -88,10 +90,10 @@ def final_answer(answer: Answer, call: Call) -> Answer:
 def settle_jobs(
     jobs: Sequence[tuple[str, Mapping[str, Any]]], *, using: str
 ) -> list[DurableMontyError]:
-    """Records how several jobs ended, in one transaction, and gives what was refused. An answer
-    that was recorded before is not refused: several workers may learn of one end.
+    """Records how several jobs ended, in one transaction, and returns the refusals.
 
-    Each comes with an executor's `JobStatus`. Raises as `record_answers` does.
+    Each job comes with an executor's `JobStatus`. An end that was recorded before is not refused:
+    several workers may learn of it. Raises as `record_answers` does.
     """
     answers: list[tuple[ClaimedCall, Answer]] = []
     refused: list[DurableMontyError] = []
@@ -125,7 +127,7 @@ def _find(job_id: str, using: str) -> Call:
 
 
 def _key(job_id: str) -> int | None:
-    """The row's, with which our ids begin."""
+    """Returns the key of the call's row, with which our ids begin."""
     key, _, rest = job_id.partition("-")
     if rest and key.isascii() and key.isdecimal() and int(key) < _LARGEST_KEY:
         return int(key)
@@ -133,7 +135,7 @@ def _key(job_id: str) -> int | None:
 
 
 def _claim_in(job_id: str) -> ClaimedCall | None:
-    """The claim, if it is an id that `job_id_of` has made."""
+    """Returns the claim in an id that `job_id_of` has made; None for an engine's own id."""
     key, token = _key(job_id), _token(job_id.partition("-")[2])
     return None if key is None or token is None else ClaimedCall(key, token)
 
@@ -153,29 +155,24 @@ def _token(text: str) -> uuid.UUID | None:
 
 
 def _decided(job: JobAnswer, call: Call) -> Answer:
-    """The answer as the workflow sees it, or with the time of the next attempt."""
+    """Returns the answer as the workflow sees it, or with the time of the next attempt."""
     answer = job.answer
     if answer.result is not None:
         return answer
     policy = policy_of(call).retry_policy
-    kind = _class_named(answer.error_type, policy)
-    name, raised_as = answer.error_type.rpartition(".")[2], nearest(kind)
+    module, _, name = answer.error_type.rpartition(".")
+    # A name that another process sent is never imported: only classes that are here already count.
+    found = [
+        vars(sys.modules.get(module, builtins)).get(name),
+        *(each for each in (*policy.non_retryable, *policy.retry_on) if each.__name__ == name),
+    ]
+    error_class: type[BaseException] = next(
+        (each for each in found if isinstance(each, type) and issubclass(each, BaseException)),
+        Exception,
+    )
+    raised_as = nearest(error_class)
     answer = answer._replace(error_type=name, raised_as="" if raised_as == name else raised_as)
     if job.is_final:
         return answer
-    wait = policy.wait_after(kind, call.failures + 1, job.retry_after)
+    wait = policy.wait_after(error_class, call.failures + 1, job.retry_after)
     return answer._replace(retry_in=wait)
-
-
-def _class_named(name: str, policy: Retry) -> type[BaseException]:
-    """The exception class, if this process has it already: a name from elsewhere is never
-    imported. Exception for others."""
-    module, _, own = name.rpartition(".")
-    found = [
-        vars(sys.modules.get(module, builtins)).get(own),
-        *(kind for kind in (*policy.non_retryable, *policy.retry_on) if kind.__name__ == own),
-    ]
-    for kind in found:
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            return kind
-    return Exception

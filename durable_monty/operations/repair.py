@@ -1,10 +1,9 @@
-"""Mending rows that broke an invariant: each in its own transaction, and only what is still
-broken once it is locked."""
+"""Repairs rows that break an invariant, each in a transaction that finds it still broken."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,10 +28,14 @@ from durable_monty.operations.leases import lease
 from durable_monty.operations.schedule import due_time
 from durable_monty.operations.transactions import write
 
+Repair = Callable[["_Broken"], str]
+
 
 def repair(check: str, execution_id: uuid.UUID, call_id: int | None, *, using: str) -> str:
-    """Repairs what `check` found, and says what was done; empty if there is nothing to repair
-    any more. Raises KeyError for a check that has no repair."""
+    """Repairs a finding of `check`, and says how; empty if there is nothing to repair any more.
+
+    Raises KeyError for a check that has no repair.
+    """
     mend = REPAIRS[check]
     with write(using):
         executions = Execution.objects.using(using).filter(pk=execution_id)
@@ -47,9 +50,21 @@ def repair(check: str, execution_id: uuid.UUID, call_id: int | None, *, using: s
         return mend(_Broken(execution, call, database_now(using), using))
 
 
+# By check, of the findings that can be repaired.
+REPAIRS: dict[str, Repair] = {}
+
+
+def _repairs(*checks: str) -> Callable[[Repair], Repair]:
+    def register(repair: Repair) -> Repair:
+        REPAIRS.update(dict.fromkeys(checks, repair))
+        return repair
+
+    return register
+
+
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """The rows, locked. `call` is open, if there is one."""
+    """The locked rows of a finding. `call` is open, if there is one."""
 
     execution: Execution
     call: Call | None
@@ -62,7 +77,7 @@ class _Broken:
 
     @property
     def sleeps(self) -> bool:
-        """It is to run, and nobody will look at it."""
+        """Returns whether the execution should run, but no worker will ever claim it."""
         return self.execution.status in ACTIVE and self.execution.due_at is None
 
     def save(self, **changes: object) -> None:
@@ -72,7 +87,8 @@ class _Broken:
         row.save(using=self.using, update_fields=list(changes))
 
 
-def _wake(broken: _Broken) -> str:
+@_repairs("lost-wake-up")
+def wake_execution(broken: _Broken) -> str:
     calls = Call.objects.using(broken.using).filter(execution=broken.execution)
     if not broken.sleeps or not calls.undelivered().exists():
         return ""
@@ -80,14 +96,16 @@ def _wake(broken: _Broken) -> str:
     return "It was made due."
 
 
-def _begin(broken: _Broken) -> str:
+@_repairs("never-due")
+def begin_execution(broken: _Broken) -> str:
     if not broken.sleeps or broken.execution.turn:
         return ""
     broken.save(due_at=broken.now)
     return "It was made due."
 
 
-def _withdraw(broken: _Broken) -> str:
+@_repairs("open-call-of-finished")
+def withdraw_calls(broken: _Broken) -> str:
     calls = Call.objects.using(broken.using).filter(execution=broken.execution)
     if not broken.execution.is_finished or not calls.open().exists():
         return ""
@@ -95,7 +113,8 @@ def _withdraw(broken: _Broken) -> str:
     return "Its open calls were withdrawn."
 
 
-def _make_call_due(broken: _Broken) -> str:
+@_repairs("call-never-due")
+def make_call_due(broken: _Broken) -> str:
     call = broken.call
     if call is None or call.due_at is not None:
         return ""
@@ -107,7 +126,8 @@ def _make_call_due(broken: _Broken) -> str:
     return "It was made due."
 
 
-def _mend_claim(broken: _Broken) -> str:
+@_repairs("call-claim")
+def release_claim(broken: _Broken) -> str:
     call = broken.call
     if call is None or (call.status == CallStatus.SUBMITTED) == (call.claim is not None):
         return ""
@@ -115,7 +135,8 @@ def _mend_claim(broken: _Broken) -> str:
     return "It is pending, without a claim."
 
 
-def _mend_deadline(broken: _Broken) -> str:
+@_repairs("call-deadline")
+def set_deadline(broken: _Broken) -> str:
     call = broken.call
     if call is None:
         return ""
@@ -127,7 +148,8 @@ def _mend_deadline(broken: _Broken) -> str:
     return "Its first deadline was worked out again."
 
 
-def _mend_attempt(broken: _Broken) -> str:
+@_repairs("attempt-numbers")
+def set_attempt(broken: _Broken) -> str:
     call = broken.call
     if call is None:
         return ""
@@ -141,7 +163,8 @@ def _mend_attempt(broken: _Broken) -> str:
     return f"It is at attempt {attempt}."
 
 
-def _delete_snapshot(broken: _Broken) -> str:
+@_repairs("snapshot-ahead", "snapshot-of-finished")
+def delete_snapshot(broken: _Broken) -> str:
     snapshot = Snapshot.objects.using(broken.using).filter(pk=broken.execution.pk)
     if not broken.execution.is_finished:
         snapshot = snapshot.filter(turn__gt=broken.execution.turn)
@@ -149,7 +172,8 @@ def _delete_snapshot(broken: _Broken) -> str:
     return "The snapshot was deleted." if deleted else ""
 
 
-def _shorten(broken: _Broken) -> str:
+@_repairs("due-too-late")
+def shorten_lease(broken: _Broken) -> str:
     row = broken.call or broken.execution
     if row.due_at is None or row.due_at <= broken.lease_ends:
         return ""
@@ -159,14 +183,16 @@ def _shorten(broken: _Broken) -> str:
     return f"It comes back in {conf.current().LEASE:g} seconds."
 
 
-def _pause(broken: _Broken) -> str:
+@_repairs("pause-unheeded")
+def pause_execution(broken: _Broken) -> str:
     if not broken.sleeps or not broken.execution.pause_requested:
         return ""
     broken.save(status=ExecutionStatus.PAUSED, pause_requested=False)
     return "It was paused."
 
 
-def _limit_grace(broken: _Broken) -> str:
+@_repairs("cancel-without-grace")
+def limit_grace(broken: _Broken) -> str:
     execution = broken.execution
     if execution.is_finished or execution.cancel_requested_at is None or execution.grace_until:
         return ""
@@ -175,7 +201,8 @@ def _limit_grace(broken: _Broken) -> str:
     return f"It is terminated in {grace:g} seconds, unless it ends before."
 
 
-def _take_back(broken: _Broken) -> str:
+@_repairs("stopped-worker")
+def take_back(broken: _Broken) -> str:
     row = broken.call or broken.execution
     if row.worker_id is None or row.claim is None or row.due_at is None:
         return ""
@@ -184,21 +211,3 @@ def _take_back(broken: _Broken) -> str:
         return ""
     broken.save(due_at=broken.now)
     return "It was made due."
-
-
-# By check, of the findings that are fixable.
-REPAIRS: Mapping[str, Callable[[_Broken], str]] = {
-    "lost-wake-up": _wake,
-    "never-due": _begin,
-    "open-call-of-finished": _withdraw,
-    "call-never-due": _make_call_due,
-    "call-claim": _mend_claim,
-    "call-deadline": _mend_deadline,
-    "attempt-numbers": _mend_attempt,
-    "snapshot-ahead": _delete_snapshot,
-    "snapshot-of-finished": _delete_snapshot,
-    "due-too-late": _shorten,
-    "pause-unheeded": _pause,
-    "cancel-without-grace": _limit_grace,
-    "stopped-worker": _take_back,
-}

@@ -1,4 +1,4 @@
-"""Trying again what failed: at once, or in a fork where it has already ended the execution."""
+"""Retries failed calls: at once, or in a fork if the failure has ended their execution."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ from durable_monty.wakeups import announce
 def retry_execution(
     execution_id: uuid.UUID, *, key: str | None = None, keep_keys: bool = True, using: str
 ) -> Execution:
-    """Its calls that wait for a retry are tried now; one that failed because of a call is forked
-    from the turn before, with that call open again. Gives the execution that goes on.
+    """Retries an execution, and returns the execution that goes on.
 
-    An execution is retried once: whoever asks again gets the same one. If that one has failed
-    too, it is the one to retry. `keep_keys`: calls that are asked again keep their idempotency
+    If it still runs, its calls that wait for their next attempt are tried now. If a call made it
+    fail, it is forked from the turn before, with that call open again.
+
+    An execution is retried once: a second request returns the same fork. If that one has failed
+    too, it is the one to retry. `keep_keys`: calls that are made again keep their idempotency
     keys. Raises `ExecutionNotFound`, `NothingToRetry`, and as `fork_execution` does.
     """
     executions = Execution.objects.using(using).select_related("retried_by")
@@ -42,27 +44,29 @@ def retry_execution(
         with write(using):
             execution = lock_unfinished(execution_id, ExecutionStatus.WAITING, using)
             calls = Call.objects.using(using).filter(execution=execution)
-            if not _hurry(calls, using):
+            if not _make_due(calls, using):
                 why = "no call of it that waits for a retry"
                 raise NothingToRetry(execution_id, execution.status, why)
         return execution
-    turn, call_ids = _culprits(execution, using)
+    turn, call_ids = _fatal_calls(execution, using)
     edits = Edits(answers=dict.fromkeys(call_ids), keep_keys=keep_keys)
     return fork_execution(execution_id, turn - 1, edits, key=key, is_retry=True, using=using)
 
 
 def retry_call(execution_id: uuid.UUID, call_id: int, *, using: str) -> None:
-    """A call that waits for its next attempt is tried now. Raises `ExecutionNotFound`,
-    `CallNotFound`, `CallNotWaiting`."""
+    """Makes a call due now that waits for its next attempt.
+
+    Raises `ExecutionNotFound`, `CallNotFound`, `CallNotWaiting`.
+    """
     calls = Call.objects.using(using).filter(execution_id=execution_id, call_id=call_id)
     with write(using):
         lock_execution(execution_id, using)
         call = find_call(execution_id, call_id, using)
-        if not _hurry(calls, using):
+        if not _make_due(calls, using):
             raise CallNotWaiting(execution_id, call_id, call.status)
 
 
-def _hurry(calls: CallQuerySet, using: str) -> int:
+def _make_due(calls: CallQuerySet, using: str) -> int:
     now = database_now(using)
     waiting = calls.open().functions().filter(status=CallStatus.PENDING, due_at__gt=now)
     found = list(waiting.order_by("pk").select_for_update())
@@ -76,22 +80,21 @@ def _hurry(calls: CallQuerySet, using: str) -> int:
     return len(found)
 
 
-def _culprits(execution: Execution, using: str) -> tuple[int, Sequence[int]]:
-    """The turn in which a failed call ended the execution, and the calls that failed in it.
+def _fatal_calls(execution: Execution, using: str) -> tuple[int, Sequence[int]]:
+    """Returns the turn in which a failed call ended the execution, and its calls that failed.
 
     It is the call whose error is the execution's; if none is (the workflow raised another one),
     those whose failure was delivered in the last turn.
     """
     failed = failed_calls(execution.pk, using)
-    turns = [call.delivered_turn for call in failed if _is_error_of(call, execution)]
+    turns = [
+        call.delivered_turn
+        for call in failed
+        if execution.error_type == call.error_type and is_message_of(call, execution.error_message)
+    ]
     turns += [call.delivered_turn for call in failed if call.delivered_turn == execution.turn]
     if execution.status != ExecutionStatus.FAILED or not turns or turns[0] is None:
         why = "no failed call that ended it"
         raise NothingToRetry(execution.pk, execution.status, why)
     turn = turns[0]
     return turn, [call.call_id for call in failed if call.delivered_turn == turn]
-
-
-def _is_error_of(call: Call, execution: Execution) -> bool:
-    same_type = execution.error_type == call.error_type
-    return same_type and is_message_of(call, execution.error_message)

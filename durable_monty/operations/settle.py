@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Q
 
 from durable_monty.exceptions import CallNotFound, CallSettled, DurableMontyError, LeaseLost
-from durable_monty.kinds import ANSWERED_WHEN_DUE, Kind
+from durable_monty.kinds import ANSWERED_WHEN_DUE
 from durable_monty.models import AttemptOutcome, Call, Execution
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer, ClaimedCall, by_hand
@@ -120,20 +120,18 @@ def settle_by_hand(
 
 def settle_timers(limit: int, *, using: str) -> int:
     """Answers the calls that the engine answers when they are due, and returns their number."""
-    return sum(_settle_due(kind, limit, using) for kind in ANSWERED_WHEN_DUE)
-
-
-def _settle_due(kind: Kind, limit: int, using: str) -> int:
-    calls = Call.objects.using(using)
-    due = calls.due(database_now(using)).filter(kind.rows).order_by("due_at")
-    found = list(due.values_list("execution_id", "pk")[:limit])
-    if not found:
-        return 0
-    with write(using):
-        now = database_now(using)
-        wake([execution_id for execution_id, _pk in found], now, using)
-        over = calls.filter(pk__in=[pk for _execution_id, pk in found])
-        return close_calls(over, Answer(kind.result_when_due), now)
+    calls, done = Call.objects.using(using), 0
+    for kind in ANSWERED_WHEN_DUE:
+        due = calls.due(database_now(using)).filter(kind.rows).order_by("due_at")
+        found = list(due.values_list("execution_id", "pk")[:limit])
+        if not found:
+            continue
+        with write(using):
+            now = database_now(using)
+            wake([execution_id for execution_id, _pk in found], now, using)
+            over = calls.filter(pk__in=[pk for _execution_id, pk in found])
+            done += close_calls(over, Answer(kind.result_when_due), now)
+    return done
 
 
 def _refusal(call: Call, answer: Answer) -> LeaseLost | CallSettled:

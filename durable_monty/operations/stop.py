@@ -1,4 +1,4 @@
-"""Ending executions from outside: asked to (cancel), made to (terminate), or out of time."""
+"""Ends executions from outside: cancels, terminates, or lets their time run out."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _REASON_LIMIT = 10_000
 def cancel_execution(
     execution_id: uuid.UUID, reason: str, *, using: str, grace: float | None = None
 ) -> None:
-    """Asks an execution to end: what it awaits raises BaseException("Cancelled: ...").
+    """Asks an execution to end: the calls that it awaits raise BaseException("Cancelled: ...").
 
     It may clean up, with calls too, for `grace` seconds (`CANCEL_GRACE`); then it is terminated.
-    One that has not begun is cancelled at once. Asking again changes nothing. Raises
+    One that has not begun is cancelled at once. A second request changes nothing. Raises
     `ExecutionNotFound`, `ExecutionFinished`, `InvalidDuration`.
     """
     if grace is not None and not 0 <= grace <= LONGEST:
@@ -44,7 +44,7 @@ def cancel_execution(
         if not execution.turn and execution.claim is None:
             finish(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
             return
-        _ask(
+        _ask_to_end(
             execution,
             Answer.of_error(CANCELLED, reason),
             now,
@@ -56,8 +56,11 @@ def cancel_execution(
 
 
 def terminate_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
-    """Ends an execution now. A turn that is running is thrown away; functions that are running
-    are told by `current_call().cancelled()`. Raises `ExecutionNotFound`, `ExecutionFinished`."""
+    """Ends an execution now.
+
+    A turn that runs is thrown away; functions that run can see it by `current_call().cancelled()`.
+    Raises `ExecutionNotFound`, `ExecutionFinished`.
+    """
     with write(using):
         execution = lock_unfinished(execution_id, ExecutionStatus.CANCELLED, using)
         now = database_now(using)
@@ -66,7 +69,10 @@ def terminate_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> 
 
 
 def expire_executions(limit: int, *, using: str) -> int:
-    """Deals with deadlines and graces that have passed, and gives their number."""
+    """Asks executions to end whose deadline has passed, and ends those whose grace has passed.
+
+    Returns the number of both.
+    """
     executions = Execution.objects.using(using)
     now = database_now(using)
     past = Q(deadline__lte=now) | Q(grace_until__lte=now)
@@ -78,26 +84,22 @@ def expire_executions(limit: int, *, using: str) -> int:
     for pk in pks:
         with write(using):
             execution = executions.filter(past, pk=pk).select_for_update().first()
-            if execution is not None:
-                _expire(execution, database_now(using), using)
+            if execution is None:
+                continue
+            now = database_now(using)
+            if execution.grace_until is None or execution.grace_until > now:
+                late = Answer.of_error("TimeoutError", DEADLINE_PASSED)
+                _ask_to_end(execution, late, now, using, grace=None, deadline=None)
+            elif execution.cancel_requested_at is None:
+                message = "The deadline of the execution has passed, and its grace too."
+                finish(execution, ExecutionStatus.FAILED, "TimeoutError", message, now, using)
+            else:
+                message = f"{execution.reason} (It did not end by itself in time.)".strip()
+                finish(execution, ExecutionStatus.CANCELLED, "Cancelled", message, now, using)
     return len(pks)
 
 
-def _expire(execution: Execution, now: datetime, using: str) -> None:
-    if execution.grace_until is not None and execution.grace_until <= now:
-        if execution.cancel_requested_at is not None:
-            status, error_type = ExecutionStatus.CANCELLED, "Cancelled"
-            message = f"{execution.reason} (It did not end by itself in time.)".strip()
-        else:
-            status, error_type = ExecutionStatus.FAILED, "TimeoutError"
-            message = "The deadline of the execution has passed, and its grace too."
-        finish(execution, status, error_type, message, now, using)
-        return
-    answer = Answer.of_error("TimeoutError", DEADLINE_PASSED)
-    _ask(execution, answer, now, using, grace=None, deadline=None)
-
-
-def _ask(
+def _ask_to_end(
     execution: Execution,
     answer: Answer,
     now: datetime,
@@ -106,7 +108,7 @@ def _ask(
     grace: float | None,
     **changes: Any,
 ) -> None:
-    """Gives `answer` to all that the execution awaits, and wakes it, paused or not."""
+    """Answers all open calls of an execution with `answer`, and wakes it, paused or not."""
     close_open_calls([execution.pk], answer, now, using)
     seconds = conf.current().CANCEL_GRACE if grace is None else grace
     if execution.status == ExecutionStatus.PAUSED:
