@@ -16,7 +16,7 @@ MAX_RETRY_AFTER = 30 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A function's policy. Times are seconds.
+    """Says when the calls of a function are tried again. Times are seconds.
 
     The n-th retry waits `initial * backoff ** (n - 1)`, at most `max_interval`, give or take the
     share `jitter` of it, so that calls which failed together do not come back together. Only
@@ -48,7 +48,7 @@ class Retry:
                 raise FunctionError(f"Retry: {name} must be a tuple of exception classes.")
 
     def wait(self, exc: BaseException, failures: int) -> float | None:
-        """Seconds until the next attempt, after `failures` failed ones; None: no more."""
+        """Returns the seconds until the next attempt, after so many failures; None: no more."""
         kind = type(exc)  # not isinstance(): that asks `exc` for its class
         asked = getattr(exc, "seconds", 0.0) if issubclass(kind, RetryAfter) else None
         return self.wait_after(kind, failures, asked)
@@ -56,8 +56,7 @@ class Retry:
     def wait_after(
         self, kind: type[BaseException], failures: int, asked: float | None = None
     ) -> float | None:
-        """As `wait`, for an exception of this class. `asked`: the seconds that a service asked
-        for."""
+        """Returns the same for a class. `asked`: the seconds that a service asked for."""
         if issubclass(kind, NonRetryable | SystemExit) or failures >= self.max_attempts:
             return None
         if asked is not None:
@@ -77,7 +76,7 @@ def _are_exceptions(kinds: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds, or None for no limit.
+    """Limits the time of calls, in seconds; None for no limit.
 
     `schedule_to_start`: from when it may start until it does. `start_to_close`: one attempt.
     `heartbeat`: between two heartbeats of an attempt. `schedule_to_close`: the whole call, with

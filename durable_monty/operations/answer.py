@@ -1,4 +1,4 @@
-"""What a call is answered with, and the claim by which it is answered."""
+"""Answers to calls, and the claims by which workers give them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from durable_monty.text_limits import MAX_NAME
 if TYPE_CHECKING:
     from durable_monty.operations.new_calls import NewCall
 
-_TRACEBACK_LIMIT = 50_000
+TRACEBACK_LIMIT = 50_000
+REASON_LIMIT = 10_000
 
 DEADLINE_PASSED = "The deadline of the execution has passed."
 # Answers that ask the execution to end; no function gave them.
@@ -40,8 +41,10 @@ def asks_to_end(call: Call) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedCall:
-    """A call that this process may start, once, by its `token`; `alone`: not together with
-    others; `call`: what this process knows of it, for its log."""
+    """A call that this process may start once, by its `token`.
+
+    `alone`: it must not share a job with other calls. `call`: what is known of it, for the log.
+    """
 
     pk: int
     token: uuid.UUID
@@ -55,19 +58,31 @@ class ClaimedCall:
 
 
 def by_hand(user: Any, reason: str) -> dict[str, Any]:
-    """The columns of a call that a person answered; `user` may be None, or of another database."""
+    """Returns the columns that say which person answered a call; the user may be None."""
     username = "" if user is None else user.get_username()
     return {
         "completed_by_id": None if user is None else user.pk,
         "completed_by_name": codec.clean_text(username, MAX_NAME),
-        "reason": codec.clean_text(reason, 10_000),
+        "reason": codec.clean_text(reason, REASON_LIMIT),
+    }
+
+
+def error_columns(error_type: str, message: str, traceback: str) -> dict[str, str]:
+    """Returns the columns of an error, without what the database refuses or has no room for."""
+    return {
+        "error_type": codec.clean_text(error_type, MAX_NAME),
+        "error_message": codec.clean_text(message, MESSAGE_LIMIT),
+        "error_traceback": codec.clean_text(traceback, TRACEBACK_LIMIT),
     }
 
 
 class Answer(NamedTuple):
-    """`result` is JSON text, or None for an error; `retry_in`: seconds until the next attempt,
-    None if the error is final; `raised_as`: the type that the workflow sees, if that is not
-    `error_type`; `exc`: the exception, where this process has it."""
+    """The result of a call, or its error.
+
+    `result` is JSON text, or None for an error. `retry_in`: the seconds until the next attempt;
+    None if the error is final. `raised_as`: the type that the workflow sees, if it is another one
+    than `error_type`. `exc`: the exception, if this process has it.
+    """
 
     result: str | None = None
     error_type: str = ""
@@ -79,15 +94,11 @@ class Answer(NamedTuple):
 
     @classmethod
     def of_error(cls, error_type: str, message: str, error_traceback: str = "") -> Self:
-        return cls(
-            error_type=codec.clean_text(error_type, MAX_NAME),
-            error_message=codec.clean_text(message, MESSAGE_LIMIT),
-            error_traceback=codec.clean_text(error_traceback, _TRACEBACK_LIMIT),
-        )
+        return cls(**error_columns(error_type, message, error_traceback))  # type: ignore[arg-type]
 
     @classmethod
     def of_exception(cls, exc: BaseException) -> Self:
-        """Never raises, whatever the methods of `exc` do."""
+        """Returns the answer for an exception; never raises, whatever its methods do."""
         if issubclass(type(exc), NonRetryable | RetryAfter):
             exc = cause_of(exc) or exc
         error_type, raised_as = type_of(exc), nearest(type(exc))
@@ -95,13 +106,13 @@ class Answer(NamedTuple):
         return answer._replace(raised_as="" if raised_as == error_type else raised_as, exc=exc)
 
     def under(self, policy: Retry, exc: BaseException, failures: int) -> Self:
-        """This error as the policy has it, of the attempt that failed as number `failures`."""
+        """Returns this error with the time of the next attempt, after `failures` failed ones."""
         wait = policy.wait(exc, failures)
         return self._replace(retry_in=wait, exc=self.exc if wait is None else None)
 
     @classmethod
     def of_result(cls, result: Any, function: str) -> Self:
-        """An error, if the result cannot be stored."""
+        """Returns the answer for a result: an error if the result cannot be stored."""
         try:
             return cls(
                 codec.encode(result, path="result", max_bytes=conf.current().MAX_VALUE_BYTES)

@@ -1,4 +1,4 @@
-"""Keys of the HTTP API: made, used and revoked."""
+"""Makes, uses and revokes keys of the HTTP API."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def make_api_key(
     expires_at: datetime | None = None,
     using: str,
 ) -> tuple[ApiKey, str]:
-    """Stores a key and gives it with its secret, which nobody can read again.
+    """Stores a key, and returns it with its secret, which cannot be read again.
 
-    `user`: whose permissions limit it; without one, it may do what its scopes say, and start only
-    functions with `admin=True`. Raises ValueError for an unknown scope.
+    The permissions of `user` limit the key. Without a user its scopes alone do, and it may start
+    only workflows whose functions have `admin=True`. Raises ValueError for an unknown scope.
     """
     secret = _BEGINNING + secrets.token_urlsafe(32)
     chosen = {KeyScope(scope) for scope in scopes}
@@ -47,7 +47,7 @@ def make_api_key(
 
 
 def use_api_key(secret: str, *, using: str) -> ApiKey | None:
-    """Returns the valid key of a secret, and notes its use, at most once a minute."""
+    """Returns the valid key of a secret, and records its use, at most once a minute."""
     key = ApiKey.objects.using(using).filter(sha256=hash_of(secret)).first()
     if key is None:
         return None
@@ -63,7 +63,7 @@ def use_api_key(secret: str, *, using: str) -> ApiKey | None:
 
 
 def revoke_api_keys(pks: Collection[int], *, using: str) -> list[int]:
-    """Ends keys at once, and gives those that were not revoked before."""
+    """Revokes keys at once, and returns those that were not revoked before."""
     with write(using):
         keys = ApiKey.objects.using(using).filter(pk__in=pks, revoked_at=None)
         found = list(keys.select_for_update().order_by("pk").values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""Which failed call ended an execution."""
+"""The failed calls that may have ended an execution."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _LOOKED_AT = 100
 
 
 def failed_calls(execution_id: uuid.UUID, using: str) -> list[Call]:
-    """Returns those whose error the workflow has seen, the last one first. Calls that were told
-    to end are not among them."""
+    """Returns the calls whose error the workflow has seen, the last one first.
+
+    Calls that were answered to end the execution are not among them.
+    """
     return list(
         Call.objects.using(using)
         .filter(execution_id=execution_id, status=CallStatus.FAILED, delivered_turn__isnull=False)

@@ -11,7 +11,7 @@ from durable_monty.operations.transactions import write
 
 
 def beat_call(claimed: ClaimedCall, progress: float | None, message: str, *, using: str) -> bool:
-    """Notes a sign of life of a running attempt; False if it no longer holds its call."""
+    """Records a heartbeat of a running attempt; returns False if its claim no longer holds."""
     with write(using):
         held = Call.objects.using(using).filter(pk=claimed.pk, claim=claimed.token).open()
         call = held.select_for_update().first()

@@ -16,16 +16,16 @@ from durable_monty.operations.transactions import write
 
 
 def watch_job(claimed: ClaimedCall, job_id: str, interval: float, *, using: str) -> None:
-    """Notes where a call runs, and that somebody must ask for it in `interval` seconds."""
+    """Records the job of a call, which a worker must ask for in `interval` seconds."""
     with write(using):
         due_at = later(database_now(using), interval)
         lock_claimed([claimed], using).update(job_id=job_id, due_at=due_at)
 
 
 def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Call]:
-    """Takes the calls whose jobs are to be asked for; nobody else does so for a lease.
+    """Returns calls whose jobs are due to be asked for, and keeps others from asking for a lease.
 
-    Each keeps its token: that is the attempt's, whoever asks for its job.
+    Each keeps its token, which belongs to the attempt and not to the worker that asks.
     """
     jobs = Call.objects.using(using).filter(executor__in=executors, claim__isnull=False)
     jobs = jobs.exclude(job_id="")
@@ -43,13 +43,13 @@ def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Ca
 
 
 def accept_jobs(
-    claims: Collection[ClaimedCall], job_ids: Collection[str], patience: float, *, using: str
+    claims: Collection[ClaimedCall], job_ids: Collection[str], seconds: float, *, using: str
 ) -> None:
-    """Notes that these attempts go on elsewhere, whatever becomes of this process.
+    """Records that a service has accepted these attempts, and answers them later.
 
-    An attempt without start-to-close gets `patience` seconds for its answer; then it has failed,
-    and is retried as its function's policy says. Claims that were lost, and calls that have been
-    answered meanwhile, are left as they are.
+    An attempt without start-to-close gets `seconds` for its answer; then it has failed, and is
+    retried as its function's policy says. Claims that were lost, and calls that have been answered
+    meanwhile, are left as they are.
     """
     ids = dict(zip(claims, job_ids, strict=True))
     with write(using):
@@ -61,10 +61,10 @@ def accept_jobs(
         for call in held.open().order_by("pk").select_for_update():
             call.job_id = ids[ClaimedCall.of(call)] + ACCEPTED
             call.worker = None
-            call.attempt_end_by = call.attempt_end_by or after(now, patience)
+            call.attempt_end_by = call.attempt_end_by or after(now, seconds)
             call.note_deadline()
-            assert call.attempt_end_by is not None  # noqa: S101  (patience is a number)
-            # Its time-out is noticed before that, by whichever worker.
+            assert call.attempt_end_by is not None  # noqa: S101  (it has a time-out now)
+            # Later than its time-out, which any worker notices.
             call.due_at = later(call.attempt_end_by, lease().total_seconds())
             call.save(
                 using=using,

@@ -1,4 +1,4 @@
-"""What can become of a claimed execution, before it is written."""
+"""The outcomes of claimed executions, before they are written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TurnResult(NamedTuple):
 
     @property
     def turn(self) -> int:
-        """The number of the last turn."""
+        """Returns the number of the last turn."""
         return self.execution.turn + len(self.turns)
 
     @property
@@ -59,13 +59,13 @@ class TurnResult(NamedTuple):
 
     @property
     def log(self) -> str:
-        """What these turns printed."""
+        """Returns the text that these turns printed."""
         text = "".join([turn.log for turn in self.turns])
         return codec.clean_text(text, 2**31) if text else ""
 
     @property
     def position(self) -> Position:
-        """Where it is suspended."""
+        """Returns the place in the source where it is suspended."""
         outcome = self.turns[-1].outcome
         assert isinstance(outcome, Suspended)  # noqa: S101  (asked for these only)
         return outcome.position
@@ -73,14 +73,14 @@ class TurnResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """There was nothing to run for."""
+    """The execution had no answers to deliver."""
 
     execution: Execution
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatched:
-    """Replay differs from the journal: to be paused, nothing is lost."""
+    """Replay differs from the journal. The execution is paused, and nothing is lost."""
 
     execution: Execution
     why: str
@@ -89,9 +89,11 @@ class Mismatched:
 
 @dataclass(frozen=True, slots=True)
 class Faulted:
-    """The host failed, not the workflow: to be tried again later, and given up after too many of
-    these. `is_ours`: no fault of the sandbox or the database, but of this code; then the execution
-    is paused, else it fails. `at_once`: the next try need not wait."""
+    """The host failed, not the workflow. The turn is tried again later, but not too often.
+
+    After too many tries the execution fails; if `is_ours`, as this code failed and not the sandbox
+    or the database, it is paused. `at_once`: the next try need not wait.
+    """
 
     execution: Execution
     why: str

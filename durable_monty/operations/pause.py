@@ -7,22 +7,23 @@ from durable_monty import codec
 from durable_monty.exceptions import ExecutionNotPaused
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
+from durable_monty.operations.answer import REASON_LIMIT
 from durable_monty.operations.find import lock_unfinished
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
 
 
 def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
-    """No turn is run until `resume_execution`; one that is running pauses with its commit.
+    """Pauses an execution until `resume_execution`; a turn that runs is committed first.
 
-    Calls that were made go on, and their answers are recorded. Pausing again changes the reason.
+    Its open calls go on, and their answers are recorded. Pausing again changes the reason.
     Raises `ExecutionNotFound`, `ExecutionFinished`.
     """
     with write(using):
         execution = lock_unfinished(execution_id, ExecutionStatus.PAUSED, using)
         changes: dict[str, Any] = {}
-        if execution.cancel_requested_at is None:  # else the reason is that of the cancellation
-            changes |= {"reason": codec.clean_text(reason, 10_000)}
+        if execution.cancel_requested_at is None:  # a cancellation keeps its reason
+            changes |= {"reason": codec.clean_text(reason, REASON_LIMIT)}
         if execution.claim is not None:
             changes |= {"pause_requested": True}
         else:
@@ -31,7 +32,7 @@ def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None
 
 
 def resume_execution(execution_id: uuid.UUID, *, using: str) -> None:
-    """Lets workers go on with a paused execution; what paused it may be mended by now.
+    """Lets workers go on with a paused execution.
 
     Raises `ExecutionNotFound`, `ExecutionFinished`, `ExecutionNotPaused`.
     """

@@ -1,4 +1,4 @@
-"""What source that staff wrote may call."""
+"""The functions that workflows of staff may call."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def offered_to(user: Any) -> set[str]:
 
 
 def check_permitted(user: Any, functions: Iterable[str], kept: Collection[str] = ()) -> None:
-    """Raises `FunctionNotPermitted` if source of this user may not call one of the functions.
+    """Raises `FunctionNotPermitted` if a workflow of this user may not call one of the functions.
 
-    `kept`: functions of the source before it was edited, if only its list of functions was.
+    `kept`: functions that the same source was allowed to call before.
     """
     if refused := {*functions} - {*kept} - offered_to(user):
         raise FunctionNotPermitted(refused)

@@ -13,15 +13,13 @@ from durable_monty.durations import LONGEST, later
 from durable_monty.exceptions import InvalidDuration
 from durable_monty.models import Execution, ExecutionStatus
 from durable_monty.models.clock import database_now
-from durable_monty.operations.answer import DEADLINE_PASSED, Answer
+from durable_monty.operations.answer import DEADLINE_PASSED, REASON_LIMIT, Answer
 from durable_monty.operations.close import close_open_calls
 from durable_monty.operations.find import lock_unfinished
 from durable_monty.operations.finish import finish
 from durable_monty.operations.transactions import write
 from durable_monty.sandbox import CANCELLED
 from durable_monty.wakeups import announce
-
-_REASON_LIMIT = 10_000
 
 
 def cancel_execution(
@@ -40,7 +38,7 @@ def cancel_execution(
         if execution.cancel_requested_at is not None:
             return
         now = database_now(using)
-        reason = codec.clean_text(reason, _REASON_LIMIT)
+        reason = codec.clean_text(reason, REASON_LIMIT)
         if not execution.turn and execution.claim is None:
             finish(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
             return
@@ -64,7 +62,7 @@ def terminate_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> 
     with write(using):
         execution = lock_unfinished(execution_id, ExecutionStatus.CANCELLED, using)
         now = database_now(using)
-        reason = codec.clean_text(reason, _REASON_LIMIT)
+        reason = codec.clean_text(reason, REASON_LIMIT)
         finish(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
 
 

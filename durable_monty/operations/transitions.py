@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from durable_monty import codec
 from durable_monty.durations import later
 from durable_monty.models import Execution, ExecutionStatus
+from durable_monty.operations.answer import TRACEBACK_LIMIT, error_columns
 from durable_monty.operations.outcomes import Mismatched, Outcome, Parked, TurnResult
 from durable_monty.sandbox import Completed, Failed
-from durable_monty.text_limits import MAX_NAME
 
 # A sandbox that crashes this often on one turn is not an accident of the host.
 MAX_FAULTS = 5
@@ -103,7 +103,7 @@ def _turn_changes(
             changes |= finished(ExecutionStatus.CANCELLED, now) | {
                 "error_type": "Cancelled",
                 "error_message": row.reason,
-                "error_traceback": codec.clean_text(failed.traceback, 50_000),
+                "error_traceback": codec.clean_text(failed.traceback, TRACEBACK_LIMIT),
             }
         case Failed() as failed:
             changes |= _failed(failed.error_type, failed.message, failed.traceback, now)
@@ -134,11 +134,8 @@ def _paused(error_type: str, why: str) -> dict[str, Any]:
 
 
 def _failed(error_type: str, message: str, traceback: str, now: datetime) -> dict[str, Any]:
-    return finished(ExecutionStatus.FAILED, now) | {
-        "error_type": codec.clean_text(error_type, MAX_NAME),
-        "error_message": codec.clean_text(message, 10_000),
-        "error_traceback": codec.clean_text(traceback, 50_000),
-    }
+    errors = error_columns(error_type, message, traceback)
+    return finished(ExecutionStatus.FAILED, now) | errors
 
 
 def finished(status: ExecutionStatus, now: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Calls that a workflow left without an answer when it completed."""
+"""Fails workflows that completed without awaiting one of their calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from durable_monty.sandbox import Completed, Workflow, never_awaited
 
 
 def fail_if_unawaited(outcome: Outcome, using: str) -> Outcome:
-    """The outcome, which is a failure if nobody awaited a call that the journal alone knows."""
+    """Returns the outcome, or a failure if the workflow never awaited a call of the journal."""
     ending = outcome.ending if isinstance(outcome, TurnResult) else None
     if not isinstance(outcome, TurnResult) or not isinstance(ending, Completed) or not ending.left:
         return outcome

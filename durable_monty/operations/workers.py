@@ -34,9 +34,9 @@ def register_worker(executor: str, functions: Iterable[str], *, using: str) -> i
 
 
 def beat(worker_id: int, stuck: Mapping[str, Any] | None = None, *, using: str) -> None:
-    """Notes that a worker is alive, also if somebody dismissed it meanwhile.
+    """Records that a worker is alive, even if somebody has dismissed it.
 
-    `stuck`: its calls for which nobody waits any more, as in `WorkerProcess.stuck_json`.
+    `stuck`: its calls that no execution needs any more, as in `WorkerProcess.stuck_json`.
     """
     with write(using):
         WorkerProcess.objects.using(using).filter(pk=worker_id).update(
@@ -45,10 +45,10 @@ def beat(worker_id: int, stuck: Mapping[str, Any] | None = None, *, using: str) 
 
 
 def dismiss_workers(worker_ids: Collection[int], *, using: str) -> list[int]:
-    """Notes that workers which do not respond have stopped; returns which these were.
+    """Marks workers that do not respond as stopped, and returns their ids.
 
-    Nothing is taken from them: what they still hold comes back by its leases. One that was only
-    slow is alive again with its next heartbeat.
+    Nothing is taken from them: their claims end with their leases. A worker that was only slow is
+    alive again with its next heartbeat.
     """
     with write(using):
         now = database_now(using)
@@ -59,8 +59,10 @@ def dismiss_workers(worker_ids: Collection[int], *, using: str) -> list[int]:
 
 
 def dismiss_replaced(worker_id: int, *, using: str) -> list[int]:
-    """Dismisses workers that died a lease ago and hold nothing any more, if this one was started
-    on the same host since: it has replaced them."""
+    """Dismisses the workers that this one has replaced, and returns their ids.
+
+    They died at least a lease ago on the same host, before this one started, and have no claims.
+    """
     now = database_now(using)
     workers = WorkerProcess.objects.using(using)
     this = workers.filter(pk=worker_id)
@@ -71,7 +73,7 @@ def dismiss_replaced(worker_id: int, *, using: str) -> list[int]:
     )
     ids = set(gone.values_list("pk", flat=True))
     if not ids:
-        return []  # the rule; what follows reads all that is open
+        return []  # mostly; the queries below read all open calls
     held = {"worker__in": ids, "claim__isnull": False}
     ids -= set(
         Execution.objects.using(using).active().filter(**held).values_list("worker_id", flat=True)
