@@ -40,12 +40,12 @@ def test_the_statement_of_postgresql_closes_as_the_portable_way_does(service, mo
     written = {}
     for way in ("statement", "portable"):
         execution_id, claimed = started_call(service)
+        answers = [(claimed, Answer("3"))]
         if way == "portable":
-            monkeypatch.setattr(settle, "settle_plain_results", lambda results, using: set())
+            monkeypatch.setattr(settle, "settle_results", lambda answers, using: set())
         else:
-            done = settle.settle_plain_results([(claimed, "3")], using="default")
-            assert done == {claimed.pk}
-        operations.settle_attempts([(claimed, Answer("3"))], using="default")
+            assert settle.settle_results(answers, using="default") == {claimed.pk}
+        operations.settle_attempts(answers, using="default")
         written[way] = rows(execution_id)
     assert written["statement"] == written["portable"]
     assert written["portable"][1]["result"] == "3"
