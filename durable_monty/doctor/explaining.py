@@ -43,8 +43,10 @@ def explain_call(call: Call, fleet: Fleet, last: Attempt | None, now: datetime) 
             )
         case CallState.CLAIMED | CallState.RUNNING as state:
             text = _explain_worker(call, state, due, now)
-        case _never_due:
-            text = "it has no due time, so nobody will ever look at it."
+        case state:
+            since = f"waiting for {kind_of(call).waits_for} since {stamp(call.created_at, now)}."
+            never = "it has no due time, so nobody will ever look at it."
+            text = since if state is CallState.EXPECTED else never
     text = f"Call {call.call_id}, {call.function}(): {text}"
     if call.deadline_at is not None:
         text += f" It times out at {stamp(call.deadline_at, now)}."

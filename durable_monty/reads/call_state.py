@@ -17,6 +17,7 @@ class CallState(Enum):
     """What has to happen next to an open call, or how a closed one ended."""
 
     PERSON = "person"
+    EXPECTED = "expected"  # somebody sends its answer, or the engine gives one when it is due
     SLEEPING = "sleeping"
     SLEEP_OVER = "sleep over"
     QUEUED = "queued"
@@ -54,6 +55,8 @@ def call_state(call: HasState, now: datetime) -> CallState:
         state = CallState(call.status)
     elif kind is PERSON:
         state = CallState.PERSON
+    elif not kind.is_run and not kind.undue:
+        state = CallState.EXPECTED
     elif call.due_at is None:
         state = CallState.NEVER_DUE
     elif kind is TIMER:
