@@ -19,7 +19,7 @@ _MOST = 32 * 1024
 _MOST_ITEMS = 16
 _EMPTIED = (bool, int, float, str, bytes, complex, Decimal, timedelta, time, set, frozenset)
 # Whole strings of the source, from each quote on: one may end where another begins.
-_WORD = re.compile(r"""(?=["'](\w{1,64})["'])""")
+_WORD = re.compile(r"""(?=["']([^"'\\\n]{1,64})["'])""")
 
 
 @lru_cache(maxsize=256)

@@ -272,6 +272,7 @@ def test_dictionary_says_nothing_of_the_inputs(service):
     ("source", "value"),
     [
         ("await approve(value['total'])", {"total": 80}),
+        ("await approve(value['order-id'], value['due on'])", {"order-id": 8, "due on": "May"}),
         ('await approve([row["it\'s"] for row in value.values()])', {"row": {"it's": 1}}),
         ("await approve(value['lines'][0]['price'])", {"lines": [{"price": 1}, {"price": 2}]}),
         ("a, b = value\nawait approve(a + b)", (1, 2)),
