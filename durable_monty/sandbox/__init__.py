@@ -23,7 +23,7 @@ from durable_monty.sandbox.types import (
     Turn,
     Workflow,
 )
-from durable_monty.sandbox.unawaited import UnawaitedCall, mistake_in
+from durable_monty.sandbox.unawaited import mistake_in
 
 __all__ = [
     "CANCELLED",
@@ -47,7 +47,6 @@ __all__ = [
     "Settled",
     "Suspended",
     "Turn",
-    "UnawaitedCall",
     "Workflow",
     "complaints_of",
     "dictionary_of",
