@@ -10,7 +10,6 @@ except ModuleNotFoundError as exc:
     ) from exc
 
 from durable_monty.api.app import make_api
-from durable_monty.api.auth import KeyAuth, SessionAuth
-from durable_monty.api.callers import Caller
+from durable_monty.api.callers import Caller, KeyAuth, SessionAuth
 
 __all__ = ["Caller", "KeyAuth", "SessionAuth", "make_api"]

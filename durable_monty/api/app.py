@@ -1,4 +1,4 @@
-"""Assembles the API."""
+"""Assembles the API, and checks the bodies of its requests."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI
+from ninja.parser import Parser
 from ninja.throttling import BaseThrottle
 
 import durable_monty
+from durable_monty import conf
 from durable_monty.api import calls, events, executions, functions, health, verbs
-from durable_monty.api.auth import KeyAuth, SessionAuth
-from durable_monty.api.bodies import StrictParser, check_body
+from durable_monty.api.callers import KeyAuth, SessionAuth
 from durable_monty.api.errors import add_handlers, error_response
+from durable_monty.exceptions import BodyTooLarge, WrongContentType
+from durable_monty.strict_json import load_body
 
 NAMESPACE = "durable_monty_api"
+# Bytes for all other fields of a request.
+_MARGIN = 64 * 1024
+_UTF_8 = {"", "utf-8", "utf8", "us-ascii"}
 
 
 class DurableAPI(NinjaAPI):
@@ -67,6 +73,32 @@ def make_api(
     for module in (events, executions, calls, verbs, functions, health):
         api.add_router("", module.router)
     return api
+
+
+def check_body(request: HttpRequest) -> None:
+    """Raises `WrongContentType` and `BodyTooLarge` before anything is parsed."""
+    if request.method not in ("POST", "PUT", "PATCH"):
+        return
+    settings = conf.current()
+    limit = settings.MAX_SOURCE_BYTES + settings.MAX_VALUE_BYTES + _MARGIN
+    # Too many bytes are refused before they are read; a chunked body only after.
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    if length > limit:
+        raise BodyTooLarge(limit)
+    if not length and "Transfer-Encoding" not in request.headers:
+        return
+    charset = (request.content_params or {}).get("charset", "").lower()
+    if request.content_type != "application/json" or charset not in _UTF_8:
+        raise WrongContentType(request.META.get("CONTENT_TYPE", ""))
+    if len(request.body) > limit:
+        raise BodyTooLarge(limit)
+
+
+class StrictParser(Parser):
+    """Parses strict JSON, without NaN and infinite numbers, which the journal cannot keep."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        return load_body(request.body)
 
 
 def _with_json_405(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,9 +12,8 @@ from django.utils.translation import gettext
 from ninja import Router
 
 from durable_monty import codec, conf, operations
-from durable_monty.api.callers import Caller, require
+from durable_monty.api.callers import Caller, note, require
 from durable_monty.api.cursors import make_cursor, read_cursor
-from durable_monty.api.history import note
 from durable_monty.api.schemas import (
     ERRORS,
     CallPage,

@@ -17,8 +17,13 @@ from ninja import Router
 
 from durable_monty.api.callers import Caller, require
 from durable_monty.api.schemas import ERRORS, Key, Label, Moment
-from durable_monty.api.snapshots import NewestExecutions, OneExecution, Topic, read_snapshots
-from durable_monty.api.states import versions_of
+from durable_monty.api.snapshots import (
+    NewestExecutions,
+    OneExecution,
+    Topic,
+    read_snapshots,
+    versions_of,
+)
 from durable_monty.api.streams import events, events_now
 from durable_monty.exceptions import ExecutionNotFound
 from durable_monty.models import ApiKey, Execution, ExecutionStatus

@@ -16,9 +16,8 @@ from django.utils.translation import gettext
 from ninja import Router, Status
 
 from durable_monty import OrchestratorService, operations
-from durable_monty.api.callers import require
+from durable_monty.api.callers import note, require
 from durable_monty.api.cursors import make_cursor, read_cursor
-from durable_monty.api.history import note
 from durable_monty.api.schemas import (
     ERRORS,
     CheckIn,

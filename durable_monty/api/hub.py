@@ -16,8 +16,7 @@ from weakref import WeakKeyDictionary
 from django.db import Error, connections
 
 from durable_monty import conf
-from durable_monty.api.snapshots import Snapshot, Topic, read_snapshots
-from durable_monty.api.states import Version
+from durable_monty.api.snapshots import Snapshot, Topic, Version, read_snapshots
 from durable_monty.wakeups import LISTENING_POLL_FACTOR, Listener
 
 logger = logging.getLogger("durable_monty")

@@ -13,8 +13,7 @@ from django.utils.translation import gettext, gettext_noop
 from ninja import Router
 
 from durable_monty import codec, conf, operations
-from durable_monty.api.callers import Caller, require
-from durable_monty.api.history import note
+from durable_monty.api.callers import Caller, note, require
 from durable_monty.api.schemas import (
     ERRORS,
     CancelIn,
