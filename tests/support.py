@@ -1,9 +1,15 @@
 """What tests of several rooms share."""
 
+from datetime import UTC
+from types import ModuleType
+
+from django.db import connections
+
 from durable_monty import OrchestratorService, Worker, operations
 from durable_monty.executors.run import run_started
 from durable_monty.executors.table import TableExecutor
-from durable_monty.models import Call, Execution
+from durable_monty.models import Call, Execution, clock
+from durable_monty.operations import postgresql
 
 SEVEN_CALLS = """
 from asyncio import gather
@@ -68,3 +74,21 @@ def claimed_call():
     call = started_call()
     (claimed,) = operations.claim_calls(["add"], ["default"], 1, using="default")
     return call, claimed
+
+
+def stop_clock(monkeypatch, moment):
+    """Stops the database's clock at an aware time, for this process."""
+    text = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    expressions = {"postgresql": f"timestamptz '{text}+00'", "mysql": f"timestamp('{text}')"}
+
+    def sql_now(using):
+        return expressions.get(connections[using].vendor, f"'{text}'")
+
+    monkeypatch.setattr(clock, "sql_now", sql_now)
+    # The statements for PostgreSQL are made when their modules are imported.
+    for module in vars(postgresql).values():
+        if isinstance(module, ModuleType):
+            for name, value in list(vars(module).items()):
+                if isinstance(value, str) and clock.SQL_NOW in value:
+                    statement = value.replace(clock.SQL_NOW, expressions["postgresql"])
+                    monkeypatch.setattr(module, name, statement)

@@ -13,7 +13,7 @@ from ninja.throttling import AuthRateThrottle
 from durable_monty import exceptions, operations
 from durable_monty.api import Caller, make_api
 from durable_monty.api.errors import STATUS, code_of, status_of
-from durable_monty.models import Execution, clock
+from durable_monty.models import Execution
 from tests.api.conftest import Api, error_of
 
 pytestmark = pytest.mark.django_db
@@ -188,7 +188,7 @@ def test_a_database_that_is_down(api, monkeypatch, error):
 
 
 def test_faults_of_the_server_are_left_to_django(api, monkeypatch):
-    monkeypatch.setattr(clock, "NOW", {})
+    monkeypatch.setattr(operations.api_keys, "database_now", {}.__getitem__)
     api.client.raise_request_exception = False
     assert api.get("/executions").status_code == 500
 

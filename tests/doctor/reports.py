@@ -12,7 +12,6 @@ from durable_monty.models import clock
 from durable_monty.operations.repair import repair
 from tests.support import advance, run
 
-NOW = "2026-01-31 14:02:03"
 STAMP = "2026-01-31T14:02:03Z"
 LATER = timedelta(days=1)
 

@@ -11,18 +11,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from durable_monty.models import clock
 from durable_monty.operations import claim as claim_module
 from tests.proof.machine import FUNCTIONS, START, Histories, policy_of
-
-_STILL = {
-    "sqlite": f"'{START:%Y-%m-%d %H:%M:%S}'",
-    "postgresql": f"timestamptz '{START.isoformat()}'",
-    "mysql": f"timestamp('{START:%Y-%m-%d %H:%M:%S}')",
-}
+from tests.support import stop_clock
 
 
 @pytest.fixture
 def still_clock(monkeypatch):
     """Time passes only where a history says so."""
-    monkeypatch.setattr(clock, "NOW", _STILL)
+    stop_clock(monkeypatch, START)
     monkeypatch.setattr(clock, "offset", timedelta())
 
 
@@ -35,7 +30,7 @@ def functions(register):
 @pytest.mark.django_db(transaction=True)
 def test_histories(proof, still_clock, functions, monkeypatch):
     # One claim takes all that is due, lost or not.
-    monkeypatch.setattr(claim_module, "_LONG_WAY", 0.0)
+    monkeypatch.setattr(claim_module, "_PORTABLE_EVERY", 0.0)
     monkeypatch.setattr(claim_module, "_portable_at", defaultdict(float))
     # No shrinking: a history of 40 steps can be read, and shrinking one takes minutes.
     run_state_machine_as_test(
