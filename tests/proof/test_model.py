@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from durable_monty.models import clock
 from durable_monty.operations import claim as claim_module
-from tests.proof.machine import FUNCTIONS, START, Histories, policy_of
+from tests.proof.machine import FUNCTIONS, START, Histories, options_of
 from tests.support import stop_clock
 
 
@@ -24,7 +24,7 @@ def still_clock(monkeypatch):
 @pytest.fixture
 def functions(register):
     for name in FUNCTIONS:
-        register(name, lambda value: value, **policy_of(name))
+        register(name, lambda value: value, **options_of(name))
 
 
 @pytest.mark.django_db(transaction=True)
