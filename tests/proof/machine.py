@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from durable_monty import OrchestratorService, Retry, codec, operations
 from durable_monty.exceptions import DurableMontyError
-from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.functions import policy_of
 from durable_monty.models import Call, CallStatus, Execution, Snapshot, clock
 from durable_monty.operations import Answer, advance, commit
 from durable_monty.sandbox import CANCELLED
@@ -352,7 +352,7 @@ class Histories(RuleBasedStateMachine):
         expected, real = self._answer(good)
         if not good:
             failures = 0 if row is None else row.failures
-            policy = FUNCTION_REGISTRY[call.function].retry_policy
+            policy = policy_of(call).retry_policy
             real = real.under(policy, ValueError(), failures + 1)
         self.said.append((call, token, claim, expected, real))
         self._say(call, token, claim, expected, real)
