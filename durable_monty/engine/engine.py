@@ -25,7 +25,7 @@ from durable_monty.engine.interpreters import interpreters
 from durable_monty.engine.lane import SlowLane
 from durable_monty.engine.run import LiveRun
 from durable_monty.engine.turns import GATHER, Turns
-from durable_monty.executors.inline_runner import InlineRunner
+from durable_monty.executors.group import InlineRunner
 from durable_monty.models import Execution
 from durable_monty.operations.advance import report
 from durable_monty.operations.answer import Answer, ClaimedCall

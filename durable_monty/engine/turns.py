@@ -14,7 +14,7 @@ from django.db import connections
 
 from durable_monty.engine.run import SLOW_AFTER, LiveRun, State
 from durable_monty.engine.threads import TurnThreads
-from durable_monty.executors.inline_runner import InlineRunner
+from durable_monty.executors.group import InlineRunner
 from durable_monty.executors.lease import leases
 from durable_monty.operations.advance import first_fault, host_is_to_blame, report
 from durable_monty.operations.answer import Answer, ClaimedCall

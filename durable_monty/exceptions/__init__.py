@@ -5,12 +5,7 @@ Each takes the facts as arguments and owns its message; all derive from `Durable
 
 from durable_monty.exceptions.api import *
 from durable_monty.exceptions.base import *
-from durable_monty.exceptions.calls import *
 from durable_monty.exceptions.executions import *
 from durable_monty.exceptions.executors import *
 from durable_monty.exceptions.functions import *
 from durable_monty.exceptions.sandbox import *
-from durable_monty.exceptions.values import *
-from durable_monty.exceptions.webhooks import *
-from durable_monty.exceptions.workers import *
-from durable_monty.exceptions.workflows import *

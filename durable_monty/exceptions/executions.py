@@ -1,10 +1,13 @@
-"""Errors about an execution."""
+"""Errors about executions, their calls and the programs that they run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from durable_monty.exceptions.base import DurableMontyError
+
+_SHOWN = 20
 
 
 class ExecutionNotFound(DurableMontyError, LookupError):
@@ -93,3 +96,70 @@ class NothingToRetry(IllegalTransition):
     def __init__(self, execution_id: object, status: str, why: str) -> None:
         self.execution_id, self.status, self.why = execution_id, status, why
         super().__init__(f"Execution {execution_id} is {status}, and there is {why}.")
+
+
+class CallNotWaiting(IllegalTransition):
+    def __init__(self, execution_id: object, call_id: int, status: str) -> None:
+        self.execution_id, self.call_id, self.status = execution_id, call_id, status
+        super().__init__(
+            f"Call {call_id} of execution {execution_id} is {status}, and does not wait for a "
+            "retry. Nothing was changed."
+        )
+
+
+class CallNotFound(DurableMontyError, LookupError):
+    def __init__(self, execution_id: object, call_id: object) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        super().__init__(f"Execution {execution_id} has no call {call_id}.")
+
+
+class CallSettled(IllegalTransition):
+    def __init__(self, execution_id: object, call_id: int, status: str, wanted: str) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        self.status, self.wanted = status, wanted
+        super().__init__(
+            f"Call {call_id} of execution {execution_id} is already {status}; "
+            f"it cannot become {wanted}. Nothing was changed."
+        )
+
+
+class LeaseLost(IllegalTransition):
+    def __init__(self, execution_id: object, call_id: int) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        super().__init__(
+            f"This attempt no longer holds call {call_id} of execution {execution_id}: it timed "
+            "out, or another has begun. Its answer was refused."
+        )
+
+
+class CallNotStarted(DurableMontyError):
+    def __init__(self, execution_id: object, call_id: int) -> None:
+        self.execution_id, self.call_id = execution_id, call_id
+        super().__init__(
+            f"Call {call_id} of execution {execution_id} has not been submitted, so no attempt is "
+            "there to be answered. Only calls with executor='manual' have a URL before that."
+        )
+
+
+class InvalidWorkflow(DurableMontyError, ValueError):
+    """The source, its functions or its inputs cannot be started.
+
+    `complaints` are those of `OrchestratorService.check`, if the source is the reason.
+    """
+
+    complaints: tuple[Any, ...] = ()
+
+
+class WrongSource(InvalidWorkflow):
+    """The source can only fail; its `complaints` say where, and what to write instead."""
+
+    def __init__(self, complaints: Iterable[Any]) -> None:
+        self.complaints = tuple(complaints)
+        lines = ["The workflow cannot work.", *map(str, self.complaints[:_SHOWN])]
+        if len(self.complaints) > _SHOWN:
+            lines.append(f"And {len(self.complaints) - _SHOWN} more.")
+        super().__init__("\n".join(lines))
+
+
+class InvalidInputs(InvalidWorkflow):
+    """The inputs cannot be variables of that source with those functions."""

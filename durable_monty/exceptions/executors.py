@@ -1,6 +1,9 @@
-"""Errors of executors, of their jobs and of the requests that they send."""
+"""Errors of workers, of executors, of their jobs and of the requests that they send."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 from durable_monty.exceptions.base import DurableMontyError
 from durable_monty.exceptions.functions import NonRetryable
@@ -76,3 +79,18 @@ class ClusterNotStarted(DurableMontyError):
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(f"The django-q2 cluster did not start: {why}.")
+
+
+class DatabaseNotMigrated(DurableMontyError):
+    def __init__(self, using: str, missing: Iterable[Any]) -> None:
+        self.using, self.missing = using, tuple(missing)
+        option = "" if using == "default" else f" --database={using}"
+        super().__init__(
+            f"The database {using!r} is not migrated ({', '.join(map(str, self.missing))}). "
+            f"Run: manage.py migrate{option}"
+        )
+
+
+class NoWorkerAlive(DurableMontyError):
+    def __init__(self) -> None:
+        super().__init__("No worker is alive. Start one with “manage.py runworker”.")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.db import connections
 
 from durable_monty import conf
-from durable_monty.executors.threads import keep_running
+from durable_monty.executors.thread_pool import keep_running
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import renew_calls

@@ -37,3 +37,18 @@ class TableExecutor(Executor):
 
     def get_stats(self) -> dict[str, Any]:
         return {}
+
+
+class NoExecutor(TableExecutor):
+    """Runs no calls: other processes claim them (`runworker --no-cluster`)."""
+
+    name = "none"
+
+    def serves(self) -> tuple[str, ...]:
+        return ()
+
+    def capacity(self) -> int:
+        return 0
+
+    def submit_call(self, call: Call) -> str:
+        raise NotImplementedError("This worker runs no calls.")

@@ -141,3 +141,13 @@ class ThreadPool:
                 self.executed += 1
                 before = seconds if math.isinf(self.typical_seconds) else self.typical_seconds
                 self.typical_seconds = 0.8 * before + 0.2 * seconds
+
+
+def keep_running(
+    thread: threading.Thread | None, target: Callable[[], None], name: str
+) -> threading.Thread:
+    """Returns `thread` if it is alive, or else a new daemon thread that runs `target`."""
+    if thread is None or not thread.is_alive():
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+    return thread

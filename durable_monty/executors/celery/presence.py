@@ -13,7 +13,7 @@ from celery import Celery
 from durable_monty import conf
 from durable_monty.exceptions import ExecutorUnavailable
 from durable_monty.executors.celery.connections import Broker
-from durable_monty.executors.threads import keep_running
+from durable_monty.executors.thread_pool import keep_running
 
 logger = logging.getLogger("durable_monty")
 

@@ -24,7 +24,7 @@ from durable_monty.executors.loading import (
     executor_class,
     make_executor,
 )
-from durable_monty.executors.none import NoExecutor
+from durable_monty.executors.table import NoExecutor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.management.arguments import (
     HelpFormatter,
