@@ -9,7 +9,7 @@ from durable_monty.exceptions import CallCancelled, NoCurrentCall
 from durable_monty.logging import current
 from durable_monty.models import Call
 from durable_monty.operations.answer import ClaimedCall
-from durable_monty.operations.heartbeat import beat_call, note_progress
+from durable_monty.operations.attempts import beat_call, note_progress
 from durable_monty.operations.new_calls import NewCall
 
 # Seconds between polls of the database, however often a function calls `cancelled()`.

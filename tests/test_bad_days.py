@@ -12,7 +12,7 @@ from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
 from durable_monty.engine.run import LiveRun
 from durable_monty.executors import lease
 from durable_monty.models import Call, Execution
-from durable_monty.operations import record
+from durable_monty.operations import settle
 from durable_monty.operations.postgresql import PostgreSQL
 from tests.processes import completed, runworker, until
 from tests.support import SEVEN_CALLS, seven_calls_output
@@ -190,14 +190,14 @@ def test_one_refused_row_puts_off_one_execution(service, log):
 
 
 def test_an_answer_that_the_database_refuses_fails_its_call_alone(service, monkeypatch):
-    settle = record.settle_attempts
+    settle_attempts = settle.settle_attempts
 
     def refuses(answers, *, using):
         if any(answer.result == '"poison"' for _claimed, answer in answers):
             raise OverflowError("Python int too large")
-        return settle(answers, using=using)
+        return settle_attempts(answers, using=using)
 
-    monkeypatch.setattr(record, "settle_attempts", refuses)
+    monkeypatch.setattr(settle, "settle_attempts", refuses)
     monkeypatch.setattr(PostgreSQL, "commit", lambda shortcuts, outcomes: None)
     source = """
 try:

@@ -35,7 +35,7 @@ from durable_monty.api.shapes import execution_facts, execution_row
 from durable_monty.api.values import Shape, Values
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, ExecutionStatus
-from durable_monty.operations.permits import check_permitted
+from durable_monty.operations.start import check_permitted
 from durable_monty.operations.transactions import write
 from durable_monty.reads import executions as reads
 from durable_monty.reads.export import export_json

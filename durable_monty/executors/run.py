@@ -22,8 +22,7 @@ from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_calls, log_refusal
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.record import record_answers
-from durable_monty.operations.settle import settle_attempt, settle_attempts
+from durable_monty.operations.settle import record_answers, settle_attempt, settle_attempts
 from durable_monty.operations.transactions import may_pass, write
 
 # Seconds between tries to record an answer. A restart of a database takes a few of them.

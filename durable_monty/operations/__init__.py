@@ -4,6 +4,7 @@ from durable_monty.operations.advance import advance_executions
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.api_keys import make_api_key, revoke_api_keys, use_api_key
 from durable_monty.operations.attempts import (
+    beat_call,
     cut_off_calls,
     lose_calls,
     release_calls,
@@ -11,26 +12,33 @@ from durable_monty.operations.attempts import (
     start_attempts,
     unstart_attempts,
 )
-from durable_monty.operations.claim import claim_calls, claim_executions, claim_lost
+from durable_monty.operations.claim import (
+    claim_calls,
+    claim_executions,
+    claim_lost,
+    give_back_executions,
+    renew_executions,
+)
 from durable_monty.operations.copies import Edits
 from durable_monty.operations.due import find_due
 from durable_monty.operations.fork import fork_execution
-from durable_monty.operations.heartbeat import beat_call
 from durable_monty.operations.job_answers import settle_job, settle_jobs
 from durable_monty.operations.jobs import accept_jobs, claim_jobs, watch_job
-from durable_monty.operations.leases import give_back_executions, renew_executions
 from durable_monty.operations.pause import pause_execution, resume_execution
-from durable_monty.operations.permits import offered_to
-from durable_monty.operations.record import record_answers
-from durable_monty.operations.resolve import resolve_execution, unresolve_execution
-from durable_monty.operations.retry import retry_call, retry_execution
+from durable_monty.operations.retry import (
+    resolve_execution,
+    retry_call,
+    retry_execution,
+    unresolve_execution,
+)
 from durable_monty.operations.settle import (
+    record_answers,
     settle_attempt,
     settle_attempts,
     settle_by_hand,
     settle_timers,
 )
-from durable_monty.operations.start import check_source, start_execution
+from durable_monty.operations.start import check_source, offered_to, start_execution
 from durable_monty.operations.stop import (
     cancel_execution,
     expire_executions,

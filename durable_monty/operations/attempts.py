@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 
+from durable_monty import codec
 from durable_monty.durations import later
 from durable_monty.functions import policy_of
 from durable_monty.models import Attempt, AttemptOutcome, Call, CallStatus
@@ -16,8 +17,8 @@ from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.operations import rows
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.leases import lease
-from durable_monty.operations.schedule import after
+from durable_monty.operations.new_calls import NewCall
+from durable_monty.operations.schedule import after, lease
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
@@ -72,6 +73,31 @@ def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
         until = database_now(using) + lease()
         # A call that is due later does not run here any more: a service brings its answer.
         lock_claimed(claims, using).filter(due_at__lt=until).update(due_at=until)
+
+
+def beat_call(claimed: ClaimedCall, progress: float | None, message: str, *, using: str) -> bool:
+    """Records a heartbeat of a running attempt; returns False if its claim no longer holds."""
+    with write(using):
+        held = Call.objects.using(using).filter(pk=claimed.pk, claim=claimed.token).open()
+        call = held.select_for_update().first()
+        if call is None:
+            return False
+        now = database_now(using)
+        call.heartbeat_by = after(now, policy_of(call).timeouts.heartbeat)
+        call.note_deadline()
+        note_progress(call, progress, message)
+        call.save(
+            using=using,
+            update_fields=["heartbeat_by", "deadline_at", "progress", "progress_message"],
+        )
+    return True
+
+
+def note_progress(call: Call | NewCall, progress: float | None, message: str) -> None:
+    if progress is not None:
+        call.progress = min(1.0, max(0.0, float(progress)))
+    if message:
+        call.progress_message = codec.clean_text(message, 500)
 
 
 def release_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:

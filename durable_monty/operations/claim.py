@@ -17,12 +17,14 @@ from django.db.models import Case, F, Q, When
 from durable_monty.functions import policy_of
 from durable_monty.models import Call, CallStatus, Execution
 from durable_monty.models.clock import database_now
+from durable_monty.models.execution import ExecutionQuerySet
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import lock_claimed, note_lost
 from durable_monty.operations.close import close_call, wake
-from durable_monty.operations.leases import lease
+from durable_monty.operations.schedule import lease
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import write
+from durable_monty.wakeups import announce
 
 # Attempts in a row whose worker vanished: a fourth would take another worker down.
 MAX_LOSSES = 3
@@ -98,6 +100,34 @@ def claim_lost(*, using: str, worker_id: int | None = None) -> Execution | None:
             if claimed:
                 return claimed[0]
     return None
+
+
+def renew_executions(claimed: Sequence[Execution], *, using: str) -> None:
+    """Extends leases, but not of executions that other workers have claimed meanwhile."""
+    with write(using):
+        _lock_claimed(claimed, using).update(due_at=database_now(using) + lease())
+
+
+def give_back_executions(claimed: Sequence[Execution], *, using: str) -> None:
+    """Gives up claims, so that the executions are due at once."""
+    with write(using):
+        ours = _lock_claimed(claimed, using)
+        # This is no fault of theirs. But calls of the last turn may run that have no rows: after a
+        # first fault the next run searches for them.
+        ours.filter(turn__gt=0, faults=0).update(faults=1)
+        ours.update(claim=None, due_at=database_now(using))
+        announce(using)
+
+
+def _lock_claimed(claimed: Sequence[Execution], using: str) -> ExecutionQuerySet:
+    """Locks the executions whose claims still hold, in id order, as every write does."""
+    executions = Execution.objects.using(using)
+    claims = executions.filter(
+        pk__in=[execution.pk for execution in claimed],
+        claim__in={execution.claim for execution in claimed},
+    )
+    locked = claims.active().order_by("pk").select_for_update()
+    return executions.filter(pk__in=list(locked.values_list("pk", flat=True)))
 
 
 def claim_calls(

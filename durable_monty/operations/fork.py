@@ -32,9 +32,8 @@ from durable_monty.operations.keys import (
     known_or_conflict,
 )
 from durable_monty.operations.limits import usual_limits
-from durable_monty.operations.permits import check_permitted
 from durable_monty.operations.reports import report_waiting
-from durable_monty.operations.start import check_label, check_source
+from durable_monty.operations.start import check_label, check_permitted, check_source
 from durable_monty.operations.transactions import write
 from durable_monty.program_check import refuse_wrong
 from durable_monty.sandbox import Rehearsal, Workflow, mistake_in, rehearse

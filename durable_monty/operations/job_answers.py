@@ -12,8 +12,7 @@ from durable_monty.exceptions import DurableMontyError, JobNotFound
 from durable_monty.functions import policy_of
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.record import record_answers
-from durable_monty.operations.settle import settle_attempt, settle_results
+from durable_monty.operations.settle import record_answers, settle_attempt, settle_results
 from durable_monty.sandbox import nearest
 
 _LARGEST_KEY = 2**63

@@ -10,8 +10,7 @@ from durable_monty.models.call import ACCEPTED
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import lock_claimed
-from durable_monty.operations.leases import lease
-from durable_monty.operations.schedule import after
+from durable_monty.operations.schedule import after, lease
 from durable_monty.operations.transactions import write
 
 

@@ -24,8 +24,7 @@ from durable_monty.models import (
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
 from durable_monty.operations.close import close_open_calls, wake
-from durable_monty.operations.leases import lease
-from durable_monty.operations.schedule import due_time
+from durable_monty.operations.schedule import due_time, lease
 from durable_monty.operations.transactions import write
 
 Repair = Callable[["_Broken"], str]

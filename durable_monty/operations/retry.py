@@ -1,15 +1,22 @@
-"""Retries failed calls: at once, or in a fork if the failure has ended their execution."""
+"""Retries failures, at once or in a fork, and marks failures as resolved."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
 
-from durable_monty.exceptions import CallNotWaiting, NothingToRetry
+from durable_monty import codec
+from durable_monty.exceptions import (
+    CallNotWaiting,
+    ExecutionNotFailed,
+    ExecutionNotResolved,
+    NothingToRetry,
+)
 from durable_monty.functions import policy_of
 from durable_monty.models import Call, CallStatus, Execution, ExecutionStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
+from durable_monty.operations.answer import REASON_LIMIT
 from durable_monty.operations.copies import Edits
 from durable_monty.operations.failed_calls import failed_calls, is_message_of
 from durable_monty.operations.find import (
@@ -64,6 +71,34 @@ def retry_call(execution_id: uuid.UUID, call_id: int, *, using: str) -> None:
         call = find_call(execution_id, call_id, using)
         if not _make_due(calls, using):
             raise CallNotWaiting(execution_id, call_id, call.status)
+
+
+def resolve_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
+    """Marks a failed execution as resolved, unless it is handled already.
+
+    Raises `ExecutionNotFound`, `ExecutionNotFailed`.
+    """
+    with write(using):
+        execution = lock_execution(execution_id, using)
+        if execution.status != ExecutionStatus.FAILED:
+            raise ExecutionNotFailed(execution_id, execution.status)
+        if execution.handled_at is None:
+            execution.handled_at = database_now(using)
+            execution.resolution = codec.clean_text(reason, REASON_LIMIT)
+            execution.save(using=using, update_fields=["handled_at", "resolution"])
+
+
+def unresolve_execution(execution_id: uuid.UUID, *, using: str) -> None:
+    """Lists an execution among the failures again that was marked as resolved.
+
+    Raises `ExecutionNotFound`, `ExecutionNotResolved`.
+    """
+    with write(using):
+        execution = lock_execution(execution_id, using)
+        if execution.handled_at is None or execution.retried_by_id is not None:
+            raise ExecutionNotResolved(execution_id)
+        execution.handled_at, execution.resolution = None, ""
+        execution.save(using=using, update_fields=["handled_at", "resolution"])
 
 
 def _make_due(calls: CallQuerySet, using: str) -> int:

@@ -1,14 +1,18 @@
-"""When a call is due, and when its time is over."""
+"""When a call is due, when its time is over, and how long a claim lasts."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from durable_monty import codec
+from durable_monty import codec, conf
 from durable_monty.durations import later
 from durable_monty.functions import HasFunction, policy_of
 from durable_monty.kinds import Due, kind_of
 from durable_monty.models import Call
+
+
+def lease() -> timedelta:
+    return timedelta(seconds=conf.current().LEASE)
 
 
 def after(now: datetime, seconds: float | None) -> datetime | None:

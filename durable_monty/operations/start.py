@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,22 +11,19 @@ from django.db import IntegrityError, transaction
 
 from durable_monty import codec, conf
 from durable_monty.durations import LONGEST
-from durable_monty.exceptions import InvalidInputs, InvalidWorkflow
-from durable_monty.functions import resolve_functions
+from durable_monty.exceptions import FunctionNotPermitted, InvalidInputs, InvalidWorkflow
+from durable_monty.functions import FUNCTION_REGISTRY, resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
 from durable_monty.models.program import identity_of
-from durable_monty.operations.keys import (
-    OnConflict,
-    check_on_conflict,
-    find_start,
-)
-from durable_monty.operations.permits import check_permitted
+from durable_monty.operations.keys import OnConflict, check_on_conflict, find_start
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.program_check import refuse_wrong
 from durable_monty.text_limits import MAX_NAME
 from durable_monty.wakeups import announce
+
+CALL_ANY_FUNCTION = "durable_monty.call_any_function"
 
 
 def start_execution(
@@ -94,6 +91,22 @@ def start_execution(
         if (known := find_known()) is None:
             raise
         return known
+
+
+def offered_to(user: Any) -> set[str]:
+    """Returns the functions that opted in with `admin=True`, or all that are registered if the
+    user has the permission for them."""
+    is_trusted = user.has_perm(CALL_ANY_FUNCTION)
+    return {entry.name for entry in FUNCTION_REGISTRY.values() if entry.admin or is_trusted}
+
+
+def check_permitted(user: Any, functions: Iterable[str], kept: Collection[str] = ()) -> None:
+    """Raises `FunctionNotPermitted` if a workflow of this user may not call one of the functions.
+
+    `kept`: functions that the same source was allowed to call before.
+    """
+    if refused := {*functions} - {*kept} - offered_to(user):
+        raise FunctionNotPermitted(refused)
 
 
 def check_source(code: str) -> None:

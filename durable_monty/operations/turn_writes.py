@@ -7,15 +7,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from durable_monty.models import Call, Execution
+from django.db import connections
+
+from durable_monty.models import Call, Execution, Program, Snapshot
 from durable_monty.operations import rows
 from durable_monty.operations.call_rows import CONSTANT, NEW, CallRows
 from durable_monty.operations.failed_calls import own_type
 from durable_monty.operations.fence import Claimed, refusals_of
 from durable_monty.operations.finish import clear_finished
-from durable_monty.operations.leases import lease
+from durable_monty.operations.journal import request_of
 from durable_monty.operations.outcomes import Outcome, TurnResult
-from durable_monty.operations.snapshots import save_snapshots
+from durable_monty.operations.schedule import lease
 from durable_monty.operations.transitions import (
     Changes,
     Locked,
@@ -23,8 +25,7 @@ from durable_monty.operations.transitions import (
     keep_claim,
     transition,
 )
-from durable_monty.operations.unawaited import fail_if_unawaited
-from durable_monty.sandbox import Failed
+from durable_monty.sandbox import Completed, Failed, Workflow, never_awaited
 
 
 def write_turns(claimed: Sequence[Claimed], now: datetime, using: str) -> Changes:
@@ -32,7 +33,7 @@ def write_turns(claimed: Sequence[Claimed], now: datetime, using: str) -> Change
 
     Returns the columns that were written of each execution.
     """
-    claimed = [(fail_if_unawaited(outcome, using), row) for outcome, row in claimed]
+    claimed = [(_fail_if_unawaited(outcome, using), row) for outcome, row in claimed]
     results = [outcome for outcome, _row in claimed if isinstance(outcome, TurnResult)]
     _deliver(results, using)
     refusals = refusals_of(claimed, using)
@@ -47,13 +48,31 @@ def write_turns(claimed: Sequence[Claimed], now: datetime, using: str) -> Change
         clear_finished(left, now, using)
     rows.insert(Call, tuple(NEW), calls.rows, constants=CONSTANT, using=using)
     calls.note_claims(using)
-    save_snapshots([result for result in results if not result.holds], now, using)
+    _save_snapshots([result for result in results if not result.holds], now, using)
     alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for pk, changed in sorted(changes.items()):
         alike[tuple(changed)].append((pk, *changed.values()))
     for columns, values in alike.items():
         rows.update(Execution, columns, values, using=using)
     return changes
+
+
+def _fail_if_unawaited(outcome: Outcome, using: str) -> Outcome:
+    """Returns the outcome, or a failure if the workflow never awaited a call of the journal."""
+    ending = outcome.ending if isinstance(outcome, TurnResult) else None
+    if not isinstance(outcome, TurnResult) or not isinstance(ending, Completed) or not ending.left:
+        return outcome
+    execution = outcome.execution
+    rows = Call.objects.using(using).filter(execution_id=execution.pk, delivered_turn=None)
+    ids = set(ending.left)
+    left = [request_of(row) for row in rows.order_by("call_id") if row.call_id in ids]
+    program = execution.program
+    workflow = Workflow(program.source, program.functions, execution.inputs, execution.seed)
+    failed = never_awaited(left, workflow)
+    if failed is None:
+        return outcome
+    *turns, last = outcome.turns
+    return outcome._replace(turns=(*turns, last._replace(outcome=failed)))
 
 
 def _deliver(results: Iterable[TurnResult], using: str) -> None:
@@ -98,3 +117,35 @@ def _change(
             changes["error_type"] = own_type(execution.pk, outcome.ending, using)
     changes["call_count"] = execution.call_count + len(written)
     return changes
+
+
+def _save_snapshots(results: Iterable[TurnResult], now: datetime, using: str) -> None:
+    """Saves the new snapshots, and the dictionaries of programs that have none yet.
+
+    An execution that could not be dumped keeps its older snapshot: the turns since are replayed.
+    """
+    fresh = []
+    for result in results:
+        if (packed := result.packed) is None:
+            continue
+        snapshot = Snapshot(
+            execution_id=result.execution.id,
+            turn=result.turn,
+            data=packed.data,
+            size=packed.size,
+            format=packed.format,
+            dictionary=packed.dictionary,
+            created_at=now,
+        )
+        snapshot.sign(packed.digest)
+        fresh.append(snapshot)
+        if result.dictionary is not None:
+            programs = Program.objects.using(using).filter(pk=result.execution.program_id)
+            programs.filter(dictionary=None).update(dictionary=result.dictionary)
+    targeted = connections[using].features.supports_update_conflicts_with_target
+    Snapshot.objects.using(using).bulk_create(
+        fresh,
+        update_conflicts=True,
+        unique_fields=["execution"] if targeted else None,
+        update_fields=["turn", "data", "size", "format", "dictionary", "signature", "created_at"],
+    )

@@ -10,7 +10,7 @@ from typing import Any
 from durable_monty.kinds import PERSON
 from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
-from durable_monty.operations.leases import lease
+from durable_monty.operations.schedule import lease
 from durable_monty.operations.transactions import write
 
 

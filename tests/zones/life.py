@@ -17,7 +17,7 @@ from durable_monty import (
 )
 from durable_monty.models import Attempt, Call, Execution, WorkerProcess, clock
 from durable_monty.models.clock import database_now, now_of, with_now
-from durable_monty.operations.leases import lease
+from durable_monty.operations.schedule import lease
 from durable_monty.reads.finished import PERIODS, read_recent
 
 HOUR = timedelta(hours=1)

@@ -15,6 +15,7 @@ from durable_monty.models import Call, CallStatus, clock
 from durable_monty.models.call import OPEN
 from durable_monty.operations import sql
 from durable_monty.operations.answer import ClaimedCall
+from durable_monty.operations.database import Database
 from durable_monty.operations.postgresql.names import (
     CALL,
     EXECUTION,
@@ -110,11 +111,11 @@ RETURNING c.id
 
 
 def claim(
+    database: Database,
     functions: Collection[str],
     executors: Collection[str],
     limit: int,
     worker_id: int | None,
-    using: str,
 ) -> list[ClaimedCall]:
     token, lease = uuid.uuid4(), conf.current().LEASE
     names = [list(executors), list(functions)]
@@ -122,11 +123,11 @@ def claim(
     ordinary = set(_ordinary_functions())
     return [
         ClaimedCall(pk, token, alone=was_tried or function not in ordinary)
-        for pk, function, was_tried in rows_of(CLAIM, values, using)
+        for pk, function, was_tried in rows_of(CLAIM, values, database.using)
     ]
 
 
-def start(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
+def start(database: Database, claims: Sequence[ClaimedCall]) -> list[Call]:
     values = [
         clock.offset.total_seconds(),
         [claimed.pk for claimed in claims],
@@ -134,16 +135,16 @@ def start(claims: Sequence[ClaimedCall], using: str) -> list[Call]:
         _ordinary_functions(),
         conf.current().LEASE,
     ]
-    return sql.instances(Call, rows_of(START, values, using), using)
+    return sql.instances(Call, rows_of(START, values, database.using), database.using)
 
 
-def settle(results: Sequence[tuple[ClaimedCall, str]], using: str) -> set[int]:
+def settle(database: Database, results: Sequence[tuple[ClaimedCall, str]]) -> set[int]:
     given = [
         {"id": claimed.pk, "token": claimed.token.hex, "result": result}
         for claimed, result in results
     ]
     values = [clock.offset.total_seconds(), sql.as_json(given)]
-    return {pk for (pk,) in rows_of(SETTLE, values, using)}
+    return {pk for (pk,) in rows_of(SETTLE, values, database.using)}
 
 
 def _ordinary_functions() -> list[str]:

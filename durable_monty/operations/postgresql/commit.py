@@ -20,6 +20,7 @@ from durable_monty.models import Call, CallStatus, ExecutionStatus, clock
 from durable_monty.models.call import OPEN
 from durable_monty.operations import sql
 from durable_monty.operations.call_rows import CONSTANT, NEW
+from durable_monty.operations.database import Database
 from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.operations.postgresql.names import CALL, EXECUTION, NOW, SNAPSHOT, texts_of
 from durable_monty.operations.postgresql.prepared import rows_of
@@ -93,7 +94,7 @@ def can_write(outcome: Outcome) -> TypeGuard[TurnResult]:
     )
 
 
-def commit(outcomes: Sequence[Outcome], using: str) -> Changes:
+def commit(database: Database, outcomes: Sequence[Outcome]) -> Changes:
     """Leaves out executions whose rows ask for something, or that another worker has claimed."""
     results = [outcome for outcome in outcomes if can_write(outcome)]
     if not results:
@@ -119,7 +120,8 @@ def commit(outcomes: Sequence[Outcome], using: str) -> Changes:
     if has_earlier:
         values.append(sql.as_json(answers))
     changes = {}
-    for number, *row in rows_of(statement(using, has_earlier=has_earlier), values, using):
+    text = statement(database.using, has_earlier=has_earlier)
+    for number, *row in rows_of(text, values, database.using):
         result = results[number]
         execution, log = result.execution, result.log
         columns = {

@@ -7,6 +7,7 @@ import uuid
 from durable_monty import conf
 from durable_monty.models import Execution, clock
 from durable_monty.operations import sql
+from durable_monty.operations.database import Database
 from durable_monty.operations.postgresql.names import (
     EXECUTION,
     NOW,
@@ -51,20 +52,20 @@ RETURNING t.now, {columns_of(Execution, "e")}
 """
 
 
-def start(execution: Execution, sha256: str, using: str) -> bool:
+def start(database: Database, execution: Execution, sha256: str) -> bool:
     values = [getattr(execution, name) for name in _GIVEN]
-    rows = rows_of(START, [*values, clock.offset.total_seconds(), sha256], using)
+    rows = rows_of(START, [*values, clock.offset.total_seconds(), sha256], database.using)
     for program_id, created_at in rows:
         execution.program_id = program_id
         execution.created_at = execution.due_at = clock.as_utc(created_at)
-        execution._state.adding, execution._state.db = False, using
+        execution._state.adding, execution._state.db = False, database.using
     return bool(rows)
 
 
-def claim(limit: int, worker_id: int | None, using: str) -> list[Execution]:
-    offset = clock.offset.total_seconds()
-    rows = rows_of(CLAIM, [offset, limit, uuid.uuid4(), conf.current().LEASE, worker_id], using)
-    claimed = sql.instances(Execution, [row[1:] for row in rows], using)
+def claim(database: Database, limit: int, worker_id: int | None) -> list[Execution]:
+    offset, lease = clock.offset.total_seconds(), conf.current().LEASE
+    rows = rows_of(CLAIM, [offset, limit, uuid.uuid4(), lease, worker_id], database.using)
+    claimed = sql.instances(Execution, [row[1:] for row in rows], database.using)
     for execution in claimed:
         execution.claimed_at = clock.as_utc(rows[0][0])
     return claimed

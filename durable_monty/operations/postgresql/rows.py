@@ -8,17 +8,17 @@ from typing import Any
 from django.db import connections, models
 
 from durable_monty.operations import sql
-from durable_monty.operations.database import Row
+from durable_monty.operations.database import Database, Row
 
 
 def copy(
+    database: Database,
     model: type[models.Model],
     columns: Sequence[str],
     rows: Sequence[Row],
     constants: Mapping[str, Any],
-    using: str,
 ) -> bool | None:
-    connection = connections[using]
+    connection = connections[database.using]
     names = ", ".join(sql.names_of(model, (*columns, *constants), connection))
     values = tuple(constants.values())
     with connection.cursor() as cursor:
@@ -37,9 +37,9 @@ def copy(
 
 
 def update(
-    model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str
+    database: Database, model: type[models.Model], columns: Sequence[str], rows: Sequence[Row]
 ) -> bool:
-    connection = connections[using]
+    connection = connections[database.using]
     table = sql.table_of(model, connection)
     key, *names = sql.names_of(model, ("pk", *columns), connection)
     changes = ", ".join(f"{name} = given.c{i}" for i, name in enumerate(names, 1))
