@@ -25,10 +25,8 @@ from durable_monty.wakeups import announce
 
 
 def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
-    """Starts attempts, and returns the calls to run now: those whose claims still hold.
-
-    Claiming is not starting: a call may have waited in a queue beyond its lease.
-    """
+    """Starts attempts, and returns the calls to run now: those whose claims still hold."""
+    # Claiming is not starting: a call may have waited in a queue beyond its lease.
     started = shortcuts_of(using).start_attempts(claims) or []
     done = {call.pk for call in started}
     claims = [claimed for claimed in claims if claimed.pk not in done]
@@ -78,8 +76,8 @@ def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
 def beat_call(claimed: ClaimedCall, progress: float | None, message: str, *, using: str) -> bool:
     """Records a heartbeat of a running attempt; returns False if its claim no longer holds."""
     with write(using):
-        held = Call.objects.using(using).filter(pk=claimed.pk, claim=claimed.token).open()
-        call = held.select_for_update().first()
+        calls = Call.objects.using(using).filter(pk=claimed.pk, claim=claimed.token).open()
+        call = calls.select_for_update().first()
         if call is None:
             return False
         now = database_now(using)
@@ -117,8 +115,8 @@ def cut_off_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
     # Only an end that nobody explains is a loss.
     with write(using):
         now = database_now(using)
-        held = list(lock_claimed(claims, using).filter(started_at__isnull=False).order_by("pk"))
-        note_lost(held, "Its worker was stopped while it ran.", now, using)
+        started = lock_claimed(claims, using).filter(started_at__isnull=False)
+        note_lost(list(started.order_by("pk")), "Its worker was stopped while it ran.", now, using)
         _release(claims, using, started_at=None)
 
 
@@ -128,17 +126,15 @@ def end_attempt(
     """Keeps the attempt of a call, as the call was before, if it had been started."""
     if call.status != CallStatus.SUBMITTED or call.started_at is None:
         return
-    Attempt.objects.using(using).create(
-        call_id=call.pk,
-        number=call.attempt,
-        outcome=outcome,
+    attempt = _attempt_of(
+        call,
+        outcome,
+        now,
         error_type=answer.error_type,
         error_message=answer.error_message,
         error_traceback=answer.error_traceback,
-        worker_id=call.worker_id,
-        started_at=call.started_at,
-        ended_at=now,
     )
+    attempt.save(using=using, force_insert=True)
 
 
 def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: str) -> bool:
@@ -158,6 +154,7 @@ def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: s
             job_id="",
             due_at=due_at,
             failures=F("failures") + 1,
+            # An attempt that came to its end took no worker down.
             losses=0,
             start_by=start_by,
             attempt_end_by=None,
@@ -173,16 +170,19 @@ def schedule_retry(call: Call, answer: Answer, fence: Q, now: datetime, using: s
 def note_lost(lost: Sequence[Call], why: str, now: datetime, using: str) -> None:
     """Keeps attempts whose workers did not finish them."""
     Attempt.objects.using(using).bulk_create(
-        Attempt(
-            call_id=call.pk,
-            number=call.attempt,
-            outcome=AttemptOutcome.LOST,
-            error_message=why,
-            worker_id=call.worker_id,
-            started_at=call.started_at,
-            ended_at=now,
-        )
-        for call in lost
+        _attempt_of(call, AttemptOutcome.LOST, now, error_message=why) for call in lost
+    )
+
+
+def _attempt_of(call: Call, outcome: AttemptOutcome, now: datetime, **error: str) -> Attempt:
+    return Attempt(
+        call_id=call.pk,
+        number=call.attempt,
+        outcome=outcome,
+        worker_id=call.worker_id,
+        started_at=call.started_at,
+        ended_at=now,
+        **error,
     )
 
 
@@ -205,8 +205,9 @@ def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
 
 def lock_claimed(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
     """Returns the calls whose claims still hold, locked in id order as by every write."""
-    held = _claimed(claims, using).order_by("pk").select_for_update()
-    return Call.objects.using(using).filter(pk__in=list(held.values_list("pk", flat=True)))
+    locked = _claimed(claims, using).order_by("pk").select_for_update()
+    # Locked by a query first: an UPDATE locks in the order in which it finds the rows.
+    return Call.objects.using(using).filter(pk__in=list(locked.values_list("pk", flat=True)))
 
 
 def _claimed(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:

@@ -58,7 +58,7 @@ CONSTANT: dict[str, Any] = {
 
 
 def row_of(call: NewCall) -> dict[str, Any]:
-    """Returns the columns of a call that do not depend on when and by whom it is written."""
+    """Returns the columns of a call that are the same whoever writes it, and when."""
     request, answer = call.request, call.answer
     row: dict[str, Any] = {
         "call_id": request.call_id,

@@ -33,7 +33,7 @@ MAX_LOSSES = 3
 _PORTABLE_EVERY = 0.5
 _portable_at: dict[str, float] = defaultdict(float)
 
-# The number of due executions among which `claim_lost` searches, longest due first.
+# The number of due executions among which `claim_lost` searches.
 _SEARCHED = 100
 
 
@@ -64,6 +64,7 @@ def claim_executions(
         else:
             free = executions.filter(claim=None) | executions.due(now)
             wanted = free.active().filter(pk=only)
+        # `select_related` would lock the program too, and SKIP LOCKED skip its other executions.
         # Without SKIP LOCKED (SQLite) the transaction itself keeps other claims out.
         claimed = list(
             wanted.prefetch_related("program").select_for_update(skip_locked=True)[:limit]
@@ -88,10 +89,9 @@ def claim_executions(
 
 
 def claim_lost(*, using: str, worker_id: int | None = None) -> Execution | None:
-    """Claims an execution that was lost or whose last run failed, if one is due for long enough.
-
-    So none of them waits for ever, however many others are due.
-    """
+    """Claims an execution that was lost or whose last run failed, if one is due."""
+    # A claim of `fresh` ones leaves these out: without this one they could wait for ever. The
+    # number of rows that it reads is limited, and those that are due for longest come first.
     executions = Execution.objects.using(using)
     due = executions.due(database_now(using)).order_by("due_at")
     for pk, claim, faults in due.values_list("pk", "claim", "faults")[:_SEARCHED]:
@@ -193,7 +193,9 @@ def claim_calls(
 
 
 def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
-    """Fails calls, in a transaction of its own because executions are locked before calls."""
+    """Fails calls that may have ended their workers."""
+    # In a transaction of its own: executions are locked before calls, and the claim has locked
+    # the calls already.
     claims = [ClaimedCall(call.pk, token) for call in poison]
     with write(using):
         now = database_now(using)

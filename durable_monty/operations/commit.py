@@ -26,10 +26,8 @@ def commit(outcomes: Sequence[Outcome], *, using: str, is_doubtful: bool = False
 
     Returns the columns that were written, or have changed, of each of these executions.
 
-    A batch does not share one fate: if the database refuses it, each execution is tried by itself
-    and only the refused one is put off. While the database is out of reach, the commit is tried
-    again. The fence makes that safe: a commit that did happen has given up the claim or moved the
-    turn. `is_doubtful`: an earlier one raised, and may have happened.
+    While the database is out of reach, the commit is tried again. `is_doubtful`: an earlier commit
+    raised, and may have happened.
     """
     written: Changes = {}
     try:
@@ -41,6 +39,8 @@ def commit(outcomes: Sequence[Outcome], *, using: str, is_doubtful: bool = False
         log_retry(outcomes, exc)
         if may_pass(exc):
             connections[using].close()
+        # To try again is safe: a commit that did happen has given up the claim or moved the turn,
+        # so the fence leaves it out.
         is_doubtful = True
     others = [outcome for outcome in outcomes if outcome.execution.id not in written]
     return written | _commit_others(others, using, is_doubtful=is_doubtful)
@@ -74,20 +74,18 @@ def _commit_others(
                 is_doubtful = True
                 time.sleep(wait)
             elif len(outcomes) > 1:
+                # A batch does not share one fate: only the execution that is refused is put off.
                 each = [_commit_others([outcome], using) for outcome in outcomes]
                 return {pk: changes for written in each for pk, changes in written.items()}
             else:
-                return _put_off(outcomes[0], exc, using)
+                (outcome,) = outcomes
+                log_execution(logging.ERROR, "commit was refused", outcome.execution, exc, exc)
+                # If the database refuses the fault too, the execution is left to its lease.
+                if isinstance(outcome, Faulted):
+                    return {}
+                fault = Faulted(outcome.execution, f"commit refused: {exc}")
+                return _commit_others([fault], using)
     return {}
-
-
-def _put_off(outcome: Outcome, exc: Exception, using: str) -> Changes:
-    """Writes that the database refused an execution's turn. If it refuses that too, the execution
-    is left to its lease."""
-    log_execution(logging.ERROR, "commit was refused", outcome.execution, exc, exc)
-    if isinstance(outcome, Faulted):
-        return {}
-    return _commit_others([Faulted(outcome.execution, f"commit refused: {exc}")], using)
 
 
 def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Changes:

@@ -21,10 +21,13 @@ _HISTORY = ("started_at", "finished_at", "completed_by_id", "completed_by_name",
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """What a fork has otherwise. `answers`: call id -> answer, None to ask again; of calls that
-    were open after the turn. `user` and `reason` are noted on the answers; a user who edits the
-    source may let it call only what `check_permitted` allows. `keep_keys`: calls that are asked
-    again keep their idempotency keys."""
+    """The differences between a fork and its origin.
+
+    `answers`: by call id, of calls that were open after the turn; None makes the call again.
+    `user` and `reason` are noted on the answers. A user who edits the source may let it call only
+    what `check_permitted` allows. `keep_keys`: calls that are made again keep their idempotency
+    keys.
+    """
 
     code: str | None = None
     functions: Iterable[str | Callable[..., Any]] | None = None
@@ -64,7 +67,11 @@ def copy_call(
     elif call.call_id not in edits.answers and has_answer(call):
         _take(copy, call, *_ANSWER, *_HISTORY)
     else:
-        _ask(copy, now)
+        if kind_of(copy).is_asked_again:
+            copy.executor, copy.created_at = policy_of(copy).executor, now
+            for name, at in schedule(copy, now).items():
+                setattr(copy, name, at)
+        copy.due_at = due_time(copy, now)  # a sleep counts from `created_at`
         if edits.keep_keys:
             copy.key_execution = call.key_execution or call.execution_id
     return copy
@@ -75,7 +82,7 @@ def is_delivered(call: Call, turn: int) -> bool:
 
 
 def has_answer(call: Call) -> bool:
-    """One that a fork can keep: not one that asked its execution to end."""
+    """Returns whether a fork can keep the answer: it did not ask the execution to end."""
     return call.status in ANSWERED and not asks_to_end(call)
 
 
@@ -84,18 +91,10 @@ def _take(copy: Call, of: Call, *names: str) -> None:
         setattr(copy, name, getattr(of, name))
 
 
-def _ask(copy: Call, now: datetime) -> None:
-    if kind_of(copy).is_asked_again:
-        copy.executor = policy_of(copy).executor
-        copy.created_at = now
-        for name, at in schedule(copy, now).items():
-            setattr(copy, name, at)
-    copy.due_at = due_time(copy, now)
-
-
 def same_answers(fork: Execution, answers: Mapping[int, Answer | None], using: str) -> bool:
-    """Whether the fork was made with these answers: only those have the time of the fork."""
+    """Returns whether the fork was made with these answers."""
     calls = Call.objects.using(using).filter(execution=fork, turn__lte=fork.forked_turn)
+    # Only the answers that were given to the fork have its time.
     given = {
         call.call_id: (call.status, call.result, call.error_type, call.error_message)
         for call in calls.filter(finished_at=fork.created_at)

@@ -1,8 +1,7 @@
 """The texts of an exception, whatever the methods of its class do.
 
 The exception of a function is its author's code: `__str__` and properties may raise, even
-`isinstance` may (it reads `__class__`), and a message may have megabytes. Messages are cut
-before a traceback is formatted, because Python takes 7 s to format one of 30 MB.
+`isinstance` may (it reads `__class__`), and a message may have megabytes.
 """
 
 from __future__ import annotations
@@ -39,9 +38,14 @@ def traceback_of(exc: BaseException) -> str:
     try:
         root = traceback.TracebackException.from_exception(exc, compact=True)
         found = [root]
+        # Messages are cut before they are formatted: Python takes 7 s to format one of 30 MB.
         while found:
             part = found.pop()
-            _shorten(part)
+            facts = vars(part)  # the message has no public name
+            facts["_str"] = _cut(facts.get("_str") or "")
+            notes = getattr(part, "__notes__", None)
+            if isinstance(notes, list | tuple):
+                part.__notes__ = [_cut(str(note)) for note in notes]
             related = (
                 part.__cause__,
                 part.__context__,
@@ -52,14 +56,6 @@ def traceback_of(exc: BaseException) -> str:
     except BaseException as failure:  # noqa: BLE001  (`__notes__` or `__cause__` may be properties)
         frames = "".join(traceback.format_tb(exc.__traceback__))
         return f"{frames}{type_of(exc)}: (formatting it raised {type_of(failure)})\n"
-
-
-def _shorten(part: traceback.TracebackException) -> None:
-    facts = vars(part)  # the message has no public name
-    facts["_str"] = _cut(facts.get("_str") or "")
-    notes = getattr(part, "__notes__", None)
-    if isinstance(notes, list | tuple):
-        part.__notes__ = [_cut(str(note)) for note in notes]
 
 
 def _cut(text: str) -> str:

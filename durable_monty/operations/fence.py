@@ -1,4 +1,4 @@
-"""The fence of a commit: which executions are still the worker's, and what was asked of them."""
+"""The fence of a commit: which executions are still the worker's, and which are to end."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from django.db import IntegrityError
 
 from durable_monty import codec
 from durable_monty.exceptions import (
-    InvalidInputs,
     InvalidWorkflow,
     ReplayMismatch,
     TurnNotForkable,
@@ -33,7 +32,7 @@ from durable_monty.operations.keys import (
 )
 from durable_monty.operations.limits import usual_limits
 from durable_monty.operations.reports import report_waiting
-from durable_monty.operations.start import check_label, check_permitted, check_source
+from durable_monty.operations.start import check_inputs, check_label, check_permitted, check_source
 from durable_monty.operations.transactions import write
 from durable_monty.program_check import refuse_wrong
 from durable_monty.sandbox import Rehearsal, Workflow, mistake_in, rehearse
@@ -57,12 +56,11 @@ def fork_execution(
 
     It has the same journal: the calls, and the answers with their turns. Calls that were open
     after the turn keep the answer that they have got since, unless `edits` has another one;
-    without an answer they are made again. The journal is replayed first, in this process:
-    `ReplayMismatch` if the source does not do what was recorded. Turn 0 starts from the
-    beginning. `is_retry`: the fork is the one retry of the other execution; if there is one
-    already, that is returned.
+    without an answer they are made again. Turn 0 starts from the beginning. `is_retry`: the fork
+    is the one retry of the other execution; if there is one already, that is returned.
 
-    Raises `ExecutionNotFound`, `TurnNotForkable`, `HostFault`, and as `start_execution` does.
+    Raises `ExecutionNotFound`, `TurnNotForkable`, `HostFault`, `ReplayMismatch` if the source does
+    not do what was recorded, and as `start_execution` does.
     """
     executions = Execution.objects.using(using).select_related("program")
     origin = find_execution(execution_id, executions)
@@ -74,11 +72,14 @@ def fork_execution(
         return known_or_conflict(known, key, _differing(known, plan, using), on_conflict)
     calls = Call.objects.using(using).filter(execution=origin, turn__lte=turn)
     _check(plan, calls)
+    # Before the transaction: a replay takes long, and would keep the rows locked.
     rehearsal = _rehearse(plan, using) if turn else None
     try:
         with write(using):
             if not is_retry:
                 return _write(plan, calls, rehearsal, key, using)
+            # Under the lock of the origin, so that a second retry finds the first one. That needs
+            # neither a key nor a unique index, which every start would have to write.
             locked = Execution.objects.using(using).select_for_update().get(pk=origin.pk)
             if locked.retried_by is not None:
                 return locked.retried_by
@@ -148,9 +149,7 @@ def _plan(origin: Execution, turn: int, edits: Edits) -> _Plan:
     inputs, functions = codec.decode(origin.inputs), origin.program.functions
     if edits.functions is not None:
         functions = resolve_functions(edits.functions)
-        for name in inputs:
-            if name in functions:
-                raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
+        check_inputs(inputs, functions)
     is_same = source == origin.program.source
     if edits.user is not None:
         kept = origin.program.functions.values() if is_same else ()

@@ -66,9 +66,9 @@ def settle_job(
     another attempt has replaced this one, and `CallSettled` if the call was answered otherwise or
     withdrawn.
     """
-    held = _claim_in(job_id) if executors is None else None
+    claim = _claim_in(job_id) if executors is None else None
     # Nothing of the call need be read to record a result by its claim: a third of the time.
-    if held is not None and settle_results([(held, answer)], using=using):
+    if claim is not None and settle_results([(claim, answer)], using=using):
         return True
     call = _find(job_id, using)
     if executors is not None and call.executor not in executors:

@@ -1,4 +1,4 @@
-"""Calls whose functions run elsewhere, as jobs of an engine."""
+"""Calls whose functions run as jobs of an engine."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from durable_monty.operations.transactions import write
 
 
 def watch_job(claimed: ClaimedCall, job_id: str, interval: float, *, using: str) -> None:
-    """Records the job of a call, which a worker must ask for in `interval` seconds."""
+    """Records the job of a call, which a worker must poll in `interval` seconds."""
     with write(using):
         due_at = later(database_now(using), interval)
         lock_claimed([claimed], using).update(job_id=job_id, due_at=due_at)
 
 
 def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Call]:
-    """Returns calls whose jobs are due to be asked for, and keeps others from asking for a lease.
-
-    Each keeps its token, which belongs to the attempt and not to the worker that asks.
-    """
+    """Returns calls whose jobs are due to be polled, and keeps other workers from polling them
+    for a lease."""
     jobs = Call.objects.using(using).filter(executor__in=executors, claim__isnull=False)
     jobs = jobs.exclude(job_id="")
     if not jobs.due(database_now(using)).exists():
@@ -35,6 +33,7 @@ def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Ca
         claimed = list(
             jobs.due(now).order_by("due_at").select_for_update(skip_locked=True)[:limit]
         )
+        # The token stays: it belongs to the attempt, not to the worker that polls.
         Call.objects.using(using).filter(pk__in=[call.pk for call in claimed]).update(
             due_at=now + lease()
         )
@@ -47,17 +46,17 @@ def accept_jobs(
     """Records that a service has accepted these attempts, and answers them later.
 
     An attempt without start-to-close gets `seconds` for its answer; then it has failed, and is
-    retried as its function's policy says. Claims that were lost, and calls that have been answered
-    meanwhile, are left as they are.
+    retried as its function's policy says.
     """
     ids = dict(zip(claims, job_ids, strict=True))
     with write(using):
         now = database_now(using)
-        held = Call.objects.using(using).filter(
+        # Claims may have been lost meanwhile, and the service may have answered already.
+        calls = Call.objects.using(using).filter(
             pk__in=[claimed.pk for claimed in ids],
             claim__in={claimed.token for claimed in ids},
         )
-        for call in held.open().order_by("pk").select_for_update():
+        for call in calls.open().order_by("pk").select_for_update():
             call.job_id = ids[ClaimedCall.of(call)] + ACCEPTED
             call.worker = None
             call.attempt_end_by = call.attempt_end_by or after(now, seconds)

@@ -48,18 +48,17 @@ def find_start(
     on_conflict: OnConflict,
     using: str,
 ) -> Execution | None:
-    """Returns the execution that has the key, if any; raises `KeyConflict` if its start differs.
-
-    The name says which workflow is meant. Where one of the two starts has none, the source does.
-    """
+    """Returns the execution that has the key, if any. Raises `KeyConflict`."""
     if key is None or (known := find_by_key(key, using)) is None:
         return None
     differing = []
+    # The name says which workflow is meant. Without a name on both sides, the source does.
     if name and known.name:
         differing += ["name"] if name != known.name else []
     else:
         differing += differing_program(known, code, functions)
-    if not _same_inputs(known.inputs, inputs):
+    # The order of variables means nothing; the order inside a value may.
+    if known.inputs != inputs and _variables(known.inputs) != _variables(inputs):
         differing.append("inputs")
     return known_or_conflict(known, key, differing, on_conflict)
 
@@ -70,15 +69,8 @@ def differing_program(known: Execution, code: str, functions: Mapping[str, str])
     return differing if known.program.functions == functions else [*differing, "functions"]
 
 
-def _same_inputs(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    # The order of variables means nothing; the order inside a value may.
-    parts = [
-        {name: json.dumps(value) for name, value in json.loads(text).items()}
-        for text in (one, other)
-    ]
-    return parts[0] == parts[1]
+def _variables(inputs: str) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in json.loads(inputs).items()}
 
 
 def _meaning(source: str) -> str | list[tuple[int, str]]:

@@ -16,9 +16,12 @@ from durable_monty.sandbox import CallRequest
 class NewCall:
     """A call that `turn` made.
 
-    It is *young* while a worker runs it that holds its execution: its row is written together
-    with its answer, or as that of a running call once it has grown old.
+    It is *inline* while a worker runs it that keeps the claim of its execution: its row is
+    written together with its answer, or as that of a running call after a while.
     """
+
+    # Two thirds of the cost of a call was its row. The row lets others see the call and take it
+    # over, which a function that returns within a tenth of a second does not need.
 
     execution_id: uuid.UUID
     turn: int
@@ -33,7 +36,7 @@ class NewCall:
     claimed: ClaimedCall | None = None  # once it has its row, if it is running then
     is_withdrawn: bool = False
 
-    # What a running function is told of its call, as a row would tell it.
+    # For the context of the running function, as the columns of a row.
     attempt: int = 1
     failures: int = 0
     attempt_end_by: datetime | None = None
@@ -79,7 +82,7 @@ class NewCall:
 
     @property
     def due_in(self) -> float | None:
-        """Returns the seconds until a worker must look at it; None: never."""
+        """Returns the seconds until a worker must run it; None: never."""
         return 0.0 if kind_of(self).due is Due.AT_ONCE else self.request.delay
 
     @property

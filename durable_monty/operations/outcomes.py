@@ -18,8 +18,8 @@ class TurnResult(NamedTuple):
 
     `calls`: those that have no row yet. `delivered`: keys of the rows whose answers the last turn
     was given; `loaded_turn`: the turn that began from a loaded snapshot, if any did. `holds`: the
-    worker goes on holding the execution, and what it runs of the last turn's calls stays young,
-    unless the row asks for something else. `is_clean`: it has no row of an open call, and no
+    worker keeps its claim, and the calls of the last turn that it runs stay inline, unless the
+    row was changed by a request. `is_clean`: it has no row of an open call, and no
     snapshot. `dictionary`: one to store for later snapshots of its program. `faulted`: the turn
     after these failed for reasons of the host, and is to be run again.
     """
@@ -52,9 +52,10 @@ class TurnResult(NamedTuple):
 
     @property
     def written(self) -> list[NewCall]:
-        """The calls to be written. Young may only be the last turn's: replay makes them anew."""
+        """Returns the calls to be written."""
         if not self.holds:
             return list(self.calls)
+        # Only calls of the last turn may have no rows: a replay makes those again.
         return [call for call in self.calls if call.answer is not None or call.turn < self.turn]
 
     @property
@@ -67,7 +68,7 @@ class TurnResult(NamedTuple):
     def position(self) -> Position:
         """Returns the place in the source where it is suspended."""
         outcome = self.turns[-1].outcome
-        assert isinstance(outcome, Suspended)  # noqa: S101  (asked for these only)
+        assert isinstance(outcome, Suspended)  # noqa: S101  (others have none)
         return outcome.position
 
 

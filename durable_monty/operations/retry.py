@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 
 from durable_monty import codec
 from durable_monty.exceptions import (
@@ -18,7 +17,7 @@ from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import REASON_LIMIT
 from durable_monty.operations.copies import Edits
-from durable_monty.operations.failed_calls import failed_calls, is_message_of
+from durable_monty.operations.failed_calls import fatal_calls
 from durable_monty.operations.find import (
     find_call,
     find_execution,
@@ -55,7 +54,7 @@ def retry_execution(
                 why = "no call of it that waits for a retry"
                 raise NothingToRetry(execution_id, execution.status, why)
         return execution
-    turn, call_ids = _fatal_calls(execution, using)
+    turn, call_ids = fatal_calls(execution, using)
     edits = Edits(answers=dict.fromkeys(call_ids), keep_keys=keep_keys)
     return fork_execution(execution_id, turn - 1, edits, key=key, is_retry=True, using=using)
 
@@ -113,23 +112,3 @@ def _make_due(calls: CallQuerySet, using: str) -> int:
     if found:
         announce(using)
     return len(found)
-
-
-def _fatal_calls(execution: Execution, using: str) -> tuple[int, Sequence[int]]:
-    """Returns the turn in which a failed call ended the execution, and its calls that failed.
-
-    It is the call whose error is the execution's; if none is (the workflow raised another one),
-    those whose failure was delivered in the last turn.
-    """
-    failed = failed_calls(execution.pk, using)
-    turns = [
-        call.delivered_turn
-        for call in failed
-        if execution.error_type == call.error_type and is_message_of(call, execution.error_message)
-    ]
-    turns += [call.delivered_turn for call in failed if call.delivered_turn == execution.turn]
-    if execution.status != ExecutionStatus.FAILED or not turns or turns[0] is None:
-        why = "no failed call that ended it"
-        raise NothingToRetry(execution.pk, execution.status, why)
-    turn = turns[0]
-    return turn, [call.call_id for call in failed if call.delivered_turn == turn]

@@ -39,13 +39,12 @@ def settle_attempts(
 ) -> list[DurableMontyError]:
     """Records the answers of running functions, and returns the refusals.
 
-    An error with attempts left schedules the next one; the execution does not see it. Saying the
-    same again is fine (the first commit's acknowledgement may have been lost). An answer after
-    the lease ran out is still taken while nobody else has claimed the call: `LeaseLost` if
-    somebody has, `CallSettled` if it was answered or withdrawn, `CallNotFound` if it was deleted.
-    All is one transaction, after the one of `settle_results`.
+    An error with attempts left schedules the next one; the execution does not see it. The refusal
+    is `LeaseLost` if another worker has claimed the call, `CallSettled` if it was answered or
+    withdrawn, and `CallNotFound` if it was deleted.
     """
     recorded = settle_results(answers, using=using)
+    # In the order of the calls' keys, in which every write locks them.
     answers = sorted(
         [(claimed, answer) for claimed, answer in answers if claimed.pk not in recorded],
         key=lambda item: item[0].pk,
@@ -75,9 +74,11 @@ def settle_attempts(
             if call is None:
                 refused.append(CallNotFound("(deleted)", claimed.pk))
                 continue
-            held, failed = Q(claim=claimed.token), AttemptOutcome.FAILED
-            if close_attempt(call, answer, failed, held, now, using):
+            # Not the lease is the fence: a late answer counts while nobody else has the call.
+            fence, failed = Q(claim=claimed.token), AttemptOutcome.FAILED
+            if close_attempt(call, answer, failed, fence, now, using):
                 continue
+            # The same answer again is fine: the first commit's acknowledgement may be lost.
             if call.claim != claimed.token or not answer.is_on(call):
                 refused.append(_refusal(call, answer))
     return refused

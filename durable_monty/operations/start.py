@@ -48,7 +48,10 @@ def start_execution(
     if user is not None:
         check_permitted(user, functions.values())
     check_source(code)
-    inputs_text = _encode_inputs(inputs or {}, functions)
+    inputs = inputs or {}
+    check_inputs(inputs, functions)
+    max_bytes = conf.current().MAX_VALUE_BYTES
+    inputs_text = codec.encode(dict(inputs), path="inputs", max_bytes=max_bytes)
     check_label("name", name, empty=True)
     if deadline is not None and not timedelta() < deadline <= timedelta(seconds=LONGEST):
         raise InvalidWorkflow(
@@ -70,9 +73,10 @@ def start_execution(
         if (known := find_known()) is not None:
             return known
     # Not inside the transaction below: the check takes milliseconds.
-    refuse_wrong(code, functions, inputs or {})
+    refuse_wrong(code, functions, inputs)
     execution = Execution(id=uuid7(), name=name, key=key, inputs=inputs_text)
     execution.seed = str(execution.pk)
+    # Without a key there is nothing to conflict with, so one INSERT needs no savepoint.
     if key is None and deadline is None:
         sha256, _functions = identity_of(code, functions)
         if shortcuts_of(using).start(execution, sha256):
@@ -128,7 +132,7 @@ def check_source(code: str) -> None:
         raise InvalidWorkflow("The workflow source contains a NUL character.")
 
 
-def _encode_inputs(inputs: Mapping[str, Any], functions: Mapping[str, str]) -> str:
+def check_inputs(inputs: Mapping[str, Any], functions: Mapping[str, str]) -> None:
     if not isinstance(inputs, Mapping):
         raise InvalidInputs(
             f"inputs must be a dict of variable names to values, not {type(inputs).__name__}."
@@ -138,7 +142,6 @@ def _encode_inputs(inputs: Mapping[str, Any], functions: Mapping[str, str]) -> s
             raise InvalidInputs(f"The input name {name!r} is not a Python variable name.")
         if name in functions:
             raise InvalidInputs(f"{name!r} is both an input and a function of the workflow.")
-    return codec.encode(dict(inputs), path="inputs", max_bytes=conf.current().MAX_VALUE_BYTES)
 
 
 def check_label(what: str, text: str, *, empty: bool) -> None:

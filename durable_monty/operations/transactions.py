@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from django.db import InterfaceError, OperationalError, connections, transaction
 
 _writer = threading.RLock()
-# In a forked child, the thread that held it is not there to release it.
+# A forked child has a copy of the lock, but not the thread that would release it.
 os.register_at_fork(after_in_child=lambda: globals().update(_writer=threading.RLock()))
 
 _READ_ONLY = "25006"  # PostgreSQL's, for which psycopg has an InternalError
@@ -25,13 +25,11 @@ def may_pass(exc: BaseException) -> bool:
 
 @contextmanager
 def write(using: str) -> Iterator[None]:
-    """Opens a transaction that writes.
-
-    SQLite, which locks no rows, has a single writer, and its busy handler is no queue: a small
-    writer starved 20 s behind long ones. So the threads of a process take turns here, unless the
-    caller already has a transaction and with it, maybe, the database's own lock.
-    """
+    """Opens a transaction that writes."""
     connection = connections[using]
+    # SQLite, which locks no rows, has a single writer, and its busy handler is no queue: a small
+    # writer starved 20 s behind long ones. So the threads of a process take turns here. A caller
+    # inside of a transaction may have the database's own lock, so waiting could be a deadlock.
     if not connection.features.has_select_for_update and not connection.in_atomic_block:
         with _writer, transaction.atomic(using):
             yield

@@ -31,16 +31,16 @@ class Locked(NamedTuple):
     wakeups: int
     status: str
     pause_requested: bool = False
-    # These are read only of an execution that was asked to end.
+    # These are read only for an execution that is to end.
     grace_until: datetime | None = None
     cancel_requested_at: datetime | None = None
     deadline: datetime | None = None
     reason: str = ""
 
     def asks_nothing_of(self, execution: Execution) -> bool:
-        """Returns whether nobody has asked anything of the execution since its claim."""
-        is_asked = self.pause_requested or self.grace_until is not None
-        return self.wakeups == execution.wakeups and not is_asked
+        """Returns whether no answer and no request has come since the execution was claimed."""
+        has_request = self.pause_requested or self.grace_until is not None
+        return self.wakeups == execution.wakeups and not has_request
 
 
 def changed_columns(execution: Execution, columns: dict[str, Any]) -> dict[str, Any]:
@@ -75,12 +75,10 @@ def transition(
 
 
 def keep_claim(outcome: TurnResult, now: datetime, lease: timedelta) -> dict[str, Any]:
-    """Returns the columns to write of an execution that its worker keeps.
-
-    Its lease is renewed only when half of it is over, because a new `due_at` writes an index.
-    """
+    """Returns the columns to write of an execution that its worker keeps."""
     changes = _progress(outcome, now) | {"status": ExecutionStatus.WAITING}
     due_at = outcome.execution.due_at
+    # Not at every commit: a new `due_at` writes an index.
     if due_at is None or due_at - now < lease / 2:
         changes["due_at"] = now + lease
     return changes
@@ -124,7 +122,7 @@ def _progress(outcome: TurnResult, now: datetime) -> dict[str, Any]:
 
 
 def _paused(error_type: str, why: str) -> dict[str, Any]:
-    """Returns the columns of a pause. Nothing is lost: `resume_execution` lets it try again."""
+    """Returns the columns of a pause after an error; `resume_execution` lets it try again."""
     return {
         "status": ExecutionStatus.PAUSED,
         "error_type": error_type,

@@ -35,13 +35,24 @@ def write_turns(claimed: Sequence[Claimed], now: datetime, using: str) -> Change
     """
     claimed = [(_fail_if_unawaited(outcome, using), row) for outcome, row in claimed]
     results = [outcome for outcome, _row in claimed if isinstance(outcome, TurnResult)]
-    _deliver(results, using)
+    delivered: list[tuple[int, int, bool]] = []
+    for result in results:
+        is_loaded = result.loaded_turn == result.turn
+        delivered += [(pk, result.turn, is_loaded) for pk in result.delivered]
+        if result.loaded_turn is not None and not is_loaded:
+            # The turns since that snapshot were replayed upon it, with the same calls.
+            Call.objects.using(using).filter(
+                execution_id=result.execution.id, delivered_turn=result.loaded_turn
+            ).update(after_load=True)
+    # In the order of the calls' keys, in which every write locks them.
+    rows.update(Call, ("delivered_turn", "after_load"), sorted(delivered), using=using)
     refusals = refusals_of(claimed, using)
     calls = CallRows(now, now + lease())
     changes = {
         row.pk: _change(outcome, row, calls, refusals.get(row.pk), using)
         for outcome, row in claimed
     }
+    # Those without rows of open calls and without snapshots have nothing to clear.
     clean = {result.execution.pk for result in results if result.is_clean}
     finished = [pk for pk, changed in changes.items() if "finished_at" in changed]
     if left := [pk for pk in finished if pk not in clean]:
@@ -49,6 +60,7 @@ def write_turns(claimed: Sequence[Claimed], now: datetime, using: str) -> Change
     rows.insert(Call, tuple(NEW), calls.rows, constants=CONSTANT, using=using)
     calls.note_claims(using)
     _save_snapshots([result for result in results if not result.holds], now, using)
+    # One statement for all executions that change the same columns.
     alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for pk, changed in sorted(changes.items()):
         alike[tuple(changed)].append((pk, *changed.values()))
@@ -73,20 +85,6 @@ def _fail_if_unawaited(outcome: Outcome, using: str) -> Outcome:
         return outcome
     *turns, last = outcome.turns
     return outcome._replace(turns=(*turns, last._replace(outcome=failed)))
-
-
-def _deliver(results: Iterable[TurnResult], using: str) -> None:
-    """Marks answers with the turn that they were given to, and turns that began from a load."""
-    delivered: list[tuple[int, int, bool]] = []
-    for result in results:
-        is_loaded = result.loaded_turn == result.turn
-        delivered += [(pk, result.turn, is_loaded) for pk in result.delivered]
-        if result.loaded_turn is not None and not is_loaded:
-            # The turns since that snapshot were replayed upon it, with the same calls.
-            Call.objects.using(using).filter(
-                execution_id=result.execution.id, delivered_turn=result.loaded_turn
-            ).update(after_load=True)
-    rows.update(Call, ("delivered_turn", "after_load"), sorted(delivered), using=using)
 
 
 def _change(
@@ -120,14 +118,11 @@ def _change(
 
 
 def _save_snapshots(results: Iterable[TurnResult], now: datetime, using: str) -> None:
-    """Saves the new snapshots, and the dictionaries of programs that have none yet.
-
-    An execution that could not be dumped keeps its older snapshot: the turns since are replayed.
-    """
+    """Saves the new snapshots, and the dictionaries of programs that have none yet."""
     fresh = []
     for result in results:
         if (packed := result.packed) is None:
-            continue
+            continue  # its older snapshot stays: the turns since are replayed
         snapshot = Snapshot(
             execution_id=result.execution.id,
             turn=result.turn,
@@ -140,6 +135,7 @@ def _save_snapshots(results: Iterable[TurnResult], now: datetime, using: str) ->
         snapshot.sign(packed.digest)
         fresh.append(snapshot)
         if result.dictionary is not None:
+            # It never changes: the snapshots that were made with it could not be read any more.
             programs = Program.objects.using(using).filter(pk=result.execution.program_id)
             programs.filter(dictionary=None).update(dictionary=result.dictionary)
     targeted = connections[using].features.supports_update_conflicts_with_target

@@ -74,12 +74,11 @@ def dismiss_replaced(worker_id: int, *, using: str) -> list[int]:
     ids = set(gone.values_list("pk", flat=True))
     if not ids:
         return []  # mostly; the queries below read all open calls
-    held = {"worker__in": ids, "claim__isnull": False}
-    ids -= set(
-        Execution.objects.using(using).active().filter(**held).values_list("worker_id", flat=True)
-    )
+    has_claims = {"worker__in": ids, "claim__isnull": False}
+    executions = Execution.objects.using(using).active().filter(**has_claims)
+    ids -= set(executions.values_list("worker_id", flat=True))
     calls = Call.objects.using(using).open().exclude(PERSON.rows)
-    ids -= set(calls.filter(**held).values_list("worker_id", flat=True))
+    ids -= set(calls.filter(**has_claims).values_list("worker_id", flat=True))
     return dismiss_workers(ids, using=using)
 
 
