@@ -8,12 +8,12 @@ from durable_monty.operations.shortcuts import shortcuts_of
 
 # Seconds between queries for executions that were lost before.
 _LOST_INTERVAL = 0.25
-# Seconds for which programs are kept.
+# Seconds for which programs are kept. A program only changes once, when it gets its dictionary.
 _FRESH = 1.0
 
 
 class Claims:
-    """Claims executions for a worker, by the shortcut of its database if there is one."""
+    """Claims executions for a worker, with the shortcut of its database if there is one."""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -21,29 +21,26 @@ class Claims:
         self._programs_until = self._lost_at = 0.0
 
     def take(self, limit: int, worker_id: int | None) -> list[Execution]:
-        """Claims due executions, but none that was lost before or whose last run failed."""
+        """Claims due executions, except those that were lost before or whose last run failed."""
         claimed = shortcuts_of(self.using).claim_executions(limit, worker_id)
         if claimed is None:
             return operations.claim_executions(
                 limit, using=self.using, worker_id=worker_id, fresh=True
             )
+        if claimed and time.monotonic() > self._programs_until:
+            self._programs, self._programs_until = {}, time.monotonic() + _FRESH
         for execution in claimed:
-            execution.program = self._program(execution.program_id)
+            pk = execution.program_id
+            if pk not in self._programs:
+                self._programs[pk] = Program.objects.using(self.using).get(pk=pk)
+            execution.program = self._programs[pk]
         return claimed
 
     def take_lost(self, worker_id: int | None, *, now: bool = False) -> Execution | None:
-        """Claims an execution that was lost before, or whose last run failed. These can wait a
-        little, unless it is wanted `now`."""
+        """Claims an execution that was lost before or whose last run failed, if it is time to
+        query for one. `now` queries in any case."""
         if not now and time.monotonic() < self._lost_at:
             return None
         lost = operations.claim_lost(using=self.using, worker_id=worker_id)
         self._lost_at = 0.0 if lost else time.monotonic() + _LOST_INTERVAL
         return lost
-
-    def _program(self, pk: int) -> Program:
-        """Returns a program. It never changes, but for the dictionary that it gets once."""
-        if time.monotonic() > self._programs_until:
-            self._programs, self._programs_until = {}, time.monotonic() + _FRESH
-        if pk not in self._programs:
-            self._programs[pk] = Program.objects.using(self.using).get(pk=pk)
-        return self._programs[pk]

@@ -11,32 +11,26 @@ from durable_monty.engine.jobs import FULL_INTERVAL, JOB_INTERVAL, Jobs
 from durable_monty.loop_errors import LoopErrors
 
 
-class JobThread:
-    """Works for an executor whose methods may block, so that only its own calls wait for it."""
+class JobThread(threading.Thread):
+    """Works for one executor, so that only the calls of this executor wait when it blocks."""
 
     def __init__(self, jobs: Jobs) -> None:
+        super().__init__(name=f"durable_monty-jobs-{jobs.executor.name}", daemon=True)
         self._jobs = jobs
         self._came, self._stopping = threading.Event(), False
         jobs.executor.job_ended = self.wake
-        self._thread = threading.Thread(
-            target=self._work, name=f"durable_monty-jobs-{jobs.executor.name}", daemon=True
-        )
-
-    def start(self) -> None:
-        self._thread.start()
 
     def wake(self) -> None:
         """Makes the thread do its work now."""
         self._came.set()
 
-    def stop(self, timeout: float) -> bool:
-        """Waits at most `timeout` seconds for the thread, and returns whether it has ended."""
+    def stop(self, timeout: float) -> None:
+        """Ends the thread after its current step, and waits at most `timeout` seconds for it."""
         self._stopping = True
         self._came.set()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        self.join(timeout)
 
-    def _work(self) -> None:
+    def run(self) -> None:
         errors = LoopErrors(
             f"Looking after the jobs of {self._jobs.executor.name}", self._jobs.using
         )

@@ -1,4 +1,4 @@
-"""Calls that a worker hands to its executor, and the answers that it asks it for."""
+"""The calls that a worker submits to an executor, and the answers that it fetches."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ from datetime import UTC, datetime
 from django.db import Error
 
 from durable_monty import conf, operations
-from durable_monty.exceptions import (
-    ExecutorUnavailable,
-    JobLost,
-)
+from durable_monty.exceptions import ExecutorUnavailable, JobLost
 from durable_monty.executors.base import Executor, JobStatus
 from durable_monty.functions import FUNCTION_REGISTRY, policy_of
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.attempts import (
-    release_calls,
-    start_attempts,
-    unstart_attempts,
-)
+from durable_monty.operations.attempts import release_calls, start_attempts, unstart_attempts
 from durable_monty.operations.log import log_call, log_refusal
 
 logger = logging.getLogger("durable_monty")
@@ -45,26 +38,23 @@ class Jobs:
         self.worker_id: int | None = None
         self._retry_at = self._warned_at = -_WARN_INTERVAL
         self._pause = 0.0
-        # What was submitted and, as far as is known, has not come to an end; by its job's id.
+        # Calls by the ids of their jobs, until the end of the job is known.
         self._submitted: dict[str, ClaimedCall] = {}
         self._tended_at = self._renewed_at = 0.0
-        self._told: list[tuple[str, JobStatus]] = []
+        self._reported: list[tuple[str, JobStatus]] = []
 
     @property
     def is_full(self) -> bool:
-        """Returns whether the engine has as many jobs of this worker as it may have."""
+        """Whether the engine has as many jobs of this worker as it may have."""
         return self.executor.waiting > 0 and self.executor.capacity() <= 0
 
     def submit(self) -> int:
-        """Claims calls, as many as the executor takes, and hands them over."""
+        """Claims as many calls as the executor takes, and submits them."""
         if time.monotonic() < self._retry_at:
             return 0
+        functions, room = FUNCTION_REGISTRY.served_by(self.executors), self.executor.capacity()
         claims = operations.claim_calls(
-            FUNCTION_REGISTRY.served_by(self.executors),
-            self.executors,
-            self.executor.capacity(),
-            using=self.using,
-            worker_id=self.worker_id,
+            functions, self.executors, room, using=self.using, worker_id=self.worker_id
         )
         if not claims:
             return 0
@@ -76,25 +66,38 @@ class Jobs:
             calls, unstart = start_attempts(claims, using=self.using), unstart_attempts
         for number, call in enumerate(calls):
             try:
-                self._submit(call)
+                job_id = self.executor.submit_call(call)
             except ExecutorUnavailable as exc:
                 self._pause = min(_MAX_PAUSE, 2 * self._pause or _FIRST_PAUSE)
                 self._retry_at = time.monotonic() + self._pause
                 self._warn(exc)
                 unstart([ClaimedCall.of(each) for each in calls[number:]], using=self.using)
                 return number
+            except Exception as exc:  # noqa: BLE001  (logged)
+                log_call(logging.ERROR, "call could not be submitted", call, exc, exc)
+                policy = policy_of(call).retry_policy
+                answer = Answer.of_exception(exc).under(policy, exc, call.failures + 1)
+                answers = [(ClaimedCall.of(call), answer)]
+                for refusal in operations.settle_attempts(answers, using=self.using):
+                    log_refusal(refusal)
+                continue
+            if self.executor.may_block:
+                self._submitted[job_id] = ClaimedCall.of(call)
+                self.executor.waiting += 1
+            if not self.executor.records_answers:
+                self._watch(call, job_id)
         self._pause = 0.0
         return len(claims)
 
     def check(self) -> int:
-        """Records the ends of jobs: those that the engine reported, and those that are due to be
-        asked for, also jobs of a worker that died."""
+        """Records the jobs that the engine has reported as ended, and polls those that are due,
+        including jobs of a worker that died."""
         if self.executor.records_answers:
             return 0
-        self._told += self.executor.take_job_answers()
-        if told := len(self._told):
-            self._record(self._told)
-            self._told.clear()  # not before: they are tried again if the database was out of reach
+        self._reported += self.executor.take_job_answers()
+        if reported := len(self._reported):
+            self._record(self._reported)
+            self._reported.clear()  # not before: if the database is out of reach, they are retried
         calls = operations.claim_jobs(self.executors, conf.current().BATCH_SIZE, using=self.using)
         for number, call in enumerate(calls):
             try:
@@ -102,18 +105,18 @@ class Jobs:
             except Error:
                 raise
             except ExecutorUnavailable as exc:
-                # To be refused may take seconds: the others are not tried now.
+                # A refusal may take seconds, so the others are not polled now.
                 self._warn(exc)
                 for each in calls[number:]:
                     self._watch(each, each.job_id)
                 break
             except Exception as exc:  # noqa: BLE001  (logged)
-                # It is the executor's fault. The job is asked for again when its lease runs out.
+                # The executor failed. The job is polled again when its lease runs out.
                 log_call(logging.ERROR, "job not checked", call, exc, exc)
-        return told + len(calls)
+        return reported + len(calls)
 
     def tend(self) -> None:
-        """Keeps the claims of jobs that wait in their engine, and revokes jobs that no execution
+        """Renews the claims of jobs that wait in their engine, and revokes jobs that no execution
         needs any more."""
         now, renews_after = time.monotonic(), conf.current().LEASE / 3
         interval = FULL_INTERVAL if self.is_full else _TEND_INTERVAL
@@ -136,8 +139,15 @@ class Jobs:
                     waiting[job_id] = claimed
                 continue
             del self._submitted[job_id]
-            if call is not None and self._has_answered(call, claimed):
-                continue
+            if (
+                call is not None
+                and self.executor.starts_attempts
+                and call.started_at is not None
+                and call.status != CallStatus.CANCELLED
+                and call.claim == claimed.token
+                and not call.completed_by_name
+            ):
+                continue  # the job itself has answered its call
             try:
                 self.executor.revoke_job(job_id)
             except Exception as exc:  # noqa: BLE001  (its answer will be refused)
@@ -148,26 +158,6 @@ class Jobs:
             self._renewed_at = now
             if kept := self._still_queued(waiting):
                 operations.renew_calls(kept, using=self.using)
-
-    def _submit(self, call: Call) -> None:
-        try:
-            job_id = self.executor.submit_call(call)
-        except ExecutorUnavailable:
-            raise
-        except Exception as exc:  # noqa: BLE001  (logged)
-            log_call(logging.ERROR, "call could not be submitted", call, exc, exc)
-            policy = policy_of(call).retry_policy
-            answer = Answer.of_exception(exc).under(policy, exc, call.failures + 1)
-            for refusal in operations.settle_attempts(
-                [(ClaimedCall.of(call), answer)], using=self.using
-            ):
-                log_refusal(refusal)
-            return
-        if self.executor.may_block:
-            self._submitted[job_id] = ClaimedCall.of(call)
-            self.executor.waiting += 1
-        if not self.executor.records_answers:
-            self._watch(call, job_id)
 
     def _watch(self, call: Call, job_id: str) -> None:
         started_at = call.started_at or datetime.now(UTC)
@@ -202,7 +192,11 @@ class Jobs:
                 self.executor.waiting -= 1
         self.executor.wake()
         for job_id, _job in jobs:
-            self._forget(job_id)
+            try:
+                self.executor.forget_job(job_id)
+            except Exception as exc:  # noqa: BLE001  (the engine drops it after a while)
+                facts = {"job": job_id, "reason": str(exc)}
+                logger.info("job not forgotten: %s: %s", job_id, exc, extra=facts)
 
     def _warn(self, exc: ExecutorUnavailable) -> None:
         if time.monotonic() - self._warned_at < _WARN_INTERVAL:
@@ -215,9 +209,9 @@ class Jobs:
         )
 
     def _still_queued(self, waiting: Mapping[str, ClaimedCall]) -> list[ClaimedCall]:
-        """Returns the claims whose jobs the engine has, as far as it can be asked.
+        """Returns the claims of jobs that are in the queue of the engine, or may be.
 
-        A job that it has lost is left to its lease: then it is submitted again.
+        If the engine has lost a job, the lease of its call runs out and it is submitted again.
         """
         kept = []
         for number, (job_id, claimed) in enumerate(waiting.items()):
@@ -225,22 +219,8 @@ class Jobs:
                 if self.executor.is_queued(job_id):
                     kept.append(claimed)
             except ExecutorUnavailable as exc:
-                # They may be there when it is back. To be refused may take seconds, and leases run
-                # out meanwhile: the others are not tried now.
+                # The jobs may be there when the engine is back. A refusal may take seconds, and
+                # leases run out meanwhile, so the others are not queried now.
                 self._warn(exc)
                 return [*kept, *list(waiting.values())[number:]]
         return kept
-
-    def _has_answered(self, call: Call, claimed: ClaimedCall) -> bool:
-        """Returns whether the job itself has answered its call."""
-        is_begun = self.executor.starts_attempts and call.started_at is not None
-        is_by_job = call.status != CallStatus.CANCELLED and call.claim == claimed.token
-        return is_begun and is_by_job and not call.completed_by_name
-
-    def _forget(self, job_id: str) -> None:
-        try:
-            self.executor.forget_job(job_id)
-        except Exception as exc:  # noqa: BLE001  (the engine drops it after a while)
-            logger.info(
-                "job not forgotten: %s: %s", job_id, exc, extra={"job": job_id, "reason": str(exc)}
-            )

@@ -1,4 +1,4 @@
-"""The slow lane: executions whose next turn needs care, a few at a time, beside all others."""
+"""The slow lane: a few threads of their own for turns that may take long."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from durable_monty.operations.turn_input import TurnInput, input_alone
 
 
 def _lanes() -> int:
-    """Leaves a core to all other executions, where there are several."""
+    # One core is left to all other executions, if there are several.
     return max(1, min(2, (os.cpu_count() or 1) - 1))
 
 
 class SlowLane:
-    """Runs turns in threads of its own, which read the journal too: both may take long. Its public
-    methods are for the worker's thread; it calls `wake` when a turn has ended."""
+    """Reads journals and runs turns in threads of its own, because both may take long.
+
+    Only the worker's thread calls its public methods. It calls `wake` when a turn has ended.
+    """
 
     def __init__(self, wake: Callable[[], None], using: str) -> None:
         self._wake, self._using = wake, using
@@ -47,7 +49,7 @@ class SlowLane:
         self._claimed[execution.pk] = execution
         given = None
         if transaction.get_connection(self._using).in_atomic_block:
-            # In a test, say: another thread would not see what this one does.
+            # Another thread does not see the rows of this transaction, which a test may have.
             given = input_alone(execution, self._using).read()
         self._waiting.append((execution, given))
         with self._lock:
@@ -58,7 +60,7 @@ class SlowLane:
         threading.Thread(target=self._work, name="durable_monty-slow", daemon=True).start()
 
     def take_ended(self) -> list[tuple[Execution, Outcome | None]]:
-        """What has become of executions; None, if the database could not be read."""
+        """Returns executions with their outcomes: None, if the database could not be read."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
         for execution, _outcome in ended:
             if self._claimed.get(execution.pk) is execution:
@@ -66,29 +68,23 @@ class SlowLane:
         return ended
 
     def clear(self) -> None:
-        """Forgets what it has; turns that are under way come to nothing."""
+        """Forgets all executions. The outcomes of turns that still run are not used."""
         self._waiting.clear()
         self._claimed.clear()
 
     def _work(self) -> None:
-        while (waiting := self._next()) is not None:
-            self._ended.append((waiting[0], self._run(*waiting)))
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                execution, given = self._waiting.popleft()
+            outcome: Outcome | None = None
+            try:
+                outcome = advance_alone(given or input_alone(execution, self._using))
+            except Error as exc:
+                log_execution(logging.WARNING, "execution is given back", execution, exc)
+            finally:
+                connections.close_all()
+            self._ended.append((execution, outcome))
             self._wake()
-
-    def _next(self) -> tuple[Execution, TurnInput | None] | None:
-        with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            self._threads -= 1
-            return None
-
-    def _run(self, execution: Execution, given: TurnInput | None) -> Outcome | None:
-        if given is not None:
-            return advance_alone(given)
-        try:
-            return advance_alone(input_alone(execution, self._using))
-        except Error as exc:
-            log_execution(logging.WARNING, "execution is given back", execution, exc)
-            return None
-        finally:
-            connections.close_all()

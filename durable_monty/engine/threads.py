@@ -27,7 +27,7 @@ class TurnThreads:
     Any thread may call `put_aside`, only the worker's the other methods.
     """
 
-    def __init__(self, advance: Callable[[LiveRun], None]) -> None:
+    def __init__(self, advance: Callable[[LiveRun], object]) -> None:
         self._advance = advance
         self._threads: ThreadPoolExecutor | None = None
         self._ready: deque[LiveRun] = deque()
@@ -116,6 +116,6 @@ class TurnThreads:
             self._advance(run)
 
 
-def _start(work: Callable[[], None]) -> None:
+def _start(work: Callable[[], object]) -> None:
     # A daemon: a turn that takes long must not keep the process from ending.
     threading.Thread(target=work, name=_NAME, daemon=True).start()

@@ -49,7 +49,7 @@ class Turns:
         self._runner, self._came, self.using = runner, came, using
         self.is_draining = False
         self.is_alone = False  # one execution is in hand, and no other could share its commits
-        self.threads = TurnThreads(self._advance)
+        self.threads = TurnThreads(self._turn)
         self._executors: Collection[str] = runner.serves() if runner else ()
         self.finished: deque[Ended] = deque()
         self._answers: deque[tuple[ClaimedCall, Answer]] = deque()
@@ -76,7 +76,7 @@ class Turns:
             time.sleep(_GROUP)
 
     def start_calls(self, run: LiveRun) -> None:
-        """Runs the calls of the last turn, which nothing needs to be committed for any more."""
+        """Runs the calls of the last turn, once no commit has to come before them."""
         assert self._runner is not None  # noqa: S101
         calls = run.start_calls()
         self._runner.run_inline(calls, partial(self._start_call, run), partial(self._answer, run))
@@ -90,7 +90,12 @@ class Turns:
         for run in runs:
             with run.lock:
                 if run.state is State.WAITING:
-                    if self._ends_wait(run, now):
+                    age, silence = now - run.called_at, now - run.answered_at
+                    is_silent = silence > GATHER and not run.queued
+                    delivers = run.answers and (is_silent or age > _GATHER_ALL)
+                    is_long = self.is_draining or silence > _INLINE or age > _INLINE_ALL
+                    run.is_parking |= is_long and not delivers
+                    if delivers or run.is_parking:
                         run.state = State.READY
                         ready.append(run)
                 elif run.is_slow:
@@ -104,17 +109,8 @@ class Turns:
         self.threads.begin(ready)
         return len(ready)
 
-    def _ends_wait(self, run: LiveRun, now: float) -> bool:
-        age, silence = now - run.called_at, now - run.answered_at
-        is_silent = silence > GATHER and not run.queued
-        if run.answers and (is_silent or age > _GATHER_ALL):
-            return True
-        if self.is_draining or silence > _INLINE or age > _INLINE_ALL:
-            run.is_parking = True
-        return run.is_parking
-
     def hand_over(self, run: LiveRun) -> None:
-        """Lets the answers of calls that run go to the rows that these have now."""
+        """Sends the answers of calls that still run to the rows that the calls have now."""
         with run.lock:
             for call, answer in run.late:
                 if call.claimed is not None:
@@ -123,16 +119,19 @@ class Turns:
                 if call.claimed is not None:
                     leases.hold(call.claimed, using=self.using)
 
-    def _advance(self, run: LiveRun) -> None:
-        if run.is_parking:
-            self._park(run)
-        else:
-            self._turn(run)
-
     def _turn(self, run: LiveRun, lent: threading.Thread | None = None) -> NewCall | None:
-        """Runs a turn. Returns the call that `lent`, a thread of the executor, is to run next."""
-        run.begin_turn(lent)
+        """Runs a turn, or parks the execution. Returns the call that `lent`, a thread of the
+        executor, runs next."""
         ended: TurnResult | Faulted
+        if run.is_parking:
+            try:
+                ended = run.result()
+            except Exception as exc:  # noqa: BLE001  (it is logged)
+                # Whatever happens, the worker must not keep the execution for ever.
+                ended = first_fault(run.failed_by(exc))
+            self._finish(run, ended)
+            return None
+        run.begin_turn(lent)
         try:
             run.advance()
             holds = not self.is_draining and run.can_hold(self._executors)
@@ -177,7 +176,7 @@ class Turns:
             run.is_doubtful = True
             return False
         if changes is None:
-            return False  # something is wanted of the execution, or it is no longer ours
+            return False  # the execution has a request, or another worker has claimed it
         run.committed(changes)
         return True
 
@@ -193,15 +192,6 @@ class Turns:
         except Exception as exc:  # noqa: BLE001  (it is logged)
             log_execution(logging.ERROR, "turn failed", run.execution, exc, exc)
         return fault
-
-    def _park(self, run: LiveRun) -> None:
-        ended: TurnResult | Faulted
-        try:
-            ended = run.result()
-        except Exception as exc:  # noqa: BLE001  (it is logged)
-            # Whatever happens, the worker must not keep the execution for ever.
-            ended = first_fault(run.failed_by(exc))
-        self._finish(run, ended)
 
     def _finish(self, run: LiveRun, ended: TurnResult | Faulted) -> None:
         run.leave(State.ENDED)
@@ -243,11 +233,8 @@ class Turns:
                 if run.inline or run.state is not State.WAITING:
                     return None
             run.state = State.READY
-        if run.is_parking:
-            self._park(run)
-        elif not self.threads.put_aside(run):
-            return self._turn(run, threading.current_thread())
-        return None
+        is_aside = self.threads.put_aside(run)
+        return None if is_aside else self._turn(run, threading.current_thread())
 
     def _estimate(self) -> datetime:
         """Returns the database's time, without a query."""
