@@ -76,10 +76,10 @@ class Worker:
         self._pause_for = _FIRST_PAUSE
 
     def run(self, once: bool = False, until_complete: bool = False) -> bool:
-        """Works until `stop()`, for one round, or until nothing is left that this or another
-        worker, or time, can advance: what waits only for people, or is paused, is left.
+        """Works until `stop()`, for one round (`once`), or `until_complete`: until all executions
+        that are left are paused or wait for people.
 
-        Returns False if running calls had to be cut off at the end; they run again once their
+        Returns False if running calls had to be cut off at the end. They run again when their
         leases have run out. An error in a round is logged, and the next round begins after a
         pause; with `once` it is raised. Raises `DatabaseNotMigrated`, and ValueError for both
         options.
@@ -109,18 +109,22 @@ class Worker:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has no executions in hand."""
+        """Whether its engine has no executions."""
         return self._engine.is_idle
 
     def round(self, *, everything: bool = False) -> bool:
         """Does one round of the loop. Returns whether there was something to do.
 
-        `everything`: also does the work that is otherwise looked for from time to time.
+        `everything`: also does the work that other rounds do only from time to time.
         """
         if settings.DEBUG:
             reset_queries()  # Django keeps every statement of a request, and this one never ends
         self._work_came.clear()
-        self._beat()
+        if self.worker_id and time.monotonic() - self._beat_at > HEARTBEAT.total_seconds():
+            operations.beat(self.worker_id, self._reports.stuck(), using=self.using)
+            self._beat_at = time.monotonic()
+            operations.dismiss_replaced(self.worker_id, using=self.using)
+            self._reports.unserved()
         self.executors.check()
         worked = bool(self._record_answers())
         if worked:
@@ -197,8 +201,8 @@ class Worker:
         self._reports.started(self.worker_id, functions)
 
     def close(self) -> bool:
-        """Stops the executors and signs the worker off. Returns whether all their calls ended and
-        all answers were recorded; the leases of the others run out."""
+        """Stops the executors and signs the worker off. Returns whether all their calls have ended
+        and all answers are recorded. The leases of other calls run out."""
         self._stop_job_threads()
         drained = self.executors.stop(conf.current().DRAIN_TIMEOUT)
         self._reports.drain_ends()
@@ -212,7 +216,13 @@ class Worker:
             claims = [claimed for claimed, _answer in self._answers]
             log_calls(logging.ERROR, "answers not recorded", claims, exc, exc)
             return False
-        self._cut_off_calls()
+        running = (call.claim for call in self.executors.running_calls())
+        claims = [ClaimedCall(*claim) for claim in running if claim is not None]
+        try:
+            if claims:  # later answers of these calls will be refused
+                operations.cut_off_calls(claims, using=self.using)
+        except Error as exc:
+            log_calls(logging.WARNING, "calls left to their leases", claims, exc)
         try:
             operations.retire_worker(self.worker_id, using=self.using)
         except Exception as exc:  # noqa: BLE001  (its work is recorded; its heartbeat runs out)
@@ -241,7 +251,7 @@ class Worker:
                     break
 
     def _drain(self) -> bool:
-        """Returns whether all executions in hand were written to the database."""
+        """Returns whether all executions of the engine were written to the database."""
         self._stop_job_threads()
         deadline = time.monotonic() + conf.current().DRAIN_TIMEOUT
         errors = LoopErrors("Draining", self.using)
@@ -255,21 +265,10 @@ class Worker:
                 time.sleep(max(0.0, min(errors.note(exc), deadline - time.monotonic())))
 
     def _stop_job_threads(self) -> None:
-        """Lets no more calls be claimed. A thread whose engine does not answer is left behind."""
+        """Ends the threads that claim calls, but not one whose engine does not respond in time."""
         for thread in self._job_threads:
             thread.stop(_JOBS_STOP)
         self._job_threads = []
-
-    def _cut_off_calls(self) -> None:
-        """Gives back the calls that still run. Answers that come later will be refused."""
-        running = (call.claim for call in self.executors.running_calls())
-        claims = [ClaimedCall(*claim) for claim in running if claim is not None]
-        if not claims:
-            return
-        try:
-            operations.cut_off_calls(claims, using=self.using)
-        except Error as exc:
-            log_calls(logging.WARNING, "calls left to their leases", claims, exc)
 
     def _offer_calls(self) -> int:
         self.executors.calls_came()
@@ -281,20 +280,13 @@ class Worker:
         hears = self.listener is not None and self.listener.hears
         return self.poll_interval * (LISTENING_POLL_FACTOR if hears else 1)
 
-    def _beat(self) -> None:
-        if self.worker_id and time.monotonic() - self._beat_at > HEARTBEAT.total_seconds():
-            operations.beat(self.worker_id, self._reports.stuck(), using=self.using)
-            self._beat_at = time.monotonic()
-            operations.dismiss_replaced(self.worker_id, using=self.using)
-            self._reports.unserved()
-
     def _record_answers(self) -> int:
         self._answers += self.executors.take_answers() + self._engine.take_answers()
         if not self._answers:
             return 0
         refused = operations.record_answers(self._answers, using=self.using)
         recorded = len(self._answers)
-        self._answers.clear()  # not before: they are tried again if the database was out of reach
+        self._answers.clear()  # not before: if the database is out of reach, they are retried
         for refusal in refused:
             log_refusal(refusal)
         return recorded

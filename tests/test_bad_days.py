@@ -11,6 +11,7 @@ from django.db import connection
 from durable_monty import LocalExecutor, OrchestratorService, Worker, operations
 from durable_monty.engine.run import LiveRun
 from durable_monty.executors import lease
+from durable_monty.executors.group import ExecutorGroup
 from durable_monty.models import Call, Execution
 from durable_monty.operations import settle
 from durable_monty.operations.postgresql import PostgreSQL
@@ -141,7 +142,7 @@ def test_any_error_of_a_round_is_logged_and_the_next_one_follows(service, monkey
         if failures:
             raise failures.pop()
 
-    monkeypatch.setattr(Worker, "_beat", fails)
+    monkeypatch.setattr(ExecutorGroup, "check", fails)
     Worker(service, LocalExecutor()).run(until_complete=True)
     assert service.get_result(execution_id) == 3
     told = [

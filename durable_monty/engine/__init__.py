@@ -1,4 +1,4 @@
-"""What a worker holds in memory between two commits: live interpreters and inline calls."""
+"""The part of a worker that runs turns: it keeps interpreters and inline calls in memory."""
 
 from durable_monty.engine.engine import TIDY_INTERVAL, Engine
 

@@ -1,4 +1,4 @@
-"""The heart of a worker: claims, turns and commits, pipelined.
+"""The engine of a worker: it claims executions, runs their turns and commits them, pipelined.
 
 The worker's thread claims and commits; a few other threads run turns, and those of the executor
 run functions. While an execution waits only for inline calls, it stays with this worker: each
@@ -38,10 +38,10 @@ from durable_monty.sandbox import Interpreter, has_spare, trim
 
 logger = logging.getLogger("durable_monty")
 
-# Seconds between attempts to end sandbox processes that nobody needs.
+# Seconds between attempts to end sandbox processes that are not used.
 TIDY_INTERVAL = 5.0
-# Seconds without a claim after one that found nothing, while the engine has executions and nobody
-# has called `wake`.
+# Seconds without a claim after one that found too few, while the engine has executions and `wake`
+# is not called.
 _CLAIM_PAUSE = 0.1
 
 
@@ -85,17 +85,19 @@ class Engine:
         return self._turns.take_answers()
 
     def round(self, *, everything: bool = False) -> bool:
-        """Claims what is due, begins turns, and commits those that have ended. Returns whether
-        there was anything to do. `everything`: looks for lost executions whenever it did so
-        last."""
-        is_early = self._runs and time.monotonic() < self._claim_at
-        claimed = 0
-        if not self._turns.is_draining:
-            claimed = self._claim_lost(everything) + (0 if is_early else self._claim())
+        """Claims due executions, begins turns, and commits those that have ended. Returns whether
+        there was anything to do. `everything` queries for lost executions in any case."""
+        claimed = 0 if self._turns.is_draining else self._claim(everything)
         self._turns.is_alone = len(self._runs) == 1 and not self._lane.claimed
         moved = self._turns.end_waits(self._runs.values())
-        committed = self._commit_lane() + self._commit_finished()
-        self._renew()
+        committed = self._commit_ended()
+        term, now = conf.current().LEASE / 3, time.monotonic()
+        if now >= self._renew_at:
+            self._renew_at = now + term
+            # Their turns take long, or wait for slow ones.
+            kept = [run.execution for run in self._runs.values() if run.claimed_at < now - term]
+            if kept := kept + self._lane.claimed:
+                operations.renew_executions(kept, using=self.using)
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_INTERVAL
             interpreters.end_idle()
@@ -107,7 +109,7 @@ class Engine:
         self._claim_at = 0.0
 
     def drain(self, timeout: float) -> None:
-        """Parks all executions; later answers of their calls are recorded as usual."""
+        """Parks all executions. Later answers of their calls go to the rows of the calls."""
         self._turns.is_draining = True
         self._leave(self._turns.threads.take_aside())
         deadline = time.monotonic() + timeout
@@ -117,7 +119,7 @@ class Engine:
             self._came.wait(GATHER)
 
     def give_back(self) -> None:
-        """Lets other workers claim at once what could not be parked."""
+        """Releases the executions that could not be parked, so that other workers claim them."""
         self._leave(list(self._runs.values()), self._lane.claimed)
         self.abandon()
 
@@ -149,7 +151,15 @@ class Engine:
         """Returns False after another worker had the execution, and this one claimed it anew."""
         return self._runs.get(run.execution.id) is run
 
-    def _claim(self) -> int:
+    def _claim(self, everything: bool) -> int:
+        """Claims executions and begins their turns. Returns how many."""
+        is_early, lost = self._runs and time.monotonic() < self._claim_at, None
+        if self._lane.has_room:
+            lost = self._claims.take_lost(self.worker_id, now=everything)
+            if lost is not None:
+                self._lane.begin(lost)
+        if is_early:
+            return int(lost is not None)
         settings = conf.current()
         most = max(1, settings.SANDBOX_PROCESSES // 2)
         # Slow turns take the sandboxes of executions that wait, not those of other turns.
@@ -158,34 +168,14 @@ class Engine:
             interpreters.trim(_kept_at_most() - slow)
         room = most + slow - len(self._runs)
         if room <= 0 or (self._runs and 2 * room < most):
-            return 0
+            return int(lost is not None)
         limit = min(room, settings.BATCH_SIZE)
         claimed = self._claims.take(limit, self.worker_id)
         if len(claimed) < limit:
             self._claim_at = time.monotonic() + _CLAIM_PAUSE
         if claimed:
             self._begin(claimed)
-        return len(claimed)
-
-    def _claim_lost(self, now: bool) -> int:
-        if not self._lane.has_room:
-            return 0
-        lost = self._claims.take_lost(self.worker_id, now=now)
-        if lost is None:
-            return 0
-        self._lane.begin(lost)
-        return 1
-
-    def _renew(self) -> None:
-        """Renews the claims on executions whose turns take long or wait for slow ones."""
-        term, now = conf.current().LEASE / 3, time.monotonic()
-        if now < self._renew_at:
-            return
-        self._renew_at = now + term
-        kept = [run.execution for run in self._runs.values() if run.claimed_at < now - term]
-        kept += self._lane.claimed
-        if kept:
-            operations.renew_executions(kept, using=self.using)
+        return len(claimed) + int(lost is not None)
 
     def _begin(self, claimed: Sequence[Execution]) -> None:
         live = {
@@ -217,20 +207,18 @@ class Engine:
         if parked:
             commit(parked, using=self.using)
 
-    def _commit_lane(self) -> int:
-        ended = self._lane.take_ended()
-        outcomes = [outcome for _execution, outcome in ended if outcome is not None]
+    def _commit_ended(self) -> int:
+        """Commits the turns that have ended, first those of the slow lane. Returns how many."""
+        from_lane = self._lane.take_ended()
+        outcomes = [outcome for _execution, outcome in from_lane if outcome is not None]
         for outcome in outcomes:
             report(outcome)
-        if unread := [execution for execution, outcome in ended if outcome is None]:
+        if unread := [execution for execution, outcome in from_lane if outcome is None]:
             operations.give_back_executions(unread, using=self.using)
         if outcomes:
             commit(outcomes, using=self.using)
             self.wake()
             self.calls_came = True
-        return len(ended)
-
-    def _commit_finished(self) -> int:
         self._turns.wait_for(self._runs.values())
         batch: list[tuple[LiveRun, TurnResult]] = []
         faults: list[Faulted] = []
@@ -239,7 +227,7 @@ class Engine:
             if is_ours and isinstance(ended, TurnResult):
                 batch.append((run, ended))
                 continue
-            self._drop(run)  # nothing has come of it since its claim
+            self._drop(run)  # its turns since the claim are not committed
             if is_ours and isinstance(ended, Faulted):
                 faults.append(ended)
         try:
@@ -249,7 +237,7 @@ class Engine:
             if faults:
                 commit(faults, using=self.using)
                 self.wake()
-        return len(batch) + len(faults)
+        return len(from_lane) + len(batch) + len(faults)
 
     def _commit(self, batch: list[tuple[LiveRun, TurnResult]]) -> None:
         batch.sort(key=lambda ended: ended[0].execution.id)  # ids begin with the time of the start
@@ -295,6 +283,6 @@ class Engine:
 
 
 def _kept_at_most() -> int:
-    """Returns how many interpreters of executions that wait are kept: half of the processes, but
-    for a few that the slow lane and checks need."""
+    """Returns how many interpreters of executions that wait are kept."""
+    # Half of the processes, except for a few that the slow lane and checks need.
     return max(0, conf.current().SANDBOX_PROCESSES // 2 - 4)

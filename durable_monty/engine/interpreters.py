@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from durable_monty.sandbox import Interpreter
 
-# Seconds after which an interpreter that nobody has taken is given up. To load a snapshot instead
-# takes half a millisecond.
+# Seconds after which an interpreter that is not used is closed. To load a snapshot instead takes
+# half a millisecond.
 _IDLE = 20.0
 
 
@@ -21,10 +21,10 @@ class _Kept(NamedTuple):
 
 
 class Interpreters:
-    """The live interpreters of executions that wait, the longest unused first.
+    """The live interpreters of executions that wait, in the order of their last use.
 
-    Each occupies a sandbox process. An execution that this process claims again goes on with its
-    own, unless another process has advanced it meanwhile.
+    Each occupies a sandbox process. When this process claims an execution again, it goes on with
+    its interpreter, unless another process has advanced the execution meanwhile.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Interpreters:
     def put(
         self, execution_id: uuid.UUID, turn: int, interpreter: Interpreter, limit: int
     ) -> None:
-        """Keeps an interpreter that stands after `turn`, and at most `limit` in all."""
+        """Keeps an interpreter that has run `turn`, and at most `limit` interpreters in all."""
         with self._lock:
             replaced = self._kept.pop(execution_id, None)
             self._kept[execution_id] = _Kept(turn, interpreter, time.monotonic())
@@ -47,7 +47,7 @@ class Interpreters:
         self.trim(limit)
 
     def take(self, execution_id: uuid.UUID, turn: int) -> Interpreter | None:
-        """Returns the interpreter of an execution, if it stands after `turn`."""
+        """Returns the interpreter of an execution, if `turn` is the last that it has run."""
         if self._pid != os.getpid():  # after a fork they are the parent's
             return None
         with self._lock:
@@ -58,20 +58,20 @@ class Interpreters:
         return None
 
     def trim(self, limit: int) -> None:
-        """Gives up all but `limit` interpreters."""
+        """Closes all interpreters except the `limit` that were used last."""
         while len(self._kept) > limit:
-            self._give_up_first()
+            self._close_first()
 
     def end_idle(self) -> None:
-        """Gives up the interpreters that have not been used for long."""
+        """Closes the interpreters that have not been used for some time."""
         idle_since = time.monotonic() - _IDLE
         while (first := next(iter(self._kept.values()), None)) and first.since < idle_since:
-            self._give_up_first()
+            self._close_first()
 
     def clear(self) -> None:
         self.trim(0)
 
-    def _give_up_first(self) -> None:
+    def _close_first(self) -> None:
         with self._lock:
             kept = self._kept.popitem(last=False)[1] if self._kept else None
         if kept is not None:
