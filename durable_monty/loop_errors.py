@@ -1,4 +1,4 @@
-"""The one rule for loops that must not end: a worker ends only when it is told to."""
+"""Error handling for loops that end only when they are stopped."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _CALM = 30.0
 
 
 class LoopErrors:
-    """Logs what goes wrong in a loop, and says how long to wait before the next round.
+    """Logs the errors of a loop, and computes the pause before its next round.
 
     The first error of a kind is an ERROR record with its traceback. The same kind again is a
     WARNING, and each pause is about twice as long as the one before, up to 5 seconds.
     """
 
     def __init__(self, what: str, using: str) -> None:
-        """`what` fails: the subject of the logged sentence."""
+        """Takes the subject of the logged sentence: `what` failed."""
         self._what, self._using = what, using
         self._kind: type[Exception] | None = None
         self._at = -math.inf
         self._pause = 0.0
 
     def note(self, exc: Exception) -> float:
-        """Logs an error and closes this thread's connection; gives the seconds to wait."""
+        """Logs an error and closes this thread's connection. Returns the seconds to wait."""
         now = time.monotonic()
         is_new = type(exc) is not self._kind or now - self._at > _CALM + self._pause
         self._pause = _FIRST_PAUSE if is_new else min(_MAX_PAUSE, 2 * self._pause)

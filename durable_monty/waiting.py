@@ -12,7 +12,7 @@ from durable_monty.reads.executions import result_of
 
 
 def pauses(timeout: float) -> Iterator[float]:
-    """Yields the seconds to sleep between looks; at last 0, when `timeout` is over."""
+    """Yields the seconds to sleep before each poll, and 0 at the end of `timeout`."""
     deadline, pause = time.monotonic() + timeout, 0.01
     while (left := deadline - time.monotonic()) > 0:
         yield min(pause, left)
@@ -21,7 +21,8 @@ def pauses(timeout: float) -> Iterator[float]:
 
 
 def output_of(execution: Execution, timeout: float) -> Any:
-    """Raises `WaitTimeout` if it has not ended, and as `result_of` does."""
+    """Returns the output of an execution. Raises `WaitTimeout` if it has not ended, and the errors
+    of `result_of`."""
     if not execution.is_finished:
         raise WaitTimeout(execution.pk, execution.status, timeout)
     return result_of(execution)

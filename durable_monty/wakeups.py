@@ -1,7 +1,7 @@
-"""Telling idle workers at once that something has become due.
+"""Notifications that wake idle workers when something has become due.
 
-Only time is saved by it: a wake-up may be lost, and workers poll by themselves, if less often.
-PostgreSQL has LISTEN and NOTIFY, SQLite a counter that each commit changes; elsewhere workers poll
+They only save time: a notification may be lost, and workers still poll, if less often. PostgreSQL
+has LISTEN and NOTIFY, SQLite a counter that each commit changes. With other databases workers poll
 every `POLL_INTERVAL` seconds.
 """
 
@@ -27,12 +27,12 @@ _COALESCE = 0.005
 _WATCH_EVERY = 0.003
 _RETRY = 5.0
 _PROOF = 2.0
-_DEAF_FOR = 300.0  # a pooler does not go away, a server that was too slow to answer recovers
+_DEAF_FOR = 300.0  # a pooler stays, but a server that was too slow to answer recovers
 
 # Workers that are notified poll this many times less often than every `POLL_INTERVAL`.
 LISTENING_POLL_FACTOR = 20
 
-# The payload of notifications that listeners of this process pass over: their worker knows.
+# The payload of notifications that listeners of this process ignore: their worker knows already.
 _OURS = uuid.uuid4().hex
 
 _announced: dict[tuple[str, str], float] = {}
@@ -44,7 +44,7 @@ def announce(using: str, *, to_others: bool = False) -> None:
     `to_others` wakes only those of other processes.
     """
     if (notify := by_vendor(connections[using], _NOTIFY)) is not None:
-        # Not inside of it: that holds the lock over the commit's fsync (a third of the commits).
+        # Inside of it, the lock would last until the commit's fsync ends: a third fewer commits.
         payload = _OURS if to_others else ""
         transaction.on_commit(lambda: notify(using, payload), using=using)
 
@@ -57,7 +57,7 @@ def _notify(using: str, payload: str) -> None:
             with connections[using].cursor() as cursor:
                 cursor.execute(f"NOTIFY {_CHANNEL}, '{payload}'")
         except Error as exc:
-            # What was committed is committed; workers poll by themselves.
+            # The transaction has committed already, and workers poll.
             logger.warning("wake-up not sent: %s", exc, extra={"reason": str(exc)})
 
 
@@ -67,7 +67,7 @@ _NOTIFY = {"postgresql": _notify}
 class Listener:
     """A thread that calls `wake` when something may have become due.
 
-    It has a database connection of its own. `hears` says whether wake-ups arrive now.
+    It has a database connection of its own. `hears` is whether notifications arrive now.
     """
 
     def __init__(self, using: str, wake: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""What a worker logs about itself, and writes into its row for people to see."""
+"""Reports of a worker about itself: log records, and the stuck calls in its row."""
 
 from __future__ import annotations
 
@@ -36,14 +36,10 @@ class WorkerReports:
         self._drained = threading.Event()
 
     def started(self, worker_id: int, functions: Collection[str]) -> None:
-        """Logs the start, and that the worker has no functions although its executors run some."""
+        """Logs the start, and a warning if the worker has no functions for its executors."""
         name = self._executors.name
-        logger.info(
-            "worker started: number %d, executor %s",
-            worker_id,
-            name,
-            extra={"worker": worker_id, "executor": name},
-        )
+        facts = {"worker": worker_id, "executor": name}
+        logger.info("worker started: number %d, executor %s", worker_id, name, extra=facts)
         if self._executors.serves() and not functions:
             logger.warning(
                 "This worker has no functions to run. Functions are found in %s, and in "
@@ -60,13 +56,9 @@ class WorkerReports:
             if group.function not in self._unserved:
                 with override(None):  # a log is in English
                     why = obstacle_text(group, fleet)
-                logger.warning(
-                    "%s%s; calls that wait for it: %d",
-                    why[:1].upper(),
-                    why[1:],
-                    group.count,
-                    extra={"function": group.function, "reason": why},
-                )
+                text = "%s%s; calls that wait for it: %d"
+                facts = {"function": group.function, "reason": why}
+                logger.warning(text, why[:1].upper(), why[1:], group.count, extra=facts)
         self._unserved = {group.function for group in found}
 
     def stuck(self) -> dict[str, Any]:
@@ -88,7 +80,7 @@ class WorkerReports:
         return {"threads": threads, "calls": calls}
 
     def drain_begins(self, timeout: float) -> None:
-        """Logs what the worker waits for, at once and now and then until `drain_ends`."""
+        """Logs the calls that the worker waits for, at once and then until `drain_ends`."""
         self._drained.clear()
         if running := self._running():
             text = "worker drains, for at most %g s; it waits for %s"
@@ -96,7 +88,7 @@ class WorkerReports:
         threading.Thread(target=self._watch, name="durable_monty-drain", daemon=True).start()
 
     def drain_ends(self) -> None:
-        """Logs what was cut off."""
+        """Logs the calls that were cut off."""
         self._drained.set()
         if running := self._running():
             calls = [str(each) for each in running]
@@ -104,8 +96,7 @@ class WorkerReports:
             logger.warning(text, named(running), extra={"calls": calls})
 
     def _running(self) -> list[RunningCall]:
-        """A worker ends also while the database is out of reach."""
-        try:
+        try:  # a worker also ends while the database is out of reach
             return self._executors.running_calls()
         except Exception as exc:  # noqa: BLE001  (logged)
             logger.warning("running calls are not known: %s", exc, extra={"reason": str(exc)})

@@ -1,4 +1,4 @@
-"""Calls whose functions run in a worker: what it tells about itself."""
+"""The calls whose functions run in a worker."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class RunningCall:
-    """`since`: of the monotonic clock; `token`: by which it is answered, where `call` was read
-    again since it was started."""
+    """A call whose function runs since `since`, by the monotonic clock.
+
+    `token` is the claim that it is answered with, if `call` was read again after its start.
+    """
 
     call: Call | NewCall
     since: float = field(default_factory=time.monotonic)
@@ -28,7 +30,7 @@ class RunningCall:
 
     @property
     def claim(self) -> tuple[int, uuid.UUID] | None:
-        """The row and the token by which it is answered; None while it has no row."""
+        """The row and the token that it is answered with; None while it has no row."""
         if isinstance(self.call, NewCall):
             claimed = self.call.claimed
             return None if claimed is None else (claimed.pk, claimed.token)
@@ -37,7 +39,7 @@ class RunningCall:
 
     @property
     def key(self) -> tuple[uuid.UUID, int, int]:
-        """The same for the same attempt."""
+        """Identifies the attempt."""
         return self.call.execution_id, self.call.call_id, self.call.attempt
 
     def __str__(self) -> str:
@@ -47,8 +49,8 @@ class RunningCall:
 
 
 def abandoned(running: Sequence[RunningCall], *, using: str) -> list[RunningCall]:
-    """Returns the calls whose answers would be refused: they timed out, were answered by somebody
-    else, or were withdrawn."""
+    """Returns the calls whose answers would be refused, because they have timed out, are answered
+    already, or were withdrawn."""
     claims = {each.claim for each in running}
     calls = Call.objects.using(using).filter(pk__in=[claim[0] for claim in claims if claim])
     run = set(calls.open().values_list("pk", "claim"))
@@ -61,8 +63,8 @@ def abandoned(running: Sequence[RunningCall], *, using: str) -> list[RunningCall
 
 
 def named(running: Sequence[RunningCall]) -> str:
-    """Returns the first of them as text, and how many more there are."""
+    """Returns the first calls as text, and how many more there are."""
     names = [str(each) for each in running[:_NAMED]]
-    if more := len(running) - _NAMED:
-        names += [f"{more} more"] if more > 0 else []
+    if (more := len(running) - _NAMED) > 0:
+        names.append(f"{more} more")
     return ", ".join(names)

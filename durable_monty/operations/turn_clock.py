@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 
 class TurnClock:
-    """The time a workflow reads: the database's, and never before what it has read already.
+    """Returns the time for a workflow: that of the database, but never before `read_last`, the
+    time that it has read last.
 
-    `now` is what the database said at `read_at` of this process's monotonic clock.
+    `now` is the database's time at `read_at`, which is by the monotonic clock of this process.
     """
 
     def __init__(self, now: datetime, read_at: float, read_last: datetime | None) -> None:

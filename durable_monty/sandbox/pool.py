@@ -23,17 +23,16 @@ _REQUEST_GRACE = 10.0
 
 # A process with more memory than this ends with its run: it never gives memory back. Bytes.
 _LARGE = 32 * 1024 * 1024
-# Seconds of work that it takes to become large; only after that it is looked at.
+# Seconds of work that a process needs to become large. Its memory is only read after these.
 _WORKED = 0.005
-# Seconds after which processes that nobody needed end, but for a few: each takes 0.85 MB and two
-# threads.
+# Seconds after which unused processes end, except for a few: each takes 0.85 MB and two threads.
 _IDLE, _FEW = 20.0, 4
-# What is added to the niceness of a process whose turn takes very long.
+# The niceness that is added to a process whose turn takes very long.
 _NICER = 10
 
 
 class _Pool:
-    """The pool of Monty, and how many of its processes are in use."""
+    """Monty's pool, with a count of its processes that are in use."""
 
     def __init__(self, monty: Monty) -> None:
         self.monty = monty
@@ -53,7 +52,7 @@ class _Pool:
             self.needed_at = time.monotonic()
 
     def needs_fewer(self) -> bool:
-        """Returns whether it has kept many more than were in use for some time."""
+        """Returns whether it has had many more processes than were in use for some time."""
         with self.lock:
             self.note_need()
             return time.monotonic() - self.needed_at > _IDLE
@@ -66,9 +65,9 @@ _is_forked = False
 
 
 class checkout:  # noqa: N801  (as `contextlib` names them)
-    """A sandbox process of its own, within a `with`, or between `enter` and `leave`.
+    """Reserves a sandbox process, for a `with` or from `enter` to `leave`.
 
-    It asks for the time and for sleeps instead of having them; `options`: others of Monty's.
+    The process gets the time and sleeps from the host; `options` are other options of Monty.
     Raises `HostFault` in a process that was forked after its parent had used the sandbox: the
     threads that drive it stayed in the parent, and any use in the child would hang.
     """
@@ -103,20 +102,20 @@ class checkout:  # noqa: N801  (as `contextlib` names them)
 
     @property
     def cpu_seconds(self) -> float | None:
-        """What its process has worked in all; None where that cannot be known."""
+        """The processor time of its process since it started; None where that is not known."""
         stat = None if self._pid is None else _stat_of(self._pid)
         return None if stat is None else stat.cpu_seconds
 
     def give_way(self) -> None:
-        """Lets other processes go first, until it ends: no process may raise its own priority."""
+        """Lowers the priority of its process until it ends: no process may raise its own."""
         if self._pid is not None and not self._gives_way and _stat_of(self._pid):
             self._gives_way = True
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self._pid, _NICER)
 
     def leave(self, worked: float = 0.0) -> None:
-        """`worked`: the seconds that it has run for."""
-        # A pool that was given up keeps what comes back until the last of its processes has.
+        """Returns the process to the pool after it has run for `worked` seconds."""
+        # A pool that was replaced keeps its processes until the last of them is returned.
         is_left_over = self._pool is not _pool
         if (worked > _WORKED or is_left_over) and self._pid is not None:
             stat = _stat_of(self._pid)
@@ -144,8 +143,8 @@ class checkout:  # noqa: N801  (as `contextlib` names them)
 
 
 def own_pool(seconds: float) -> Monty:
-    """Returns a pool of one process beside the usual one, for a `with`. `seconds`: the time limit
-    of a request. Raises `HostFault` as `checkout` does."""
+    """Returns a separate pool of one process, for a `with`, whose requests may take `seconds`.
+    Raises `HostFault` as `checkout` does."""
     _refuse_after_fork()
     global _is_used  # noqa: PLW0603
     _is_used = True
@@ -154,25 +153,25 @@ def own_pool(seconds: float) -> Monty:
 
 
 def has_spare() -> bool:
-    """Returns whether `trim` may have something to end."""
+    """Returns whether `trim` may have processes to end."""
     pool = _pool
     return pool is not None and pool.most > 2 * pool.in_use + _FEW
 
 
 def trim() -> None:
-    """Ends the sandbox processes that nobody has needed for some time; Monty's pool keeps as many
-    as there ever were. Those in use end with their runs."""
+    """Ends the sandbox processes that were not needed for some time. Processes in use end with
+    their runs."""
     global _pool  # noqa: PLW0603
     pool = _pool
     if pool is None or _is_forked or not pool.needs_fewer():
         return
     with _lock:
-        _pool = None
+        _pool = None  # Monty's pool never shrinks, so another one replaces it
     pool.monty.__exit__(None, None, None)
 
 
 def _warm_pool(limits: Limits) -> _Pool:
-    """That of this process, made at first use."""
+    """Returns the pool of this process, and makes it at first use."""
     global _pool, _is_used  # noqa: PLW0603
     _refuse_after_fork()
     if (pool := _pool) is not None:
@@ -198,7 +197,7 @@ class _Stat(NamedTuple):
 
 
 def _stat_of(pid: int) -> _Stat | None:
-    """What Linux tells of a child of this process; None elsewhere, and if it has ended."""
+    """Reads the figures of a child process. Returns None if it has ended, or without Linux."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -219,8 +218,9 @@ def _refuse_after_fork() -> None:
 
 
 def _note_missing(package: str, module: str) -> None:
-    """The sandbox's client imports this at every start. Python looks for what is not installed
-    along the whole path, each time and under a lock: that was 40% of a start."""
+    """Notes that a package is not installed, so that Python does not search for it again."""
+    # The sandbox's client imports it at every start, and the search along the whole path, under a
+    # lock, was 40% of a start.
     if find_spec(package) is None:
         for name in (package, module):
             sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # "not to be found"
