@@ -21,7 +21,7 @@ WAITING = (PERSON, WORKER, SLEEPING)
 
 
 class WaitingFilter(ValueFilter):
-    title = _("waiting for")
+    title = _("kind of wait")
     parameter_name = "waiting"
     options = [(PERSON, _("A person")), (WORKER, _("A worker")), (SLEEPING, _("A sleep"))]
 

@@ -25,7 +25,7 @@ STUCK, FAILED = "stuck", "failed"
 
 
 class AttentionFilter(ValueFilter):
-    title = _("needs attention (first 1,000)")
+    title = _("need for attention (first 1,000)")
     parameter_name = ATTENTION
     options = [
         (STUCK, _("Stuck")),
