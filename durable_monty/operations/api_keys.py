@@ -47,14 +47,14 @@ def make_api_key(
 
 
 def use_api_key(secret: str, *, using: str) -> ApiKey | None:
-    """Returns the valid key of a secret, and records its use, at most once a minute."""
+    """Returns the valid key of a secret, and records its use."""
     key = ApiKey.objects.using(using).filter(sha256=hash_of(secret)).first()
     if key is None:
         return None
     now = database_now(using)
     if not key.is_valid(now):
         return None
-    if not key.is_use_noted(now):
+    if not key.is_use_noted(now):  # at most once a minute: not every request is to write
         with write(using):
             old = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
             keys = ApiKey.objects.using(using).filter(old, pk=key.pk)

@@ -35,16 +35,16 @@ from durable_monty.wakeups import announce
 
 
 def wake(execution_ids: Collection[uuid.UUID], now: datetime, using: str) -> None:
-    """Makes executions due. One that a worker has claimed sees `wakeups` when it commits.
-
-    It comes before any write to a call, since every write locks executions first.
-    """
+    """Makes executions due. It must come before any write to a call."""
+    # Every write locks executions first, in id order, and calls after them: else two writes could
+    # wait for each other.
     executions = Execution.objects.using(using)
     ids = sorted(set(execution_ids))
     if not ids:
         return
     if len(ids) > 1:  # an UPDATE locks in the order in which it finds the rows
         list(executions.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk"))
+    # The `due_at` of a claimed execution is its lease. Its worker sees `wakeups` when it commits.
     executions.filter(pk__in=ids).update(
         wakeups=F("wakeups") + 1,
         due_at=Case(

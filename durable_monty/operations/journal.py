@@ -26,11 +26,9 @@ Errors = list[Settled]
 
 
 class Undelivered(NamedTuple):
-    """An answer that no turn was given yet.
+    """An answer that no turn was given yet."""
 
-    It is not a `Call`: Django takes as long to make one as PostgreSQL to find it.
-    """
-
+    # Not a `Call`: Django takes as long to make one as PostgreSQL to find it.
     execution_id: uuid.UUID
     pk: int
     call_id: int
@@ -79,9 +77,9 @@ def find_errors(turns: Mapping[uuid.UUID, int], using: str) -> dict[uuid.UUID, l
 
 @dataclass(frozen=True, slots=True)
 class StoredTurns:
-    """Consecutive turns of a journal, which is read during the iteration: it can be larger than
-    the memory."""
+    """Consecutive turns of a journal."""
 
+    # They are read during the iteration, because a journal can be larger than the memory.
     execution_id: uuid.UUID
     turns: range
     using: str

@@ -1,7 +1,4 @@
-"""Log records whose text names the execution or call, with the same facts in `extra`.
-
-The text of each begins with a constant, so that records about one problem are grouped together.
-"""
+"""Log records whose text names the execution or call, with the same facts in `extra`."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ if TYPE_CHECKING:
     from durable_monty.operations.new_calls import NewCall
     from durable_monty.operations.outcomes import Outcome
 
+# The text of each record begins with a constant: so tools group records about one problem.
 logger = logging.getLogger("durable_monty")
 
 

@@ -24,6 +24,7 @@ def pause_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None
         changes: dict[str, Any] = {}
         if execution.cancel_requested_at is None:  # a cancellation keeps its reason
             changes |= {"reason": codec.clean_text(reason, REASON_LIMIT)}
+        # A worker that runs a turn does not know of the request. Its commit obeys it.
         if execution.claim is not None:
             changes |= {"pause_requested": True}
         else:

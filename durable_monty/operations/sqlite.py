@@ -1,8 +1,4 @@
-"""SQLite's shortcuts.
-
-SQLite is in the process, and each row that it reads or writes gives way to other threads. So many
-rows go in and come out as one JSON text.
-"""
+"""SQLite's shortcuts."""
 
 from __future__ import annotations
 
@@ -19,6 +15,9 @@ from durable_monty.models import Execution, clock
 from durable_monty.operations import sql
 from durable_monty.operations.database import Database, Locked, Row
 from durable_monty.operations.transactions import write
+
+# SQLite runs inside of the process, where the GIL is all that a statement waits for. Each row that
+# it reads or writes gives way to other threads. So many rows go in and come out as one JSON text.
 
 
 class SQLite(Database):
@@ -97,7 +96,7 @@ class SQLite(Database):
         keys: Sequence[uuid.UUID] | Sequence[int],
         where: str,
     ) -> Locked:
-        """Reads the rows. The transaction itself keeps other writers out."""
+        # They are only read: the transaction itself keeps other writers out.
         connection = connections[self.using]
         (key,) = sql.names_of(model, ("pk",), connection)
         wanted = (clock.sql_now(self.using).replace("%", "%%"), key, *columns)

@@ -28,8 +28,8 @@ def cancel_execution(
     """Asks an execution to end: the calls that it awaits raise BaseException("Cancelled: ...").
 
     It may clean up, with calls too, for `grace` seconds (`CANCEL_GRACE`); then it is terminated.
-    One that has not begun is cancelled at once. A second request changes nothing. Raises
-    `ExecutionNotFound`, `ExecutionFinished`, `InvalidDuration`.
+    A second request changes nothing. Raises `ExecutionNotFound`, `ExecutionFinished`,
+    `InvalidDuration`.
     """
     if grace is not None and not 0 <= grace <= LONGEST:
         raise InvalidDuration("grace", grace)
@@ -39,18 +39,13 @@ def cancel_execution(
             return
         now = database_now(using)
         reason = codec.clean_text(reason, REASON_LIMIT)
+        # One that has not begun has nothing to clean up.
         if not execution.turn and execution.claim is None:
             finish(execution, ExecutionStatus.CANCELLED, "Cancelled", reason, now, using)
             return
-        _ask_to_end(
-            execution,
-            Answer.of_error(CANCELLED, reason),
-            now,
-            using,
-            grace=grace,
-            cancel_requested_at=now,
-            reason=reason,
-        )
+        answer = Answer.of_error(CANCELLED, reason)
+        changes: dict[str, Any] = {"cancel_requested_at": now, "reason": reason}
+        _ask_to_end(execution, answer, now, using, grace=grace, **changes)
 
 
 def terminate_execution(execution_id: uuid.UUID, reason: str, *, using: str) -> None:
@@ -80,6 +75,7 @@ def expire_executions(limit: int, *, using: str) -> int:
     ]
     pks = sorted({pk for rows in by_index for pk in rows.values_list("pk", flat=True)[:limit]})
     for pk in pks:
+        # One transaction each, in which it may turn out that another worker was first.
         with write(using):
             execution = executions.filter(past, pk=pk).select_for_update().first()
             if execution is None:

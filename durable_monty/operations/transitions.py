@@ -68,6 +68,7 @@ def transition(
         backoff = 0.0 if outcome.at_once else min(_MAX_BACKOFF, 0.5 * 2**faults)
         return {"faults": faults, "due_at": later(now, backoff)}
     message = f"This turn was given up after {faults} tries: {outcome.why}"
+    # A bug of this app must not cost a run: a new version may go on with it.
     if outcome.is_ours:
         # Not 0: calls of the last turn may be missing.
         return _paused("HostFault", message) | {"faults": 1}

@@ -45,11 +45,9 @@ def beat(worker_id: int, stuck: Mapping[str, Any] | None = None, *, using: str) 
 
 
 def dismiss_workers(worker_ids: Collection[int], *, using: str) -> list[int]:
-    """Marks workers that do not respond as stopped, and returns their ids.
-
-    Nothing is taken from them: their claims end with their leases. A worker that was only slow is
-    alive again with its next heartbeat.
-    """
+    """Marks workers that do not respond as stopped, and returns their ids."""
+    # Nothing is taken from them: their claims end with their leases. A worker that was only slow
+    # is alive again with its next heartbeat.
     with write(using):
         now = database_now(using)
         silent = WorkerProcess.objects.using(using).silent(now).filter(pk__in=worker_ids)

@@ -1,7 +1,7 @@
 """The commit of a batch of executions as one statement.
 
-Seven statements of the portable commit took three times as long. Executions that somebody wants
-something of, that failed, or that have snapshots to write, are left to it.
+Executions that failed, that have snapshots to write, or that are to pause or end, are left to the
+portable commit.
 """
 
 from __future__ import annotations
@@ -134,6 +134,8 @@ def commit(database: Database, outcomes: Sequence[Outcome]) -> Changes:
     return changes
 
 
+# The seven statements of the portable commit took three times as long. Each is a round trip, and
+# the GIL changes hands during it.
 @lru_cache(maxsize=8)
 def statement(using: str, *, has_earlier: bool) -> str:
     """Returns the statement, which also changes rows of earlier commits if there are any."""

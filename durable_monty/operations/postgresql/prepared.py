@@ -1,12 +1,6 @@
 """Statements that PostgreSQL parses and plans once for each connection, not at every use.
 
-Planning a long statement takes longer than executing it. A plan may also be kept for too long:
-one that was made for an empty table reads all of it when it has a million rows. So each is made
-again after a few seconds.
-
-A pooler in transaction mode (PgBouncer) gives each transaction another server connection, where a
-statement is unknown or belongs to another client. So nothing is prepared through a pooler. An
-error of a prepared statement would abort the caller's transaction, so none is used inside of one.
+Planning a long statement takes longer than executing it.
 """
 
 from __future__ import annotations
@@ -28,7 +22,9 @@ logger = logging.getLogger("durable_monty")
 
 # A connection that serves one request never gets there.
 _OFTEN = 5
-_FRESH = 10.0  # seconds
+# A plan that was made for an empty table reads all of it when it has a million rows. So each is
+# made again after so many seconds.
+_FRESH = 10.0
 # "does not exist", as after DISCARD ALL; "must not change result type", as after a migration;
 # "already exists"; "wrong number of parameters". The statement has done nothing then.
 _UNUSABLE = frozenset({"26000", "0A000", "42P05", "42601"})
@@ -57,6 +53,7 @@ def rows_of(statement: str, values: Sequence[Any], using: str) -> list[Any]:
     connection = connections[using]
     connection.ensure_connection()
     with connection.cursor() as cursor:
+        # Not in the caller's transaction, which an error of a prepared statement would abort.
         if not connection.in_atomic_block and using not in _refused:
             try:
                 if name := _prepare(using, cursor, statement):
@@ -84,7 +81,9 @@ def _prepare(using: str, cursor: Any, statement: str) -> str | None:
     if uses <= _OFTEN:
         return None
     if not statements.made:
-        # A pooler tells its clients a process number of its own, for cancelling queries.
+        # A pooler in transaction mode (PgBouncer) gives each transaction another connection, where
+        # a statement is unknown or belongs to another client. It is recognised by the process
+        # number of its own that it gives its clients, for cancelling queries.
         cursor.execute("SELECT pg_backend_pid()")
         if cursor.fetchone() != (driver.info.backend_pid,):
             _refused.add(using)
