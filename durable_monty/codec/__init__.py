@@ -22,10 +22,9 @@ if its name has no slash (UTC, CET), and two references to one list as two lists
 UUID and a zone are texts, and no datetime has a fold.
 """
 
-from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS
+from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS, clean_text
 from durable_monty.codec.plain import plain, plain_beginning
 from durable_monty.codec.reading import decode, decode_for_sandbox
-from durable_monty.codec.text import clean_text
 from durable_monty.codec.writing import Record, encode
 
 __all__ = [

@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
-from durable_monty.codec.limits import MAX_DIGITS, MAX_INT_BITS
-from durable_monty.codec.text import short
+from durable_monty.codec.limits import MAX_DIGITS, MAX_INT_BITS, short
 from durable_monty.exceptions import CorruptValue
 
 

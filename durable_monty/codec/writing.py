@@ -14,8 +14,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_INT_BITS
-from durable_monty.codec.text import short
+from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_INT_BITS, short
 from durable_monty.exceptions import UnstorableValue
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, UnreadablePostError
 
 from durable_monty import codec, conf
-from durable_monty.codec.text import short
+from durable_monty.codec.limits import short
 from durable_monty.exceptions import (
     BodyNotJson,
     BodyTooLarge,

@@ -16,8 +16,7 @@ from durable_monty import OrchestratorService
 from durable_monty.exceptions import ExecutorUnavailable, NonRetryable
 from durable_monty.executors.loading import make_executor
 from durable_monty.executors.local import LocalExecutor
-from durable_monty.executors.plain_json import check_plain_json
-from durable_monty.executors.tracebacks import describe_traceback
+from durable_monty.executors.result_mode import check_plain_json, describe_traceback
 from durable_monty.models import Attempt, Call, CallStatus
 from tests.documents import tables
 from tests.engines.brokers import redis_server

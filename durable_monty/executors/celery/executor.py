@@ -20,8 +20,8 @@ from durable_monty.executors.celery.results import (
     job_status,
     results_of,
 )
-from durable_monty.executors.plain_json import check_plain_json
 from durable_monty.executors.remote import Mode, QueueExecutor
+from durable_monty.executors.result_mode import check_plain_json
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call
 

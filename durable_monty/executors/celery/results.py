@@ -23,7 +23,7 @@ from durable_monty.executors.celery.connections import (
     open_connection,
 )
 from durable_monty.executors.remote import reaching
-from durable_monty.executors.tracebacks import describe_traceback
+from durable_monty.executors.result_mode import describe_traceback
 from durable_monty.loop_errors import LoopErrors
 
 Meta = dict[str, Any]

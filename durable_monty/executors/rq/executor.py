@@ -20,8 +20,8 @@ from rq.serializers import JSONSerializer
 
 from durable_monty.exceptions import JobLost
 from durable_monty.executors.base import JobStatus
-from durable_monty.executors.plain_json import check_plain_json
 from durable_monty.executors.remote import Mode, QueueExecutor, reaching
+from durable_monty.executors.result_mode import check_plain_json
 from durable_monty.executors.rq.results import STREAMS, ResultListener, read_failure, read_result
 from durable_monty.functions import policy_of
 from durable_monty.models import Call

@@ -16,8 +16,8 @@ from rq.serializers import JSONSerializer
 
 from durable_monty.exceptions import JobLost
 from durable_monty.executors.base import JobStatus, failed_job
+from durable_monty.executors.result_mode import describe_traceback
 from durable_monty.executors.thread_pool import keep_running
-from durable_monty.executors.tracebacks import describe_traceback
 from durable_monty.loop_errors import LoopErrors
 
 # RQ stores this text in place of a result that its serializer refuses.
