@@ -263,4 +263,7 @@ def test_the_alias_is_the_same_command():
         for name in names
     )
     assert runworker_help == alias_help
-    assert "3    drained, but running calls were cut off or not recorded" in runworker_help
+    assert (
+        "3    the worker has drained, but running calls were cut off or not recorded"
+        in runworker_help
+    )

@@ -3,6 +3,6 @@
 None of them looks at the data or at migrations: an error here would stop `migrate` itself.
 """
 
-from durable_monty.checks import apps, databases, settings  # checks register themselves
+from durable_monty.checks import databases, settings  # checks register themselves
 
-__all__ = ["apps", "databases", "settings"]
+__all__ = ["databases", "settings"]

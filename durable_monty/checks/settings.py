@@ -1,4 +1,4 @@
-"""System checks of the settings DURABLE_MONTY, USE_TZ and Q_CLUSTER."""
+"""System checks of the settings DURABLE_MONTY, INSTALLED_APPS, USE_TZ and Q_CLUSTER."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 
 from durable_monty import conf, discovery
 from durable_monty.durations import DAY, LONGEST, LONGEST_TEXT
@@ -122,7 +123,45 @@ def check_executors(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
 
 
 @register("durable_monty")
+def check_commands(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    # Django takes the command of the app that is listed first; Channels has a `runworker`, too.
+    owner = get_commands().get("runworker")
+    owner_name = owner if isinstance(owner, str) else getattr(owner, "name", "?")
+    if owner_name == "durable_monty":
+        return []
+    return [
+        Warning(
+            f"`manage.py runworker` belongs to {owner_name!r}, not to durable_monty.",
+            hint="List 'durable_monty' before it in INSTALLED_APPS, or use durable_worker.",
+            id="durable_monty.W001",
+        )
+    ]
+
+
+@register("durable_monty")
+def check_workflow_modules(
+    app_configs: Sequence[AppConfig] | None, **_: Any
+) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for module in discovery.modules_outside_apps():
+        package = module.rpartition(".")[0]
+        messages.append(
+            Warning(
+                f"Workers do not find the functions of {module!r}: it is in no installed app.",
+                hint=f"Add {package!r} to INSTALLED_APPS, or {module!r} to "
+                "DURABLE_MONTY['FUNCTION_MODULES']."
+                if package
+                else f"Move it into an installed app, or add {module!r} to "
+                "DURABLE_MONTY['FUNCTION_MODULES'].",
+                id="durable_monty.W002",
+            )
+        )
+    return messages
+
+
+@register("durable_monty")
 def check_time_zone(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    # A local time comes twice when the clocks go back: nothing could be due at it.
     if settings.USE_TZ:
         return []
     return [
@@ -149,6 +188,7 @@ def check_queue(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
         ]
     messages: list[CheckMessage] = []
     queue = getattr(settings, "Q_CLUSTER", {})
+    # A task that runs for longer than `retry` is delivered to a second process as well.
     timeout, retry = queue.get("timeout"), queue.get("retry", 60)
     if not timeout or timeout >= retry:
         messages.append(

@@ -1,19 +1,40 @@
-"""Types of arguments, and the help formatter, that the commands share."""
+"""The base class of the commands, and types of their arguments."""
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import DjangoHelpFormatter
-from django.db import connections
+from django.core.management.base import BaseCommand, DjangoHelpFormatter
+from django.db import connections, router
 
 from durable_monty.durations import DAY
 from durable_monty.executors.loading import executor_class
+from durable_monty.models import Execution
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
     """Keeps the lines of the description."""
+
+
+class DatabaseCommand(BaseCommand):
+    """A command that works on one database."""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # The exit codes are a table, which Django's own formatter would wrap.
+        parser.formatter_class = HelpFormatter
+        return parser
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--database",
+            type=database,
+            # A project may route this app's models to a database of their own.
+            default=router.db_for_write(Execution),
+            help="The database to use. Default: %(default)s.",
+        )
 
 
 def database(text: str) -> str:

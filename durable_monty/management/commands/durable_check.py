@@ -8,47 +8,36 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import Error, router
+from django.core.management.base import CommandError, no_translations
+from django.db import Error
 
 from durable_monty.doctor.deploy import CheckedProgram, check_programs
 from durable_monty.exceptions import DatabaseNotMigrated
-from durable_monty.management.arguments import HelpFormatter, database
-from durable_monty.models import Execution
+from durable_monty.management.arguments import DatabaseCommand
 from durable_monty.reads.migrated import check_migrated
 
 BREAKS = 1
 
 
-class Command(BaseCommand):
-    help = """Checks the sources of all unfinished executions against the functions as they are in
-this code, and lists the executions that would break: by a function that was renamed or removed, or
-that takes other arguments now. Run it with the new code, before it is deployed.
+class Command(DatabaseCommand):
+    help = """Checks the sources of all unfinished executions against the functions of this code.
+It lists the executions that would break because a function was renamed or removed, or takes other
+arguments now. Run it with the new code, before you deploy it.
 
 Exit codes:
   0  nothing would break
   1  something would break, or the database cannot be used
-  2  wrong options"""
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = HelpFormatter
-        return parser
+  2  the options are wrong"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--json",
             action="store_true",
-            help='Print {"programs": [{"program", "name", "executions", "examples", "problems": '
-            '[{"severity", "rule", "message"}]}], "checked", "executions", "seconds", "ok"}; the '
-            "programs are those with problems.",
+            help='Print JSON: {"programs": [{"program", "name", "executions", "examples", '
+            '"problems": [{"severity", "rule", "message"}]}], "checked", "executions", '
+            '"seconds", "ok"}. "programs" holds only those with problems.',
         )
-        parser.add_argument(
-            "--database",
-            type=database,
-            default=router.db_for_write(Execution),
-            help="Default: %(default)s.",
-        )
+        super().add_arguments(parser)
 
     # Deploy scripts read the output, so it is English whatever LANGUAGE_CODE says.
     @no_translations

@@ -8,14 +8,13 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import Error, router
+from django.core.management.base import CommandError, no_translations
+from django.db import Error
 
 from durable_monty.doctor.diagnosis import Diagnosis, diagnose
 from durable_monty.doctor.findings import Finding
 from durable_monty.exceptions import DatabaseNotMigrated, ExecutionNotFound
-from durable_monty.management.arguments import HelpFormatter, database
-from durable_monty.models import Execution
+from durable_monty.management.arguments import DatabaseCommand
 from durable_monty.operations.repair import repair
 from durable_monty.reads.migrated import check_migrated
 
@@ -26,55 +25,51 @@ WRONG_OPTIONS = 2
 _YEAR = 366 * 24 * 60
 
 
-class Command(BaseCommand):
-    help = """Says why an execution does not move. Without an id, checks the whole database for
-late work and for rows that break an invariant.
+class Command(DatabaseCommand):
+    help = """Explains why an execution does not move. Without an id, it checks the whole database
+for late work and for rows that break an invariant.
 
---fix repairs the rows that can be repaired safely, each in a transaction of its own; the others
-are only reported. It may be used while workers run.
+--fix repairs the rows that can be repaired safely, each in a transaction of its own, and only
+reports the others. You can use it while workers run.
 
 Exit codes:
   0  nothing is wrong
-  1  something is wrong; with --fix: something still is
-  2  wrong options"""
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = HelpFormatter
-        return parser
+  1  something is wrong, or with --fix something is still wrong
+  2  the options are wrong, or there is no such execution"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "execution", nargs="?", type=_uuid, metavar="EXECUTION_ID", help="Default: all."
+            "execution",
+            nargs="?",
+            type=_uuid,
+            metavar="EXECUTION_ID",
+            help="The execution to explain. Default: check all data.",
         )
-        parser.add_argument("--fix", action="store_true", help="Repair what can be.")
+        parser.add_argument(
+            "--fix", action="store_true", help="Repair everything that can be repaired safely."
+        )
         parser.add_argument(
             "--json",
             action="store_true",
-            help='Print {"findings": [{"check", "severity", "execution", "call", "message", '
-            '"fixable", "fixed"}], "ok"}, and "sentences" about the EXECUTION_ID.',
+            help='Print JSON: {"findings": [{"check", "severity", "execution", "call", "message", '
+            '"fixable", "fixed"}], "ok"}. With an EXECUTION_ID it also has "sentences".',
         )
         parser.add_argument(
             "--limit",
             type=_whole,
             default=1000,
             metavar="N",
-            help="List at most N findings of a check, and read the journals and snapshots of the "
-            "N newest unfinished executions; 0: all. Default: %(default)s.",
+            help="List at most N findings of each check, and read the journals and snapshots of "
+            "the N newest unfinished executions. 0 means all. Default: %(default)s.",
         )
         parser.add_argument(
             "--minutes",
             type=_minutes,
             default=5,
             metavar="N",
-            help="Work is late when it has been due for so long. Default: %(default)s.",
+            help="Report work as late when it has been due for N minutes. Default: %(default)s.",
         )
-        parser.add_argument(
-            "--database",
-            type=database,
-            default=router.db_for_write(Execution),
-            help="Default: %(default)s.",
-        )
+        super().add_arguments(parser)
 
     # Its output is read beside the logs, which are in English.
     @no_translations

@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, connections, router
+from django.core.management.base import CommandError
+from django.db import Error, connections
 
 from durable_monty.exceptions import ClusterNotStarted, DatabaseNotMigrated
 from durable_monty.executors.base import Executor
@@ -27,39 +27,33 @@ from durable_monty.executors.loading import (
 from durable_monty.executors.table import NoExecutor
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.management.arguments import (
-    HelpFormatter,
-    database,
+    DatabaseCommand,
     executor_name,
     pause,
     positive_int,
 )
-from durable_monty.models import Execution
 from durable_monty.service import OrchestratorService
 from durable_monty.worker import Worker
 
-WRONG_OPTIONS = 2
-CUT_OFF = 3
+WRONG_OPTIONS = 2  # as argparse exits
+CUT_OFF = 3  # a deploy script can tell it from a worker that could not start
 
 
-class Command(BaseCommand):
-    help = """Advances durable workflows and runs their functions. Run any number of them, on
-any number of machines, against one database.
+class Command(DatabaseCommand):
+    help = """Advances durable workflows and runs their functions. You can start any number of
+workers, on any number of machines, for one database.
 
-The first SIGTERM or SIGINT drains: running calls may end, for at most
-DURABLE_MONTY['DRAIN_TIMEOUT'] seconds. The second stops at once.
+The first SIGTERM or SIGINT drains the worker: it starts nothing new, and running calls may end
+within DURABLE_MONTY['DRAIN_TIMEOUT'] seconds. The second one stops it at once.
 
 Exit codes:
-  0    done, or drained
-  1    could not start: settings, or a database that is out of reach or not migrated;
-       or the only round of --once failed
-  2    wrong options
-  3    drained, but running calls were cut off or not recorded; they will be run again
-  143  a second SIGTERM (130: SIGINT)"""
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = HelpFormatter
-        return parser
+  0    the worker is done, or has drained
+  1    the worker could not start, because the settings are wrong, or the database is out of
+       reach or not migrated; or the only round of --once failed
+  2    the options are wrong
+  3    the worker has drained, but running calls were cut off or not recorded; they will be
+       run again
+  143  a second SIGTERM stopped the worker (130: a second SIGINT)"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         where = parser.add_mutually_exclusive_group()
@@ -68,39 +62,34 @@ Exit codes:
             action="append",
             type=executor_name,
             metavar="NAME",
-            help=f"Where functions run: {', '.join(SHORT_NAMES)}, or the dotted path of a class; "
-            "may be given several times. Default: DURABLE_MONTY['EXECUTOR'] and all of "
+            help=f"Where functions run: {', '.join(SHORT_NAMES)}, or the dotted path of a class. "
+            "You can give it several times. Default: DURABLE_MONTY['EXECUTOR'] and all of "
             "DURABLE_MONTY['EXECUTORS'].",
         )
         where.add_argument(
             "--no-cluster",
             action="store_true",
-            help="Only advance workflows; other processes run the functions.",
+            help="Only advance workflows, and leave the functions to other processes.",
         )
         parser.add_argument(
             "--workers",
             type=positive_int,
             metavar="N",
-            help="How many calls run at a time: the first argument of the (first) executor.",
+            help="The number of calls that run at a time, for the first executor.",
         )
         until = parser.add_mutually_exclusive_group()
-        until.add_argument("--once", action="store_true", help="One round, then end.")
+        until.add_argument("--once", action="store_true", help="Work for one round, then stop.")
         until.add_argument(
             "--until-complete",
             action="store_true",
-            help="End when what is left waits for people only, or is paused.",
+            help="Stop when the only remaining work waits for people, or is paused.",
         )
-        parser.add_argument(
-            "--database",
-            type=database,
-            default=router.db_for_write(Execution),
-            help="Default: %(default)s.",
-        )
+        super().add_arguments(parser)
         parser.add_argument(
             "--poll-interval",
             type=pause,
             metavar="SECONDS",
-            help="Longest pause between polls of an idle worker. "
+            help="The longest pause between polls of an idle worker, at most a day. "
             "Default: DURABLE_MONTY['POLL_INTERVAL'].",
         )
 
