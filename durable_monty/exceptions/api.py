@@ -17,6 +17,7 @@ class NotAuthenticated(DurableMontyError):
 
 class InvalidKey(DurableMontyError):
     def __init__(self) -> None:
+        # One message for all of them, so that it does not reveal which keys exist.
         super().__init__(
             "The key is unknown, revoked or expired, or its user may not log in any more. Make "
             "another one in the admin."
@@ -53,6 +54,7 @@ class BodyTooLarge(DurableMontyError):
 class WrongContentType(DurableMontyError):
     def __init__(self, given: str) -> None:
         self.given = given
+        # The header is the client's own text and may have any length.
         super().__init__(
             f"The request's body must be application/json, in UTF-8, not {given[:100]!r}."
         )
@@ -80,10 +82,12 @@ class RequestRefused(DurableMontyError):
     """The server refused a request, with a `code` that has no exception of its own."""
 
     def __init__(self, status: int, code: str, text: str) -> None:
+        # Every error of a response has `http_status`: elsewhere `status` is that of a call.
         self.status, self.http_status, self.code, self.text = status, status, code, text
         super().__init__(f"{text} (HTTP {status}, {code})")
 
 
+# Code that retries after a ConnectionError of any client handles this one, too.
 class ApiUnreachable(DurableMontyError, ConnectionError):
     """No response came. The server may have received the request, or not."""
 
@@ -94,6 +98,7 @@ class ApiUnreachable(DurableMontyError, ConnectionError):
 
 class InvalidToken(DurableMontyError):
     def __init__(self) -> None:
+        # The token is a credential, so no message and no log repeats it.
         super().__init__("The token was not made here, or not with the present SECRET_KEY.")
 
 

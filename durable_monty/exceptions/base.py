@@ -1,5 +1,3 @@
-"""The base of all errors of this package."""
-
 from __future__ import annotations
 
 import re
@@ -18,4 +16,5 @@ class DurableMontyError(Exception):
 
 def code_of(kind: type[DurableMontyError]) -> str:
     """Returns the code of an error over HTTP: `CallSettled` is "call_settled"."""
+    # Clients of the API compare the code, so renaming a class would break them.
     return re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

@@ -7,6 +7,7 @@ from typing import Any
 
 from durable_monty.exceptions.base import DurableMontyError
 
+# One misspelt name can bring a complaint for every line that uses it.
 _SHOWN = 20
 
 

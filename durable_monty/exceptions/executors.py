@@ -12,6 +12,7 @@ from durable_monty.exceptions.functions import NonRetryable
 class JobNotFound(DurableMontyError, LookupError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
+        # It may come from a request, in any length.
         super().__init__(f"No call has the job {job_id[:200]!r}.")
 
 
@@ -26,6 +27,7 @@ class JobLost(DurableMontyError, LookupError):
 class UrlNotAllowed(NonRetryable, ValueError):
     def __init__(self, url: str, why: str) -> None:
         self.url, self.why = url, why
+        # A workflow may have passed it, in any length.
         super().__init__(f"The URL {url[:200]!r} is not allowed: {why}")
 
 

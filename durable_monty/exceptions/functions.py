@@ -35,6 +35,7 @@ class FunctionNotPermitted(FunctionError):
         )
 
 
+# Workflows see the nearest builtin base of an exception, so functions raise a RuntimeError.
 class NonRetryable(DurableMontyError, RuntimeError):
     """Raised by a function that failed for good, whatever its retry policy says.
 
@@ -49,6 +50,7 @@ class RetryAfter(DurableMontyError, RuntimeError):
     """
 
     def __init__(self, seconds: float | str, message: str = "") -> None:
+        # The seconds of a Retry-After header are a text.
         self.seconds = max(0.0, float(seconds))
         super().__init__(message or f"The function asked to be tried again in {self.seconds:g} s.")
 

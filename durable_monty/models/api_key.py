@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -10,9 +9,6 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 # A request writes the last use of its key only if that is older.
 USE_NOTED_EVERY = timedelta(minutes=1)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -13,9 +13,6 @@ from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
 from durable_monty.models.worker_process import WorkerProcess
 from durable_monty.text_limits import MAX_NAME
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 # Ends the job id of an attempt that goes on elsewhere: no process of ours has to do with it any
 # more, until its answer comes or its time is over.

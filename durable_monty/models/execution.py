@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
@@ -14,9 +14,6 @@ from durable_monty.models.moment import MomentField
 from durable_monty.models.program import Program
 from durable_monty.models.worker_process import WorkerProcess
 from durable_monty.text_limits import MAX_NAME
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class ExecutionStatus(models.TextChoices):

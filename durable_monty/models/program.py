@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from django.db import models
 from django.utils.functional import cached_property
@@ -10,9 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class ProgramQuerySet(models.QuerySet["Program"]):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -9,9 +8,6 @@ from django.utils.translation import gettext_lazy as _
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
 from durable_monty.text_limits import MAX_NAME
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 # A worker writes its heartbeat this often; after three missed ones it counts as dead.
 HEARTBEAT = timedelta(seconds=5)
