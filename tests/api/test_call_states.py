@@ -73,9 +73,9 @@ STATES = {
 
 
 def test_every_open_state_is_tested():
-    assert {*CallState} - {*STATES} == {
-        CallState(status) for status in CallStatus if status not in OPEN
-    }
+    closed = {CallState(status) for status in CallStatus if status not in OPEN}
+    # No kind of call needs neither a worker nor a person yet.
+    assert {*CallState} - {*STATES} == closed | {CallState.EXPECTED}
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)

@@ -106,7 +106,7 @@ Exit codes:
         self.stdout.write(
             f"runworker on {socket.gethostname()}, pid {os.getpid()}: "
             f"executor {worker.executors.name}, {functions} functions, "
-            f"{connections[using].vendor} database {using!r}."
+            f"{connections[using].display_name} database {using!r}."
         )
         self.stdout.flush()  # a supervisor that reads a pipe sees at once that the worker is up
         try:
