@@ -13,17 +13,17 @@ from durable_monty.operations.attempts import beat_call, note_progress
 from durable_monty.operations.new_calls import NewCall
 
 # Seconds between polls of the database, however often a function calls `cancelled()`.
-_LOOK_INTERVAL = 0.5
+_POLL_INTERVAL = 0.5
 
 
 class CallContext:
     """The call of the function that is running."""
 
-    __slots__ = ("_call", "_is_held", "_looked_at", "_using")
+    __slots__ = ("_call", "_is_claimed", "_polled_at", "_using")
 
     def __init__(self, call: Call | NewCall, using: str) -> None:
         self._call, self._using = call, using
-        self._is_held, self._looked_at = True, time.monotonic()
+        self._is_claimed, self._polled_at = True, time.monotonic()
 
     @property
     def execution_id(self) -> str:
@@ -61,8 +61,8 @@ class CallContext:
         if claimed is None:
             note_progress(self._call, progress, message)
             return
-        self._is_held = beat_call(claimed, progress, message, using=self._using)
-        self._looked_at = time.monotonic()
+        self._is_claimed = beat_call(claimed, progress, message, using=self._using)
+        self._polled_at = time.monotonic()
 
     def cancelled(self) -> bool:
         """Returns whether nobody waits for this attempt any more: it was withdrawn, answered by
@@ -75,11 +75,13 @@ class CallContext:
         claimed = self._claimed
         if claimed is None:
             return False
-        if self._is_held and time.monotonic() - self._looked_at >= _LOOK_INTERVAL:
-            held = Call.objects.using(self._using).filter(pk=claimed.pk, claim=claimed.token)
-            self._is_held = held.open().exists()
-            self._looked_at = time.monotonic()
-        return not self._is_held
+        if self._is_claimed and time.monotonic() - self._polled_at >= _POLL_INTERVAL:
+            claimed_rows = Call.objects.using(self._using).filter(
+                pk=claimed.pk, claim=claimed.token
+            )
+            self._is_claimed = claimed_rows.open().exists()
+            self._polled_at = time.monotonic()
+        return not self._is_claimed
 
     def check_cancelled(self) -> None:
         """Raises `CallCancelled` if `cancelled()`."""

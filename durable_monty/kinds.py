@@ -55,7 +55,7 @@ class Kind:
     # A worker or a person answers it, and a fork may give it another answer.
     takes_answers: bool
     # A fork asks for an open one anew; if not, its time goes on as it was.
-    is_asked_again: bool
+    is_made_again: bool
     # What the doctor says of an open one that has no due time; empty: it needs none.
     undue: str
     # The name of the phase that it begins with, see `reads.phases`.
@@ -80,7 +80,7 @@ FUNCTION = Kind(
     is_instant=False,
     has_shortcut=True,
     takes_answers=True,
-    is_asked_again=True,
+    is_made_again=True,
     undue="No worker will ever look at it",
     first_phase="queued",
     waits_for=_("a worker"),
@@ -94,7 +94,7 @@ PERSON = Kind(
     is_instant=False,
     has_shortcut=True,
     takes_answers=True,
-    is_asked_again=True,
+    is_made_again=True,
     undue="",
     first_phase="person",
     waits_for=_("a person"),
@@ -109,7 +109,7 @@ TIMER = Kind(
     is_instant=False,
     has_shortcut=True,
     takes_answers=False,
-    is_asked_again=False,
+    is_made_again=False,
     undue="It never ends",
     first_phase="sleep",
     waits_for=_("a sleep"),
@@ -123,7 +123,7 @@ CLOCK = Kind(
     is_instant=True,
     has_shortcut=True,
     takes_answers=False,
-    is_asked_again=False,
+    is_made_again=False,
     undue="No worker will ever look at it",
     first_phase="running",
     waits_for=_("a worker"),

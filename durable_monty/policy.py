@@ -50,17 +50,17 @@ class Retry:
     def wait(self, exc: BaseException, failures: int) -> float | None:
         """Returns the seconds until the next attempt, after so many failures; None: no more."""
         kind = type(exc)  # not isinstance(): that asks `exc` for its class
-        asked = getattr(exc, "seconds", 0.0) if issubclass(kind, RetryAfter) else None
-        return self.wait_after(kind, failures, asked)
+        retry_after = getattr(exc, "seconds", 0.0) if issubclass(kind, RetryAfter) else None
+        return self.wait_after(kind, failures, retry_after)
 
     def wait_after(
-        self, kind: type[BaseException], failures: int, asked: float | None = None
+        self, kind: type[BaseException], failures: int, retry_after: float | None = None
     ) -> float | None:
-        """Returns the same for a class. `asked`: the seconds that a service asked for."""
+        """Returns the same for a class. `retry_after`: the seconds that a service asked for."""
         if issubclass(kind, NonRetryable | SystemExit) or failures >= self.max_attempts:
             return None
-        if asked is not None:
-            return capped(asked, MAX_RETRY_AFTER)
+        if retry_after is not None:
+            return capped(retry_after, MAX_RETRY_AFTER)
         if issubclass(kind, self.non_retryable) or not issubclass(kind, self.retry_on):
             return None
         # The exponent is bounded: 2.0 ** 1024 overflows.

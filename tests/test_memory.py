@@ -13,7 +13,7 @@ from django.db import connection, connections
 from durable_monty import LocalExecutor, Worker
 from durable_monty.engine.interpreters import Interpreters, interpreters
 from durable_monty.models import Call
-from durable_monty.operations.limits import usual_limits
+from durable_monty.operations.limits import limits_of_settings
 from durable_monty.reads.export import export_json
 from durable_monty.sandbox import Interpreter, Workflow, pool, trim
 from tests.processes import until
@@ -70,7 +70,7 @@ def sandboxes():
 
 def interpreter_of(source):
     workflow = Workflow(source, {}, "{}", seed="")
-    return Interpreter(workflow, usual_limits(), lambda: datetime(2000, 1, 1, tzinfo=UTC))
+    return Interpreter(workflow, limits_of_settings(), lambda: datetime(2000, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="Linux tells it")  # noqa: PTH110

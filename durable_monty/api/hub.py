@@ -74,7 +74,7 @@ class Hub:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="durable_monty-hub")
         self._task = asyncio.create_task(self._run(), name="durable_monty-hub")
 
-    async def look(self, topic: Topic) -> Snapshot:
+    async def latest(self, topic: Topic) -> Snapshot:
         """Returns the last snapshot of a topic. It is not older than the hub's last poll."""
         watched = self._watched(topic)
         while watched.snapshot is None:
@@ -130,7 +130,7 @@ class Hub:
         try:
             await self._poll_until_left()
         finally:
-            # No await since the last look at the topics: a new listener gets another hub.
+            # No await since the last check of the topics: a new listener gets another hub.
             hubs = _hubs.get(self._loop, {})
             if hubs.get(self.using) is self:
                 del hubs[self.using]

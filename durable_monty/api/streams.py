@@ -35,7 +35,7 @@ async def events(
     hub = hub_of(using)
     async with hub.listen(topic) as watched, hub.permitted(credential, is_allowed) as permit:
         yield _RECONNECT
-        snapshot, sent = await hub.look(topic), None
+        snapshot, sent = await hub.latest(topic), None
         if snapshot.id == last_id:
             sent = snapshot
         while not permit.is_revoked:

@@ -67,7 +67,7 @@ def copy_call(
     elif call.call_id not in edits.answers and has_answer(call):
         _take(copy, call, *_ANSWER, *_HISTORY)
     else:
-        if kind_of(copy).is_asked_again:
+        if kind_of(copy).is_made_again:
             copy.executor, copy.created_at = policy_of(copy).executor, now
             for name, at in schedule(copy, now).items():
                 setattr(copy, name, at)

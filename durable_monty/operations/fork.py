@@ -30,7 +30,7 @@ from durable_monty.operations.keys import (
     find_by_key,
     known_or_conflict,
 )
-from durable_monty.operations.limits import usual_limits
+from durable_monty.operations.limits import limits_of_settings
 from durable_monty.operations.reports import report_waiting
 from durable_monty.operations.start import check_inputs, check_label, check_permitted, check_source
 from durable_monty.operations.transactions import write
@@ -167,7 +167,7 @@ def _rehearse(plan: _Plan, using: str) -> Rehearsal:
         raise InvalidWorkflow(str(mistake))
     recorded = StoredTurns(origin.pk, range(1, plan.turn + 1), using)
     try:
-        return rehearse(workflow, recorded, usual_limits())
+        return rehearse(workflow, recorded, limits_of_settings())
     except ReplayMismatch as exc:
         if exc.call_id is not None or plan.turn != origin.turn or is_edited:
             raise

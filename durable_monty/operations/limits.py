@@ -6,7 +6,7 @@ from durable_monty import conf
 from durable_monty.sandbox import Limits
 
 
-def usual_limits() -> Limits:
+def limits_of_settings() -> Limits:
     """Returns the limits of an execution that has used nothing up yet."""
     settings = conf.current()
     return Limits(

@@ -10,7 +10,7 @@ from typing import Any
 from durable_monty.exceptions import HostFault, ReplayMismatch, SnapshotUnusable
 from durable_monty.models import Snapshot
 from durable_monty.operations.journal import settled
-from durable_monty.operations.limits import usual_limits
+from durable_monty.operations.limits import limits_of_settings
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Faulted, Mismatched, TurnResult
@@ -128,11 +128,11 @@ class Run:
             given.interpreter.clock = self.clock
             return given.interpreter
         workflow = Workflow(program.source, program.functions, execution.inputs, execution.seed)
-        usual, printed = usual_limits(), len(execution.log.encode())
+        settings, printed = limits_of_settings(), len(execution.log.encode())
         limits = replace(
-            usual,
-            calls=max(0, usual.calls - execution.call_count),
-            log_bytes=max(0, usual.log_bytes - printed),
+            settings,
+            calls=max(0, settings.calls - execution.call_count),
+            log_bytes=max(0, settings.log_bytes - printed),
         )
         if not execution.turn:
             return Interpreter(workflow, limits, self.clock)
@@ -180,5 +180,5 @@ def _snapshot(interpreter: Interpreter, result: TurnResult) -> dict[str, Any]:
         return {"packed": pack(dump, bytes(program.dictionary))}
     # It is used once it is stored, because two workers may make different ones.
     functions = tuple(sorted(program.functions.items()))
-    made = dictionary_of(program.source, functions, execution.inputs, usual_limits())
+    made = dictionary_of(program.source, functions, execution.inputs, limits_of_settings())
     return {"packed": pack(dump), "dictionary": made}

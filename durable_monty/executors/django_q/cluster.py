@@ -45,7 +45,7 @@ class Cluster:
             name="durable_monty-cluster",
         )
         self._process.start()
-        self._beat, self._silence, self._looked_at = 0.0, 0.0, time.monotonic()
+        self._beat, self._silence, self._checked_at = 0.0, 0.0, time.monotonic()
         deadline = time.monotonic() + _STARTS_WITHIN
         while not links.started.wait(0.1):
             if not self._process.is_alive():
@@ -67,12 +67,12 @@ class Cluster:
         """Returns why the cluster has to be replaced, or an empty text."""
         now = time.monotonic()
         # While the machine was suspended the sentinel could not beat.
-        looked = min(now - self._looked_at, 1.0)
-        self._looked_at = now
+        passed = min(now - self._checked_at, 1.0)
+        self._checked_at = now
         if not self._process.is_alive():
             return f"its sentinel ended with exit code {self._process.exitcode}"
         beat = self.board.pulse.sentinel
-        self._silence = 0.0 if beat != self._beat else self._silence + looked
+        self._silence = 0.0 if beat != self._beat else self._silence + passed
         self._beat = beat
         if self._silence > max(conf.current().LEASE, 3 * float(Conf.GUARD_CYCLE)):
             return "its sentinel is frozen"
