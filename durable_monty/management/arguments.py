@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.db import connections, router
 from durable_monty.durations import DAY
 from durable_monty.executors.loading import executor_class
 from durable_monty.models import Execution
+
+_YEAR = 366 * 24 * 60  # minutes
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
@@ -53,9 +56,30 @@ def executor_name(text: str) -> str:
     return text
 
 
+def execution_id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(f"{text!r} is not an execution id (a UUID).") from exc
+
+
+def whole_number(text: str) -> int:
+    if not text.isdecimal():  # int() would take " 1_0 ", too
+        raise ArgumentTypeError(f"{text!r} is not a whole number.")
+    return int(text)
+
+
+def minutes(text: str) -> int:
+    """Returns a whole number of minutes, at most a year."""
+    number = whole_number(text)
+    if number > _YEAR:
+        raise ArgumentTypeError(f"{text!r} is more than a year.")
+    return number
+
+
 def positive_int(text: str) -> int:
     """Returns a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:  # int() would take " 1_0 ", too
+    if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1.")
     return int(text)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from django.db import Error
 from durable_monty.doctor.diagnosis import Diagnosis, diagnose
 from durable_monty.doctor.findings import Finding
 from durable_monty.exceptions import DatabaseNotMigrated, ExecutionNotFound
-from durable_monty.management.arguments import DatabaseCommand
+from durable_monty.management.arguments import DatabaseCommand, execution_id, minutes, whole_number
 from durable_monty.operations.repair import repair
 from durable_monty.reads.migrated import check_migrated
 
@@ -22,7 +22,6 @@ UNHEALTHY = 1
 WRONG_OPTIONS = 2
 
 # In minutes. A timedelta has a largest value, and a mistyped number exceeds it.
-_YEAR = 366 * 24 * 60
 
 
 class Command(DatabaseCommand):
@@ -41,7 +40,7 @@ Exit codes:
         parser.add_argument(
             "execution",
             nargs="?",
-            type=_uuid,
+            type=execution_id,
             metavar="EXECUTION_ID",
             help="The execution to explain. Default: check all data.",
         )
@@ -56,7 +55,7 @@ Exit codes:
         )
         parser.add_argument(
             "--limit",
-            type=_whole,
+            type=whole_number,
             default=1000,
             metavar="N",
             help="List at most N findings of each check, and read the journals and snapshots of "
@@ -64,7 +63,7 @@ Exit codes:
         )
         parser.add_argument(
             "--minutes",
-            type=_minutes,
+            type=minutes,
             default=5,
             metavar="N",
             help="Report work as late when it has been due for N minutes. Default: %(default)s.",
@@ -128,23 +127,3 @@ def _repair(finding: Finding, execution_id: uuid.UUID, using: str) -> Finding:
     # Another process may have been quicker, or a worker has moved the row on.
     done = done or "It was repaired meanwhile."
     return replace(finding, fixed=True, message=f"{finding.message} Repaired: {done}")
-
-
-def _uuid(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError as exc:
-        raise ArgumentTypeError(f"{text!r} is not an execution id (a UUID).") from exc
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is not a whole number.")
-    return int(text)
-
-
-def _minutes(text: str) -> int:
-    minutes = _whole(text)
-    if minutes > _YEAR:
-        raise ArgumentTypeError(f"{text!r} is more than a year.")
-    return minutes
