@@ -14,7 +14,8 @@ from durable_monty.durations import DAY
 from durable_monty.executors.loading import executor_class
 from durable_monty.models import Execution
 
-_YEAR = 366 * 24 * 60  # minutes
+# In minutes. A timedelta has a largest value, and a mistyped number exceeds it.
+_YEAR = 366 * 24 * 60
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):

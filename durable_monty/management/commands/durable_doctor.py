@@ -21,8 +21,6 @@ from durable_monty.reads.migrated import check_migrated
 UNHEALTHY = 1
 WRONG_OPTIONS = 2
 
-# In minutes. A timedelta has a largest value, and a mistyped number exceeds it.
-
 
 class Command(DatabaseCommand):
     help = """Explains why an execution does not move. Without an id, it checks the whole database
