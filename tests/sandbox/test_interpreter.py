@@ -32,7 +32,8 @@ LIMITS = Limits(
     calls=50,
     log_bytes=20_000,
     value_bytes=10_000,
-    processes=4,
+    # The pool is the process's: other tests may have left interpreters open in it.
+    processes=128,
 )
 
 

@@ -13,7 +13,7 @@ from durable_monty.sandbox import Failed, Interpreter, Limits, Settled, Suspende
 
 TABLE = Path(__file__).with_name("mistakes.txt")
 FUNCTIONS = {"add": "add", "approve": "approve", "fail": "fail"}
-LIMITS = Limits(64 * 2**20, 5.0, 100, 10_000, 10_000, processes=2)
+LIMITS = Limits(64 * 2**20, 5.0, 100, 10_000, 10_000, processes=128)
 _SAID = re.compile(r"^(?:check|start|run)> .*\n?", re.MULTILINE)
 
 

@@ -33,6 +33,7 @@ from durable_monty.management.arguments import (
     positive_int,
 )
 from durable_monty.service import OrchestratorService
+from durable_monty.vendors import name_of
 from durable_monty.worker import Worker
 
 WRONG_OPTIONS = 2  # as argparse exits
@@ -106,7 +107,7 @@ Exit codes:
         self.stdout.write(
             f"runworker on {socket.gethostname()}, pid {os.getpid()}: "
             f"executor {worker.executors.name}, {functions} functions, "
-            f"{connections[using].display_name} database {using!r}."
+            f"{name_of(connections[using])} database {using!r}."
         )
         self.stdout.flush()  # a supervisor that reads a pipe sees at once that the worker is up
         try:
