@@ -1,7 +1,6 @@
 """What tests of several rooms share."""
 
 from datetime import UTC
-from types import ModuleType
 
 from django.db import connections
 
@@ -9,7 +8,7 @@ from durable_monty import OrchestratorService, Worker, operations
 from durable_monty.executors.run import run_started
 from durable_monty.executors.table import TableExecutor
 from durable_monty.models import Call, Execution, clock
-from durable_monty.operations import postgresql
+from durable_monty.operations.postgresql import calls, commit, executions, prepared
 
 SEVEN_CALLS = """
 from asyncio import gather
@@ -85,10 +84,11 @@ def stop_clock(monkeypatch, moment):
         return expressions.get(connections[using].vendor, f"'{text}'")
 
     monkeypatch.setattr(clock, "sql_now", sql_now)
-    # The statements for PostgreSQL are made when their modules are imported.
-    for module in vars(postgresql).values():
-        if isinstance(module, ModuleType):
-            for name, value in list(vars(module).items()):
-                if isinstance(value, str) and clock.SQL_NOW in value:
-                    statement = value.replace(clock.SQL_NOW, expressions["postgresql"])
-                    monkeypatch.setattr(module, name, statement)
+
+    # Statements for PostgreSQL carry the time in their text, and some are kept: changed at use.
+    def rows_of(statement, values, using):
+        statement = statement.replace(clock.SQL_NOW, expressions["postgresql"])
+        return prepared.rows_of(statement, values, using)
+
+    for module in (calls, commit, executions):
+        monkeypatch.setattr(module, "rows_of", rows_of)
