@@ -28,15 +28,15 @@ class InlineExecutor(TableExecutor):
         return tuple(sorted({*super().serves(), *others} - {MANUAL_EXECUTOR}))
 
     def submit_call(self, call: Call) -> str:
-        run_started(call, using=self.using, invoke=_invoke, keeps_lease=False)
+        run_started(call, using=self.using, invoke=invoke_in_savepoints, keeps_lease=False)
         self.wake()
         return str(call.pk)
 
 
-def _invoke(
+def invoke_in_savepoints(
     name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
-    # Savepoints keep the function from breaking a transaction of the test.
+    """Calls a function so that it cannot break a transaction that is open, as of a test."""
     error: BaseException | None = None
     result = None
     with ExitStack() as savepoints:

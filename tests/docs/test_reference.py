@@ -18,7 +18,7 @@ from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 
 import durable_monty
-from durable_monty import OrchestratorService, Retry, conf, exceptions
+from durable_monty import OrchestratorService, Retry, conf, exceptions, testing
 from durable_monty.context import CallContext
 from durable_monty.executors import remote
 from durable_monty.executors.loading import SHORT_NAMES
@@ -156,7 +156,8 @@ def test_names_in_the_text_exist(document):
     if document.stem in OF_ENGINES:
         return
     words = set(re.findall(r"`([A-Z]\w+)`", document.read_text()))
-    places = (durable_monty, exceptions, remote, builtins, decimal, enum, typing, django.test)
+    places = (durable_monty, exceptions, testing, remote, builtins, decimal, enum, typing)
+    places = (*places, django.test)
     settings = {*conf.NAMES, "DURABLE_MONTY", "Q_CLUSTER", *vars(global_settings)}
     unknown = {word for word in words - settings if not any(hasattr(it, word) for it in places)}
     assert unknown <= OF_OTHERS

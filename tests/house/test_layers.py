@@ -8,7 +8,18 @@ from pathlib import Path
 from tests.house.figures import PACKAGE
 
 LAYERS = (
-    *("management", "admin", "api", "client", "asgi", "doctor", "wording", "worker", "service"),
+    *(
+        "testing",
+        "management",
+        "admin",
+        "api",
+        "client",
+        "asgi",
+        "doctor",
+        "wording",
+        "worker",
+        "service",
+    ),
     *("call_service", "engine", "webhooks", "checks", "executors", "reads", "operations"),
     *("models", "kinds", "functions", "policy", "sandbox", "codec", "exceptions", "conf"),
 )
