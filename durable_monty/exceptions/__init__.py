@@ -10,3 +10,4 @@ from durable_monty.exceptions.executors import *
 from durable_monty.exceptions.functions import *
 from durable_monty.exceptions.sandbox import *
 from durable_monty.exceptions.testing import *
+from durable_monty.exceptions.workflows import *

@@ -5,6 +5,7 @@ from durable_monty.sandbox.dictionary import dictionary_of
 from durable_monty.sandbox.error_types import ERROR_TYPE, RAISABLE, nearest
 from durable_monty.sandbox.failures import never_awaited
 from durable_monty.sandbox.interpreter import SLEEP, Interpreter
+from durable_monty.sandbox.modules import MODULES
 from durable_monty.sandbox.pool import has_spare, trim
 from durable_monty.sandbox.replay import Rehearsal, rehearse, replay, retrace
 from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
@@ -28,6 +29,7 @@ from durable_monty.sandbox.unawaited import mistake_in
 __all__ = [
     "CANCELLED",
     "ERROR_TYPE",
+    "MODULES",
     "RAISABLE",
     "SLEEP",
     "SYNTAX",

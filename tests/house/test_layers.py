@@ -21,6 +21,7 @@ LAYERS = (
         "service",
     ),
     *("call_service", "engine", "webhooks", "checks", "executors", "reads", "operations"),
+    "workflows",
     *("models", "kinds", "functions", "policy", "sandbox", "codec", "exceptions", "conf"),
 )
 EXCEPTIONS = {

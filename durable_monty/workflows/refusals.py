@@ -1,0 +1,122 @@
+"""Says why a name of a module cannot come along into the sandbox, and what to do."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+from typing import Any
+
+from durable_monty.sandbox import nearest, remedies
+from durable_monty.workflows.global_names import Read
+
+_REGISTER = "Decorate it with @register_function"
+_IN_A_FUNCTION = "Use it in a function with @register_function, and call that function."
+_CONSTANTS = (str, int, float, bytes, tuple, list, set, frozenset, dict, type(None))
+ONE_A_LINE = "A workflow needs this statement on a line of its own."
+INPUTS = "_inputs is the name of the inputs in the sandbox. Give it another name."
+
+
+def undefined(name: str) -> str:
+    return f"name {name!r} is not defined in this module."
+
+
+def for_type_checkers(name: str) -> str:
+    return (
+        f"{name} is defined for type checkers only, under TYPE_CHECKING. Use it in annotations "
+        "only, or define it outside of that."
+    )
+
+
+def conditional(name: str, line: int) -> str:
+    return (
+        f"{name} gets or changes its value only in some case, on line {line}. A workflow takes "
+        "what the module defines outside of if, try, with and loops: define it there."
+    )
+
+
+def dynamic(name: str, *, has_star_import: bool) -> str:
+    if has_star_import:
+        return f"{name} comes from an import of *. Import it by its name."
+    return f"{name} is not defined by a statement of this module. Define it in this file."
+
+
+def own_attribute(name: str) -> str:
+    return f"{name} is another text in the sandbox. Write the text itself, or give it as an input."
+
+
+def workflow(name: str) -> str:
+    return (
+        f"{name} is a workflow, and a workflow cannot await another one yet. Move what they share "
+        "into an async def without @workflow, and await that in both."
+    )
+
+
+def decorated_function(name: str, line: int, value: Any) -> str:
+    return (
+        f"{name} has a decorator, on line {line}. A helper of a workflow has none: remove it, or "
+        f"decorate the function with @register_function, and await {name}(...)."
+    )
+
+
+def decorated_class(name: str, line: int) -> str:
+    return (
+        f"The class {name} has a decorator, on line {line}. Only @dataclass of dataclasses can "
+        "come along."
+    )
+
+
+def class_with_bases(read: Read, line: int, value: Any) -> str:
+    return _own_exception(read, value) or (
+        f"The class {read.name} has bases, on line {line}, which the sandbox does not support. "
+        "Write it without bases; for a record use @dataclass, for an Enum write constants."
+    )
+
+
+def imported(read: Read, value: Any, registered: str | None) -> str:
+    """Returns the message for a name that is imported from a module the sandbox does not have.
+
+    `registered` is the registered function that `read.dotted` stands for.
+    """
+    name = read.name
+    if isinstance(value, ModuleType):
+        return _module(read, value, registered)
+    if text := _own_exception(read, value):
+        return text
+    if isinstance(value, type):
+        return (
+            f"{name} is a class of {value.__module__}, which the sandbox does not have. "
+            f"{_IN_A_FUNCTION}"
+        )
+    if inspect.isroutine(value):
+        return (
+            f"{name} is a function of {value.__module__} that is not registered. {_REGISTER}, "
+            "or define it in this file if it needs nothing but its arguments."
+        )
+    if isinstance(value, _CONSTANTS):
+        return f"{name} is imported. Define this constant in this file, or give it as an input."
+    return (
+        f"{name} is an object of {type(value).__module__}.{type(value).__qualname__}, which the "
+        f"sandbox does not have. {_IN_A_FUNCTION}"
+    )
+
+
+def _module(read: Read, value: ModuleType, registered: str | None) -> str:
+    name = read.name
+    if registered:
+        function = read.dotted.rpartition(".")[2]
+        return (
+            f"{name} is a module. Import the function itself: from {value.__name__} import "
+            f"{function}, and call {function}(...)."
+        )
+    return (
+        f"{name} is the module {value.__name__}, which the sandbox does not have. Import what "
+        "you call, a function with @register_function, by its name."
+    )
+
+
+def _own_exception(read: Read, value: Any) -> str:
+    if not (isinstance(value, type) and issubclass(value, BaseException)):
+        return ""
+    if read.is_handler:
+        return remedies.unmatched_except(read.name, nearest(value))
+    return remedies.unknown_exception(read.name, nearest(value))

@@ -1,0 +1,137 @@
+"""Follows the names that a workflow uses through its module."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from typing import Any
+
+from durable_monty.exceptions import WorkflowComplaint
+from durable_monty.sandbox import remedies
+from durable_monty.sandbox.source_index import index_source
+from durable_monty.workflows import refusals
+from durable_monty.workflows.blanking import Part
+from durable_monty.workflows.entry import Entry
+from durable_monty.workflows.global_names import Read, global_names
+from durable_monty.workflows.parts import is_in_sandbox, parts_of
+from durable_monty.workflows.values import (
+    is_builtin_word,
+    is_dataclass,
+    is_decorator,
+    registered_name,
+    value_of,
+)
+
+INPUTS = "_inputs"
+
+
+class Taken:
+    """What a workflow takes along from its module."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry, self.file = entry, entry.file
+        self.namespace = entry.func.__globals__
+        self.functions: dict[str, str] = {}
+        self.complaints: list[WorkflowComplaint] = []
+        self._kept: dict[ast.stmt, set[str]] = {}  # each with the names that are needed of it
+        self._known: set[str] = set()
+        self._missing: list[Read] = []
+        self._written: set[str] = set()
+        self._todo: list[ast.stmt] = []
+
+    def follow(self) -> None:
+        """Takes the function, and one after another what it and its helpers use."""
+        self._keep(self.entry.node, self.entry.node.name)
+        self._known.add(self.entry.node.name)
+        while self._todo:
+            statement = self._todo.pop()
+            names = global_names(statement, decorators=statement is not self.entry.node)
+            self._written |= names.writes
+            for read in names.reads:
+                self.need(read)
+        for read in self._missing:
+            if read.name not in self._written:
+                self._complain(read.node, refusals.undefined(read.name))
+
+    def parts(self) -> list[Part]:
+        """Returns the parts of the file that stay, in their order."""
+        kept = self._kept.items()
+        return sorted(part for each, names in kept for part in parts_of(self.file, each, names))
+
+    def refuse_constructs(self, source: str) -> None:
+        """Complains about each construct that the sandbox's parser refuses."""
+        index = index_source(source)
+        if index is None:
+            for statement in self._kept:
+                if self.file.lines[statement.lineno - 1][: statement.col_offset].strip():
+                    self._complain(statement, refusals.ONE_A_LINE)
+            return
+        for (line, column), construct in index.constructs:
+            text = remedies.unsupported(construct)
+            self.complaints.append(WorkflowComplaint(self.file.file, line, column, text))
+
+    def need(self, read: Read) -> None:
+        """Takes a name along, or complains about it where it is read first."""
+        name = read.name
+        if name in self._known:
+            return
+        self._known.add(name)
+        value = self.namespace.get(name)
+        if name == INPUTS:
+            self._complain(read.node, refusals.INPUTS)
+        elif is_builtin_word(name, value):
+            pass
+        elif registered := registered_name(value):
+            self.functions[name] = registered
+        elif name not in self.file.conditional and name in self.file.statements:
+            for statement in self.file.statements[name]:
+                self.take(statement, read, value)
+        elif text := self.reason_of(name):
+            self._complain(read.node, text)
+        elif not hasattr(builtins, name):
+            self._known.discard(name)
+            self._missing.append(read)
+
+    def reason_of(self, name: str) -> str:
+        """Returns why no statement at the top level of the module gives this name its value."""
+        if name in self.file.conditional:
+            return refusals.conditional(name, self.file.conditional[name].lineno)
+        if name in self.file.for_type_checkers:
+            return refusals.for_type_checkers(name)
+        if name not in self.namespace:
+            return ""
+        if name.startswith("__"):
+            return refusals.own_attribute(name)
+        return refusals.dynamic(name, has_star_import=self.file.has_star_import)
+
+    def take(self, statement: ast.stmt, read: Read, value: Any) -> None:
+        name = read.name
+        match statement:
+            case ast.Import() | ast.ImportFrom() if not is_in_sandbox(statement, name):
+                registered = registered_name(value_of(self.namespace, read.dotted))
+                self._complain(read.node, refusals.imported(read, value, registered))
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if statement.decorator_list:
+                decorator = statement.decorator_list[0]
+                text = refusals.decorated_function(name, decorator.lineno, value)
+                if any(is_decorator(each, self.namespace) for each in statement.decorator_list):
+                    text = refusals.workflow(name)
+                self._complain(read.node, text)
+            case ast.ClassDef() if statement.bases or statement.keywords:
+                text = refusals.class_with_bases(read, statement.lineno, value)
+                self._complain(read.node, text)
+            case ast.ClassDef(decorator_list=[*given]) if not all(
+                is_dataclass(each, self.namespace) for each in given
+            ):
+                self._complain(read.node, refusals.decorated_class(name, given[0].lineno))
+            case _:
+                self._keep(statement, name)
+
+    def _keep(self, statement: ast.stmt, name: str) -> None:
+        if statement not in self._kept:
+            self._kept[statement] = set()
+            self._todo.append(statement)
+        self._kept[statement].add(name)
+
+    def _complain(self, node: ast.AST, message: str) -> None:
+        place = self.file.place(node)
+        self.complaints.append(WorkflowComplaint(self.file.file, *place, message))
