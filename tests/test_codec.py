@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import cmath
 import collections
+import copy
 import enum
 import inspect
 import io
@@ -9,6 +10,7 @@ import json
 import math
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import uuid
@@ -25,17 +27,20 @@ from durable_monty.codec import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_INT_BITS,
+    NamedRecord,
     Record,
+    are_alike,
     clean_text,
     decode,
     decode_for_sandbox,
     encode,
+    record_of,
 )
 from durable_monty.exceptions import CorruptValue, UnstorableValue
 
 TAGS = (
-    "$bytes $complex $date $datetime $decimal $dict $float $frozenset $int $path $record $set "
-    "$time $timedelta $timezone $tuple $uuid $zone"
+    "$bytes $complex $date $datetime $decimal $dict $float $frozenset $int $named $path $record "
+    "$set $time $timedelta $timezone $tuple $uuid $zone"
 ).split()
 
 
@@ -111,9 +116,22 @@ places = st.sampled_from(
 of_the_host = (
     st.datetimes(timezones=places) | places | st.uuids() | names_of_files.map(pathlib.Path)
 )
+names_of_classes = st.sampled_from(["Order", "Straße", "_Line"])
+names_of_fields = st.sampled_from(["total", "sku", "count", "index", "größe", "match", "x_"])
+
+
+def records_of(inner):
+    attributes = st.dictionaries(names_of_fields, inner, max_size=3)
+    return st.builds(record_of, names_of_classes, attributes)
+
+
 hashables = st.recursive(
     leaves.filter(lambda leaf: not is_nan(leaf)),  # two of them are refused
-    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(tuple)
+        | st.frozensets(inner, max_size=3)
+        | records_of(inner)
+    ),
     max_leaves=5,
 )
 names = st.text(max_size=4) | st.sampled_from(TAGS)
@@ -127,6 +145,7 @@ def values_of(leaves):
             | st.lists(inner, max_size=4).map(tuple)
             | st.dictionaries(names, inner, max_size=3)
             | st.dictionaries(hashables, inner, max_size=3)
+            | records_of(inner)
         ),
         max_leaves=12,
     )
@@ -143,6 +162,8 @@ def canonical(value):
         case set() | frozenset():
             kind = set if isinstance(value, set) else frozenset
             return kind, sorted(map(canonical, value), key=repr)
+        case NamedRecord():
+            return type(value).__name__, canonical(value._asdict())
         case list() | tuple():
             exact = [canonical(item) for item in value]
         case datetime() | time():
@@ -311,6 +332,9 @@ class Pydantic:
         (complex(1, -math.inf), '{"$complex":[1.0,{"$float":"-inf"}]}'),
         (Record("Point", {"x": 1}), '{"$record":["Point",{"x":1}]}'),
         (Record("Odd", {"$set": [1]}), '{"$record":["Odd",{"$dict":[["$set",[1]]]}]}'),
+        (record_of("Odd", {"$set": [1]}), '{"$record":["Odd",{"$dict":[["$set",[1]]]}]}'),
+        (record_of("Point", {"x": 1}), '{"$named":["Point",{"x":1}]}'),
+        (record_of("Empty", {}), '{"$named":["Empty",{}]}'),
     ],
 )
 def test_the_text(value, text):
@@ -319,6 +343,7 @@ def test_the_text(value, text):
 
 
 Pair = collections.namedtuple("Pair", "left right")
+Renamed = collections.namedtuple("Renamed", "class right", rename=True)
 
 
 class Text(str):
@@ -336,7 +361,8 @@ class Moment(datetime):
 @pytest.mark.parametrize(
     ("value", "comes_back"),
     [
-        (Pair(1, 2), (1, 2)),
+        (Pair(1, 2), record_of("Pair", {"left": 1, "right": 2})),
+        (Renamed(1, 2), (1, 2)),
         (collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
         (collections.defaultdict(list, a=[1]), {"a": [1]}),
         (collections.Counter("aab"), {"a": 2, "b": 1}),
@@ -362,14 +388,101 @@ class Outer:
     late: int = field(init=False)
 
 
-@pytest.mark.parametrize("read", [decode, decode_for_sandbox])
-def test_records_and_dataclasses_come_back_as_dicts(read):
+@dataclass
+class Private:
+    _secret: int
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+
+
+@dataclass(frozen=True)
+class Pixel:
+    x: int
+
+
+@dataclass(eq=False)
+class Loose:
+    x: list[int]
+
+
+@dataclass(frozen=True)
+class Secret:
+    _x: int
+
+
+both_readers = pytest.mark.parametrize("read", [decode, decode_for_sandbox])
+
+
+@both_readers
+def test_a_dataclass_comes_back_as_a_record(read):
+    text = encode([Outer(Inner({"a"})), {Point(1): [Pair(Point(2), 3)]}])
+
+    assert text == (
+        '[{"$named":["Outer",{"inner":{"$named":["Inner",{"tags":{"$set":["a"]}}]}}]},'
+        '{"$dict":[[{"$named":["Point",{"x":1}]},'
+        '[{"$named":["Pair",{"left":{"$named":["Point",{"x":2}]},"right":3}]}]]]}]'
+    )
+    [outer, points] = read(text)
+    assert repr(outer.inner).startswith("Inner(tags=")
+    assert outer.inner.tags == {"a"}
+    [(pair,)] = points.values()
+    assert (points[(1,)], pair.left.x, pair.right) == ([pair], 2, 3)
+
+
+@both_readers
+def test_what_no_named_tuple_can_hold_comes_back_as_a_dict(read):
     assert read(encode(Record("P", {"x": (1, Record("Q", {}))}))) == {"x": (1, {})}
     assert read(encode(Record("P", {"$set": [1]}))) == {"$set": [1]}
-    assert read(encode([Outer(Inner({"a"}))])) == [{"inner": {"tags": {"a"}}}]
-    assert encode(Outer(Inner({"a"}))) == (
-        '{"$record":["Outer",{"inner":{"$record":["Inner",{"tags":{"$set":["a"]}}]}}]}'
-    )
+    assert encode(Private(1)) == '{"$record":["Private",{"_secret":1}]}'
+    assert read(encode(Private(1))) == {"_secret": 1}
+
+
+@both_readers
+def test_a_record_that_was_stored_before_they_were_named_tuples_stays_a_dict(read):
+    assert read('{"$record":["Order",{"total":5}]}') == {"total": 5}
+
+
+def test_a_record_is_a_named_tuple():
+    order = record_of("Order", {"number": 7, "total": Decimal(5)})
+    number, total = order
+
+    assert (number, total) == (order.number, order.total) == order == (7, Decimal(5))
+    assert order._asdict() == {"number": 7, "total": 5}
+    assert order._replace(total=1) == record_of("Order", {"number": 7, "total": 1})
+    assert order._fields == ("number", "total")
+    match order:
+        case object(number=7, total=Decimal(real=seen)):
+            assert seen == 5
+    for again in (copy.copy(order), copy.deepcopy(order), pickle.loads(pickle.dumps(order))):
+        assert (again, type(again)) == (order, type(order))
+    with pytest.raises(TypeError) as caught:
+        order._replace(price=1)
+    assert str(caught.value) == "Got unexpected field names: ['price']"
+    with pytest.raises(AttributeError):
+        order.total = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "alike"),
+    [
+        ('{"$tuple":[1]}', '{"$named":["P",{"x":1}]}', True),
+        ('{"$record":["P",{"x":1}]}', '{"$named":["P",{"x":1}]}', True),
+        ('{"$record":["P",{"x":2}]}', '{"$named":["P",{"x":1}]}', False),
+        ('{"$record":["P",{"$dict":[["$x",1]]}]}', '{"$named":["P",{"x":1}]}', False),
+        ('{"$tuple":[1]}', '{"$record":["P",{"x":1}]}', False),
+        ('{"$set":[{"$tuple":[1]},{"$tuple":[2]}]}',
+         '{"$set":[{"$named":["P",{"x":2}]},{"$named":["Q",{"x":1}]}]}', True),
+        ('{"$named":[],"x":1}', '{"$named":[],"x":2}', False),
+        ('{"$named":["P",{"x":1}]}', '{"$named":["P",{"x":true}]}', False),
+        ("[1]", "[1]", True),
+        ("[1]", "[2]", False),
+    ],
+)  # fmt: skip
+def test_what_is_alike_when_records_were_stored_otherwise(text, other, alike):
+    assert are_alike(text, other) is alike
 
 
 def test_a_zone_whose_name_has_no_slash_comes_back_as_its_offset():
@@ -454,11 +567,6 @@ class Greedy(dict):
         raise MemoryError
 
 
-@dataclass(frozen=True)
-class Point:
-    x: int
-
-
 def generator():
     yield 1
 
@@ -489,6 +597,9 @@ def generator():
                 ({Decimal("NaN"): 1, Decimal("NaN"): 2}, "result"),
                 ({Twin.A: 1, "a": 2}, "result"),
                 ({1: {"a": 1, Twin.A: 2}}, "result[1]"),
+                ({Point(1), Pixel(1)}, "result"),
+                ({Point(1): 1, (1,): 2}, "result"),
+                ({(0, Point(1)), (0, Pixel(True))}, "result"),
             )
         ),
         (Outer(...), "result.inner: ellipsis cannot be stored; pass plain data."),
@@ -543,13 +654,19 @@ def generator():
         ),
         (Decimal("1" * 4301), "result: Decimal of 4,301 digits; at most 4,300 can be stored."),
         (
-            {Point(1)},
+            {Secret(1)},
             "result{...}: comes back as a list, set or dict, which no key or set can hold.",
         ),
         (
-            {(0, Point(1)): 1},
+            {(0, Secret(1)): 1},
             "result.keys()[1]: comes back as a list, set or dict, which no key or set can hold.",
         ),
+        (
+            {Loose([])},
+            "result{...}.x: comes back as a list, set or dict, which no key or set can hold.",
+        ),
+        ([Pair(1, object())], "result[0].right: object cannot be stored; pass plain data."),
+        (Renamed(1, object()), "result[1]: object cannot be stored; pass plain data."),
         (Greedy(a=1), "result: too large for the memory that is left."),
     ],
 )
@@ -770,6 +887,23 @@ def test_without_a_limit_there_is_one():
         ('{"$complex":[1]}', "The stored text has a wrong tag: {'$complex': [1]}."),
         ('{"$timedelta":[]}', "The stored text has a wrong tag: {'$timedelta': []}."),
         ('{"$complex":["1","2"]}', "The stored text has a wrong tag: {'$complex': ['1', '2']}."),
+        ('{"$named":["P"]}', "The stored text has a wrong tag: {'$named': ['P']}."),
+        (
+            '{"$named":["P",{"_x":1}]}',
+            "The stored text has a wrong tag: {'$named': ['P', {'_x': 1}]}.",
+        ),
+        (
+            '{"$named":["class",{}]}',
+            "The stored text has a wrong tag: {'$named': ['class', {}]}.",
+        ),
+        (
+            '{"$named":[7,{"x":1}]}',
+            "The stored text has a wrong tag: {'$named': [7, {'x': 1}]}.",
+        ),
+        (
+            '{"$named":["P",[["x",1]]]}',
+            "The stored text has a wrong tag: {'$named': ['P', [['x', 1]]]}.",
+        ),
         ('{"$record":["P"]}', "The stored text has a wrong tag: {'$record': ['P']}."),
         pytest.param(
             "[" * 100_000,

@@ -37,6 +37,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ({"$decimal": 1}, {"$decimal": 1}),
         ({"$other": 1}, {"$other": 1}),
         (codec.Record("Order", {"total": Decimal(5)}), {"total": "5"}),
+        (codec.record_of("Order", {"total": Decimal(5)}), {"total": "5"}),
         (date(2026, 1, 31), "2026-01-31"),
         (datetime(2026, 1, 31, 12, tzinfo=UTC), "2026-01-31T12:00:00+00:00"),
         (datetime(2026, 1, 31, 12, tzinfo=BERLIN), "2026-01-31T12:00:00+01:00 Europe/Berlin"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -44,6 +45,16 @@ class Order:
     lines: list[Line]
 
 
+class Price(NamedTuple):
+    amount: Decimal
+    currency: str
+
+
+@dataclass
+class Weight:
+    _grams: float
+
+
 class Customer:
     """Has what counts of a pydantic model."""
 
@@ -61,7 +72,10 @@ class Customer:
         (Colour.RED, "red"),
         ({Colour.RED: Level.LOW}, {"red": 1}),
         (Order(ORDER, [Line(Size.SMALL, Decimal("5.00"))]),
-         {"id": str(ORDER), "lines": [{"size": "s", "price": Decimal("5.00")}]}),
+         (str(ORDER), [("s", Decimal("5.00"))])),
+        (Price(Decimal("5.00"), "EUR"), (Decimal("5.00"), "EUR")),
+        (Weight(5.0), {"_grams": 5.0}),
+        ({"total": Decimal("5.00")}, {"total": Decimal("5.00")}),
         (Customer(), {"id": str(ORDER), "since": "red"}),
         (ZoneInfo("Europe/Berlin"), "Europe/Berlin"),
         (AUTUMN, AUTUMN),

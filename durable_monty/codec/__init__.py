@@ -13,29 +13,36 @@ key is a tag. A dict that looks like one, or has other keys than str, is written
     {"$uuid": "..."}    {"$path": "a/b"}    {"$zone": "Europe/Paris"}
     {"$timezone": [seconds, name]}     [seconds] without a name
     {"$timedelta": [days, seconds, microseconds]}
-    {"$record": [name, {attribute: value}]}    a Record or dataclass instance; read as a dict
+    {"$named": [name, {attribute: value}]}     a dataclass instance or named tuple
+    {"$record": [name, {attribute: value}]}    a Record; read as a dict
 
-`decode(encode(v)) == v`, of equal types, with these exceptions. A namedtuple comes back as a
-tuple, other subclasses (OrderedDict, SafeString, IntEnum, TextChoices) as their base, another Enum
-as its value, a pydantic model as the dict of its `model_dump`, the zone of a moment as its offset
-if its name has no slash (UTC, CET), and two references to one list as two lists. In the sandbox a
-UUID and a zone are texts, and no datetime has a fold.
+`decode(encode(v)) == v`, of equal types, with these exceptions. An instance of a dataclass or a
+NamedTuple comes back as a `NamedRecord`, which is a named tuple, or as a dict where a field cannot
+be that of a named tuple (`_private`). Other subclasses (OrderedDict, SafeString, IntEnum,
+TextChoices) come back as their base, another Enum as its value, a pydantic model as the dict of
+its `model_dump`, the zone of a moment as its offset if its name has no slash (UTC, CET), and two
+references to one list as two lists. In the sandbox a UUID and a zone are texts, and no datetime
+has a fold.
 """
 
 from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS, clean_text
 from durable_monty.codec.plain import plain, plain_beginning
 from durable_monty.codec.reading import decode, decode_for_sandbox
-from durable_monty.codec.writing import Record, encode
+from durable_monty.codec.records import NamedRecord, Record, are_alike, record_of
+from durable_monty.codec.writing import encode
 
 __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
     "MAX_INT_BITS",
+    "NamedRecord",
     "Record",
+    "are_alike",
     "clean_text",
     "decode",
     "decode_for_sandbox",
     "encode",
     "plain",
     "plain_beginning",
+    "record_of",
 ]

@@ -60,7 +60,7 @@ _SHOWN: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("$tuple", "$set", "$frozenset"), list),
     "$complex": lambda parts: str(complex(parts[0], parts[1])),
     "$dict": _dict,
-    "$record": lambda record: dict(record[1]),
+    **dict.fromkeys(("$named", "$record"), lambda record: dict(record[1])),
     "$datetime": _moment,
     "$time": _moment,
     "$timedelta": lambda parts: str(timedelta(*parts)),

@@ -13,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from durable_monty.codec.limits import MAX_DIGITS, MAX_INT_BITS, short
+from durable_monty.codec.records import NamedRecord, record_type
 from durable_monty.exceptions import CorruptValue
 
 
@@ -88,6 +89,14 @@ def _read_ordered(kind: type[_OrderedSet | _OrderedFrozenSet], elements: list[An
     return ordered
 
 
+def _read_named(payload: list[Any]) -> NamedRecord:
+    name, attributes = payload
+    kind = record_type(name, tuple(attributes))
+    if kind is None:
+        raise ValueError(name)
+    return kind(attributes.values())
+
+
 def _decoder(readers: Mapping[str, _Reader]) -> Callable[[str], Any]:
     def untag(found: dict[str, Any]) -> Any:
         if len(found) != 1 or not (tag := next(iter(found))).startswith("$"):
@@ -98,7 +107,7 @@ def _decoder(readers: Mapping[str, _Reader]) -> Callable[[str], Any]:
             if not isinstance(payload, shape):
                 raise TypeError(f"{tag} of {type(payload)}")
             return read(payload)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
             raise CorruptValue(f"The stored text has a wrong tag: {short(found)}.") from exc
 
     def refuse(name: str) -> NoReturn:
@@ -130,6 +139,7 @@ _READERS: dict[str, _Reader] = {
     "$tuple": (list, tuple),
     "$set": (list, set),
     "$frozenset": (list, frozenset),
+    "$named": (list, _read_named),
     "$record": (list, lambda payload: dict(payload[1])),
     "$bytes": (str, partial(b64decode, validate=True)),
     "$decimal": (str, Decimal),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
@@ -15,15 +15,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_INT_BITS, short
+from durable_monty.codec.reading import decode
+from durable_monty.codec.records import Record, record_type
 from durable_monty.exceptions import UnstorableValue
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An instance of a class of the sandbox, on its way out of it."""
-
-    name: str
-    attributes: dict[str, Any]
 
 
 def encode(value: Any, *, path: str = "value", max_bytes: int | None = None) -> str:
@@ -153,11 +147,25 @@ class _Walk:
 
     def record(self, value: Any) -> str:
         if isinstance(value, Record):
-            name, attributes = value.name, value.attributes
+            return self.tagged_record("$record", value, value.name, value.attributes)
+        kind = type(value)
+        if isinstance(value, tuple):
+            names: Iterable[str] = kind._fields
         else:
             names = [field.name for field in fields(value) if hasattr(value, field.name)]
-            name, attributes = type(value).__name__, {name: getattr(value, name) for name in names}
-        return f"[{self.write(name)},{self.members(attributes, value)}]"
+        if record_type(kind.__name__, tuple(names)) is None:
+            if isinstance(value, tuple):
+                return f'{{"$tuple":{self.sequence(value)}}}'
+            tag = "$record"
+        else:
+            tag = "$named"
+        attributes = {name: getattr(value, name) for name in names}
+        return self.tagged_record(tag, value, kind.__name__, attributes)
+
+    def tagged_record(self, tag: str, owner: Any, name: str, attributes: dict[str, Any]) -> str:
+        if self.keys and tag == "$record":
+            raise _Refused(_NO_KEY)
+        return f'{{"{tag}":[{self.write(name)},{self.members(attributes, owner)}]}}'
 
     def key(self, value: Any) -> str:
         if type(value) is str:
@@ -168,15 +176,17 @@ class _Walk:
         return text
 
     def refuse_twins(self, keys: list[str]) -> None:
-        # NaN is not equal to itself, and an Enum not to its value: as keys they become one.
-        if len(set(keys)) < len(keys):
+        # NaN is not equal to itself, and an Enum not to its value: as keys they become one. So do
+        # instances of two dataclasses with the same values: records are equal as tuples are.
+        is_read = any('{"$named":' in key for key in keys)
+        if len(set(keys)) < len(keys) or (is_read and len(set(map(decode, keys))) < len(keys)):
             raise _Refused("two keys or elements are the same once they are stored.")
 
     def enter(self, container: Any, size: int) -> list[Any]:
         if len(self.trail) == MAX_DEPTH:
             raise _Refused(f"nested deeper than {MAX_DEPTH} levels.")
-        if self.keys and not isinstance(container, (tuple, frozenset)):
-            raise _Refused("comes back as a list, set or dict, which no key or set can hold.")
+        if self.keys and not (isinstance(container, tuple | frozenset) or is_dataclass(container)):
+            raise _Refused(_NO_KEY)
         self.spend(2 * size)
         here = [container, None]
         self.trail.append(here)
@@ -200,6 +210,8 @@ class _Walk:
                 path += ".keys()"
             elif isinstance(container, set | frozenset):
                 path += "{...}"
+            elif isinstance(container, tuple) and isinstance(place, str):
+                path += f".{place}"
             elif isinstance(container, list | tuple | dict):
                 path += f"[{short(place)}]"
             else:
@@ -212,11 +224,12 @@ def _writer_of_base(value: Any) -> _Writer:
     kind = type(value)
     for base in kind.__mro__:
         if base in _WRITERS:
-            return _WRITERS[base]
+            is_named = base is tuple and hasattr(kind, "_fields")
+            return _Walk.record if is_named else _WRITERS[base]
     if isinstance(value, Enum):
         return lambda walk, member: walk.write(member.value)
     if is_dataclass(kind):
-        return _WRITERS[Record]
+        return _Walk.record
     if callable(getattr(kind, "model_dump", None)):  # a pydantic model
         return lambda walk, model: walk.write(model.model_dump(mode="python"))
     hints = (hint for kinds, hint in _HINTS if isinstance(value, kinds))
@@ -232,6 +245,7 @@ def _tagged(tag: str, write: _Writer) -> _Writer:
 
 _Writer = Callable[[_Walk, Any], str]
 _KEYS = object()
+_NO_KEY = "comes back as a list, set or dict, which no key or set can hold."
 _HEX_FROM = 10**MAX_DIGITS
 _WRITERS: dict[type, _Writer] = {
     bool: lambda w, v: "true" if v else "false",
@@ -243,7 +257,7 @@ _WRITERS: dict[type, _Writer] = {
     tuple: _tagged("$tuple", _Walk.sequence),
     set: _tagged("$set", _Walk.elements),
     frozenset: _tagged("$frozenset", _Walk.elements),
-    Record: _tagged("$record", _Walk.record),
+    Record: _Walk.record,
     bytes: _tagged("$bytes", lambda w, v: w.string(b64encode(v).decode())),
     Decimal: _tagged("$decimal", _Walk.decimal),
     complex: _tagged("$complex", lambda w, v: f"[{w.real(v.real)},{w.real(v.imag)}]"),

@@ -8,6 +8,7 @@ import tokenize
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from durable_monty import codec
 from durable_monty.exceptions import InvalidWorkflow, KeyConflict
 from durable_monty.models import Execution
 
@@ -58,7 +59,7 @@ def find_start(
     else:
         differing += differing_program(known, code, functions)
     # The order of variables means nothing; the order inside a value may.
-    if known.inputs != inputs and _variables(known.inputs) != _variables(inputs):
+    if not codec.are_alike(_variables(known.inputs), _variables(inputs)):
         differing.append("inputs")
     return known_or_conflict(known, key, differing, on_conflict)
 
@@ -69,8 +70,8 @@ def differing_program(known: Execution, code: str, functions: Mapping[str, str])
     return differing if known.program.functions == functions else [*differing, "functions"]
 
 
-def _variables(inputs: str) -> dict[str, str]:
-    return {name: json.dumps(value) for name, value in json.loads(inputs).items()}
+def _variables(inputs: str) -> str:
+    return json.dumps(dict(sorted(json.loads(inputs).items())))
 
 
 def _meaning(source: str) -> str | list[tuple[int, str]]:

@@ -56,7 +56,9 @@ def _emptied(value: Any, words: Collection[str]) -> Any:
             return {key: _emptied(item, words) for key, item in value.items() if key in words}
         case list() | tuple():
             most = 1 if isinstance(value, list) else _MOST_ITEMS  # a tuple may be unpacked
-            return type(value)(_emptied(item, words) for item in value[:most])
+            is_record = isinstance(value, codec.NamedRecord)
+            kept = value if is_record else value[:most]
+            return type(value)(_emptied(item, words) for item in kept)
         case datetime():
             return datetime(2000, 1, 1, tzinfo=UTC if value.tzinfo else None)
         case date():

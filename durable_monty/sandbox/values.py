@@ -38,8 +38,9 @@ def to_text(value: Any, path: str, max_bytes: int | None) -> str:
         return codec.encode(value, path=path, max_bytes=max_bytes)
     except UnstorableValue:
         seen: dict[int, Any] = {}
-        value = _with_records(value, seen)
-        if not any(isinstance(each, codec.Record) for each in seen.values()):
+        replaced: list[Any] = []
+        value = _with_records(value, seen, replaced)
+        if not replaced:
             raise  # a second walk as long as the first would find the same
         return codec.encode(value, path=path, max_bytes=max_bytes)
 
@@ -67,26 +68,31 @@ def to_sandbox(answer: Settled) -> ExternalSettledResult:
     return {"exc_type": raised_as, "message": answer.error_message}
 
 
-def _with_records(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
-    """Replaces the instances of sandbox classes by records.
+def _with_records(value: Any, seen: dict[int, Any], replaced: list[Any], depth: int = 0) -> Any:
+    """Replaces the instances of sandbox classes by records, and notes them in `replaced`.
 
     `seen`, by id, keeps shared values shared: sixty rounds of `x = [x, x]` are sixty lists.
     """
-    if depth > codec.MAX_DEPTH or type(value) not in _HOLDERS:
+    if depth > codec.MAX_DEPTH or not isinstance(value, _HOLDERS):
         return value  # encode() refuses what is too deep, with the path
     if id(value) not in seen:
-        deeper = depth + 1
+
+        def inner(item: Any) -> Any:
+            return _with_records(item, seen, replaced, depth + 1)
+
         if isinstance(value, MontyClassProxy):
-            seen[id(value)] = codec.Record(
-                value.name, _with_records(value.attributes, seen, deeper)
-            )
-        elif type(value) is list:
-            seen[id(value)] = items = []  # before its items: it may hold itself
-            items += [_with_records(item, seen, deeper) for item in value]
-        elif type(value) is tuple:
-            seen[id(value)] = tuple(_with_records(item, seen, deeper) for item in value)
+            make = codec.record_of if value.is_dataclass else codec.Record
+            seen[id(value)] = make(value.name, inner(value.attributes))
+            replaced.append(value)
+        elif isinstance(value, list):
+            items: list[Any] = []
+            seen[id(value)] = items  # before its items: it may hold itself
+            items += map(inner, value)
+        elif isinstance(value, tuple):
+            make_tuple = getattr(type(value), "_make", tuple)
+            seen[id(value)] = make_tuple(map(inner, value))
         else:
             entries: dict[Any, Any] = {}
             seen[id(value)] = entries
-            entries |= {key: _with_records(item, seen, deeper) for key, item in value.items()}
+            entries |= {key: inner(item) for key, item in value.items()}
     return seen[id(value)]

@@ -78,7 +78,7 @@ class AnswerForm(forms.ModelForm):
             value = cleaned.get("result")
             if names != ("result",):
                 parts = {name.removeprefix("result_"): cleaned[name] for name in names}
-                value = codec.Record(self.result_type.__name__, parts)
+                value = codec.record_of(self.result_type.__name__, parts)
             cleaned["encoded"] = encode_result(self, names[0], value)
         return cleaned
 
