@@ -105,6 +105,9 @@ _CONSTRUCTS = {
     "class bodies containing anything other than methods and simple class variables": (
         "Move it out of the class."
     ),
+    "complex class variable targets (only `name = <expr>` is allowed)": (
+        "Give each variable of the class a line of its own: first = 1."
+    ),
     "template strings (t-strings)": "Write an f-string.",
     "wildcard imports": "Name what you need: from asyncio import gather, sleep.",
 }
@@ -115,6 +118,9 @@ NOT_AWAITED = "A call is used here that was never awaited. Write await before it
 FENCE = (
     "The source stands in a fence of backticks (```). Remove the lines of the fence; what is "
     "between them is the workflow."
+)
+CALLED_TOO_EARLY = (
+    "a function cannot be called while the module is defined; call it in the workflow"
 )
 GATHER_LIST = "gather takes calls, not a list of them. Write: gather(*calls)."
 GATHER_KEYWORDS = (
@@ -129,6 +135,10 @@ _BY_PART = {
     "An asyncio.Future, a coroutine or an awaitable is required": GATHER_LIST,
     "Permission denied: ": _NAMES["open"],
     "'coroutine' object is not ": AWAIT_FIRST,
+    "'typing._SpecialForm' object is not ": (
+        "Use it in annotations only: types have no effect when it runs."
+    ),
+    "dataclass() does not yet support the ": "Leave the option out.",
     "'coroutine' and ": AWAIT_FIRST,
     "and 'coroutine'": AWAIT_FIRST,
 }
@@ -229,6 +239,11 @@ def refusal_of(name: str, args: Sequence[Any]) -> ExternalExceptionData | None:
     if name == "import":
         return {"exc_type": "ModuleNotFoundError", "message": missing_module(str(args[0]))}
     return None
+
+
+def fails(error: str) -> str:
+    """Returns the message for a definition that raises an error, given with its type."""
+    return f"This raises an error in the sandbox: {with_remedy(error).rstrip('.')}."
 
 
 def with_remedy(message: str) -> str:

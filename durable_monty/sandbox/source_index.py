@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import types
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -94,6 +95,9 @@ _CONSTRUCTS = {
     "TypeAlias": "type aliases",
     "TemplateStr": "template strings (t-strings)",
 }
+_METHOD_DECORATORS = "method decorators (classmethod/staticmethod/property)"
+_CLASS_TARGETS = "complex class variable targets (only `name = <expr>` is allowed)"
+_CLASS_BODIES = "class bodies containing anything other than methods and simple class variables"
 
 
 class _Indexer:
@@ -124,6 +128,9 @@ class _Indexer:
                 where, construct = node.target, "async comprehensions"
             if construct:
                 self.index.constructs.append((self._place(where), construct))
+            if isinstance(node, ast.ClassDef):
+                for where, construct in _refused_in_class(node):
+                    self.index.constructs.append((self._place(where), construct))
             stack += self._inside(node, around)
 
     def _inside(self, node: ast.AST, around: _Around) -> Iterator[tuple[ast.AST, _Around]]:
@@ -234,6 +241,22 @@ class _Indexer:
             self._columns[line] = array("I", accumulate(starts))
         columns = self._columns[line]
         return line, columns[column] if column < len(columns) else len(columns) + 1
+
+
+def _refused_in_class(node: ast.ClassDef) -> Iterator[tuple[ast.AST, str]]:
+    """Yields what the sandbox's parser refuses among the statements of a class."""
+    for statement in node.body:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from ((each, _METHOD_DECORATORS) for each in statement.decorator_list)
+            case ast.Assign(targets=[ast.Name()]) | ast.AnnAssign(target=ast.Name()) | ast.Pass():
+                pass
+            case ast.Assign() | ast.AnnAssign():
+                yield statement, _CLASS_TARGETS
+            case ast.Expr(value=ast.Constant(value=str() | types.EllipsisType())) | ast.Delete():
+                pass
+            case _:
+                yield statement, _CLASS_BODIES
 
 
 def _beginning(node: ast.expr) -> ast.expr:

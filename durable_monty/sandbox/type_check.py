@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,13 +20,17 @@ from pydantic_monty import (
     MontySession,
     MontySyntaxError,
     MontyTypingError,
+    NameLookupSnapshot,
 )
 
 from durable_monty.exceptions import HostFault
+from durable_monty.sandbox import remedies
+from durable_monty.sandbox.clocks import CLOCKS, answer_clock
 from durable_monty.sandbox.pool import own_pool
 
 SYNTAX = "invalid-syntax"
 UNSUPPORTED = "unsupported-syntax"
+DEFINITION = "failing-definition"
 # A call of this name is put before the source. It stops the run before the source begins.
 _STOP = "durable_monty_check"
 _STUB = f"def {_STOP}() -> None: ...\n"
@@ -144,6 +149,23 @@ class Checker:
                     snapshot = snapshot.resume()
         return frozenset(statements[number] for number in snapshot.output)
 
+    def define(self, source: str, functions: Collection[str]) -> tuple[int, Complaint] | None:
+        """Runs a source that only defines things. Returns what fails first, after its line at the
+        top level."""
+        with self._session("") as session:
+            try:
+                snapshot: Any = session.feed_start(source, skip_type_check=True)
+                while isinstance(snapshot, FunctionSnapshot | NameLookupSnapshot):
+                    snapshot = _answer(snapshot, functions)
+            except (MontyRuntimeError, MontySyntaxError) as exc:
+                if not (frames := exc.traceback() if isinstance(exc, MontyRuntimeError) else []):
+                    raise  # a limit of the sandbox, or no Python
+                error = exc.exception()
+                text = remedies.fails(f"{type(error).__name__}: {error}")
+                where = frames[-1]
+                return frames[0].line, Complaint(where.line, where.column, DEFINITION, text)
+        return None
+
     @contextmanager
     def _session(self, stubs: str) -> Iterator[MontySession]:
         assert self._pool is not None, "use it in a with"  # noqa: S101
@@ -153,10 +175,32 @@ class Checker:
                 type_check=True,
                 type_check_stubs=stubs,
                 type_check_format="json",
+                os_policy={"datetime": "call_host"},
             ) as session:
                 yield session
         except MontyError as exc:
             raise HostFault(f"the source could not be checked: {exc}") from exc
+
+
+def _answer(snapshot: FunctionSnapshot | NameLookupSnapshot, functions: Collection[str]) -> Any:
+    """Answers a question of definitions that run, as an interpreter does before the first call."""
+    if isinstance(snapshot, NameLookupSnapshot):
+        name = snapshot.variable_name
+        if name not in functions:
+            return snapshot.resume()
+
+        def function() -> None:
+            """Stands for a function of the workflow."""
+
+        function.__name__ = function.__qualname__ = name
+        return snapshot.resume(value=function)
+    if not snapshot.is_os_function and snapshot.function_name in functions:
+        message = remedies.CALLED_TOO_EARLY
+        return snapshot.resume({"exc_type": "RuntimeError", "message": message})
+    if snapshot.function_name in CLOCKS:
+        return snapshot.resume({"return_value": answer_clock(snapshot, datetime.now(UTC))})
+    refusal = remedies.refusal_of(snapshot.function_name, snapshot.args)
+    return snapshot.resume(refusal) if refusal else snapshot.resume_not_handled()
 
 
 def _refusal(

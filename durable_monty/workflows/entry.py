@@ -6,16 +6,14 @@ import ast
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import PurePath
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 from durable_monty.exceptions import WorkflowComplaint, WrongWorkflow
+from durable_monty.workflows import refusals
 from durable_monty.workflows.module_file import ModuleFile, read_module
 from durable_monty.workflows.values import is_decorator
-
-_TOP_LEVEL = "Write it as an async def at the top level of a module."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def entry_of(func: Callable[..., Any]) -> Entry:
         shown = file.file if file else PurePath(code.co_filename).name
         return WrongWorkflow(name, [WorkflowComplaint(shown, line, column, message)])
 
-    if text := _wrong_place(inner, module):
+    if text := refusals.misplaced(inner, module):
         raise refuse(text)
     if file is None:
         raise refuse(
@@ -53,11 +51,8 @@ def entry_of(func: Callable[..., Any]) -> Entry:
             "A workflow needs its .py file, where it runs and where it starts."
         )
     node = file.function_at(inner.__name__, line)
-    if node is None or _has_changed(file, inner):
-        raise refuse(
-            f"{name}() is not at this line of the file any more: the file changed after the "
-            "process imported it. Restart the process."
-        )
+    if node is None or file.has_changed(inner):
+        raise refuse(refusals.changed(name))
     wrong = [
         WorkflowComplaint(file.file, *file.place(where), text)
         for where, text in _mistakes(node, inner.__globals__)
@@ -66,43 +61,6 @@ def entry_of(func: Callable[..., Any]) -> Entry:
         raise WrongWorkflow(name, wrong)
     assert isinstance(node, ast.AsyncFunctionDef)  # noqa: S101
     return Entry(inner, file, node)
-
-
-def _wrong_place(func: FunctionType, module: str) -> str:
-    name = func.__qualname__
-    if func.__name__ == "<lambda>":
-        return f"A lambda cannot be a workflow. {_TOP_LEVEL}"
-    if "<locals>" in name:
-        return (
-            f"{name} is defined inside a function, or another decorator put it in the place of "
-            f"the workflow. {_TOP_LEVEL}"
-        )
-    if "." in name:
-        return f"{name} is a method. {_TOP_LEVEL}"
-    if module == "__main__":
-        return (
-            f"{name}() is defined in the script that runs, which workers cannot import. Move it "
-            "into a module, such as the workflows.py of an app."
-        )
-    return ""
-
-
-def _has_changed(file: ModuleFile, func: FunctionType) -> bool:
-    """Returns whether the file has another function at this place than the process runs."""
-    loader = getattr(func.__globals__.get("__spec__"), "loader", None)
-    if type(loader) is not SourceFileLoader:
-        return False  # one that rewrites what it imports, as pytest's does
-    found, code = file.code_at(func.__name__, func.__code__.co_firstlineno), func.__code__
-    # Not the whole code: tools that trace or measure may have added instructions of their own.
-    return found is None or not (
-        _constants(found) <= _constants(code)
-        and {*found.co_names} <= {*code.co_names}
-        and found.co_varnames == code.co_varnames
-    )
-
-
-def _constants(code: CodeType) -> set[str]:
-    return {repr(each) for each in code.co_consts if not isinstance(each, CodeType)}
 
 
 def _mistakes(

@@ -7,8 +7,9 @@ import linecache
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import PurePath
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from durable_monty.workflows.scopes import bound_names, dotted_name
@@ -49,7 +50,7 @@ class ModuleFile:
         return line, self.column(line, getattr(node, "col_offset", 0))
 
     def function_at(self, name: str, line: int) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-        """Returns the statement of a function whose code begins at a line, as `code_at` does."""
+        """Returns the statement of a function whose code begins at a line."""
         for node in self.tree.body:
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != name:
                 continue
@@ -58,12 +59,26 @@ class ModuleFile:
                 return node
         return None
 
-    def code_at(self, name: str, line: int) -> CodeType | None:
-        """Returns the code that Python makes of a function whose first line is `line`."""
+    def has_changed(self, func: Any) -> bool:
+        """Returns whether the file has another function at this place than the process runs.
+
+        It compares names and constants, not the whole code: tools that trace or measure may have
+        added instructions of their own.
+        """
+        if not isinstance(func, FunctionType) or func.__code__.co_filename != self.path:
+            return False  # a mock, for example
+        spec, running = func.__globals__.get("__spec__"), func.__code__
+        if type(getattr(spec, "loader", None)) is not SourceFileLoader:
+            return False  # one that rewrites what it imports, as pytest's does
         if self._codes is None:
             codes = _codes_in(compile(self.text, self.path, "exec", dont_inherit=True))
             self._codes = {(code.co_name, code.co_firstlineno): code for code in codes}
-        return self._codes.get((name, line))
+        written = self._codes.get((running.co_name, running.co_firstlineno))
+        return written is None or not (
+            _constants(written) <= _constants(running)
+            and {*written.co_names} <= {*running.co_names}
+            and written.co_varnames == running.co_varnames
+        )
 
     def _note(self, statement: ast.stmt) -> None:
         match statement:
@@ -136,6 +151,10 @@ def _root(node: ast.expr) -> Iterator[str]:
         node = node.value
     if isinstance(node, ast.Name):
         yield node.id
+
+
+def _constants(code: CodeType) -> set[str]:
+    return {repr(each) for each in code.co_consts if not isinstance(each, CodeType)}
 
 
 def _codes_in(code: CodeType) -> Iterator[CodeType]:

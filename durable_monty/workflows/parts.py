@@ -5,17 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from durable_monty.sandbox import MODULES
 from durable_monty.workflows.blanking import Part
 from durable_monty.workflows.module_file import ModuleFile
 from durable_monty.workflows.scopes import name_of
-
-
-def is_in_sandbox(statement: ast.Import | ast.ImportFrom, name: str) -> bool:
-    """Returns whether the sandbox has the module from which a name is imported."""
-    if isinstance(statement, ast.ImportFrom):
-        return not statement.level and statement.module in MODULES
-    return all(each.name in MODULES for each in statement.names if name_of(each) == name)
 
 
 def parts_of(file: ModuleFile, statement: ast.stmt, names: set[str]) -> Iterator[Part]:

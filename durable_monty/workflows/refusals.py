@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import inspect
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from durable_monty.sandbox import nearest, remedies
 from durable_monty.workflows.global_names import Read
 
+_TOP_LEVEL = "Write it as an async def at the top level of a module."
 _REGISTER = "Decorate it with @register_function"
 _IN_A_FUNCTION = "Use it in a function with @register_function, and call that function."
 _CONSTANTS = (str, int, float, bytes, tuple, list, set, frozenset, dict, type(None))
 ONE_A_LINE = "A workflow needs this statement on a line of its own."
 INPUTS = "_inputs is the name of the inputs in the sandbox. Give it another name."
+
+
+def misplaced(func: FunctionType, module: str) -> str:
+    """Returns why a function cannot be a workflow where it is defined; "" if it can."""
+    name = func.__qualname__
+    if func.__name__ == "<lambda>":
+        return f"A lambda cannot be a workflow. {_TOP_LEVEL}"
+    if "<locals>" in name:
+        return (
+            f"{name} is defined inside a function, or another decorator put it in the place of "
+            f"the workflow. {_TOP_LEVEL}"
+        )
+    if "." in name:
+        return f"{name} is a method. {_TOP_LEVEL}"
+    if module == "__main__":
+        return (
+            f"{name}() is defined in the script that runs, which workers cannot import. Move it "
+            "into a module, such as the workflows.py of an app."
+        )
+    return ""
+
+
+def changed(name: str) -> str:
+    return (
+        f"{name}() is another function here than the one that runs: the file changed after the "
+        "process imported it. Restart the process."
+    )
 
 
 def undefined(name: str) -> str:
@@ -46,12 +74,12 @@ def own_attribute(name: str) -> str:
 
 def workflow(name: str) -> str:
     return (
-        f"{name} is a workflow, and a workflow cannot await another one yet. Move what they share "
-        "into an async def without @workflow, and await that in both."
+        f"{name} is a workflow, and a workflow cannot await one yet. Move what they share into an "
+        "async def without @workflow, and await that."
     )
 
 
-def decorated_function(name: str, line: int, value: Any) -> str:
+def decorated_function(name: str, line: int) -> str:
     return (
         f"{name} has a decorator, on line {line}. A helper of a workflow has none: remove it, or "
         f"decorate the function with @register_function, and await {name}(...)."
@@ -72,14 +100,9 @@ def class_with_bases(read: Read, line: int, value: Any) -> str:
     )
 
 
-def imported(read: Read, value: Any, registered: str | None) -> str:
-    """Returns the message for a name that is imported from a module the sandbox does not have.
-
-    `registered` is the registered function that `read.dotted` stands for.
-    """
+def imported(read: Read, value: Any) -> str:
+    """Returns the message for a name that is imported from a module the sandbox does not have."""
     name = read.name
-    if isinstance(value, ModuleType):
-        return _module(read, value, registered)
     if text := _own_exception(read, value):
         return text
     if isinstance(value, type):
@@ -100,7 +123,11 @@ def imported(read: Read, value: Any, registered: str | None) -> str:
     )
 
 
-def _module(read: Read, value: ModuleType, registered: str | None) -> str:
+def module(read: Read, value: ModuleType, registered: str | None) -> str:
+    """Returns the message for a module that the sandbox does not have.
+
+    `registered` is the registered function that `read.dotted` stands for.
+    """
     name = read.name
     if registered:
         function = read.dotted.rpartition(".")[2]

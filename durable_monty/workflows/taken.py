@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import ast
 import builtins
+from types import FunctionType, ModuleType
 from typing import Any
 
 from durable_monty.exceptions import WorkflowComplaint
 from durable_monty.sandbox import remedies
 from durable_monty.sandbox.source_index import index_source
-from durable_monty.workflows import refusals
+from durable_monty.workflows import refusals, values
 from durable_monty.workflows.blanking import Part
 from durable_monty.workflows.entry import Entry
 from durable_monty.workflows.global_names import Read, global_names
-from durable_monty.workflows.parts import is_in_sandbox, parts_of
-from durable_monty.workflows.values import (
-    is_builtin_word,
-    is_dataclass,
-    is_decorator,
-    registered_name,
-    value_of,
-)
+from durable_monty.workflows.parts import parts_of
 
 INPUTS = "_inputs"
 
@@ -42,7 +36,6 @@ class Taken:
     def follow(self) -> None:
         """Takes the function, and one after another what it and its helpers use."""
         self._keep(self.entry.node, self.entry.node.name)
-        self._known.add(self.entry.node.name)
         while self._todo:
             statement = self._todo.pop()
             names = global_names(statement, decorators=statement is not self.entry.node)
@@ -62,9 +55,12 @@ class Taken:
         """Complains about each construct that the sandbox's parser refuses."""
         index = index_source(source)
         if index is None:
-            for statement in self._kept:
-                if self.file.lines[statement.lineno - 1][: statement.col_offset].strip():
-                    self._complain(statement, refusals.ONE_A_LINE)
+            lines = self.file.lines
+            found = [
+                each for each in self._kept if lines[each.lineno - 1][: each.col_offset].strip()
+            ]
+            for statement in found or self._kept:
+                self._complain(statement, refusals.ONE_A_LINE)
             return
         for (line, column), construct in index.constructs:
             text = remedies.unsupported(construct)
@@ -73,18 +69,24 @@ class Taken:
     def need(self, read: Read) -> None:
         """Takes a name along, or complains about it where it is read first."""
         name = read.name
-        if name in self._known:
-            return
-        self._known.add(name)
         value = self.namespace.get(name)
+        key = read.dotted if isinstance(value, ModuleType) else name
+        if key in self._known:
+            return
+        self._known.add(key)
+        statements = self.file.statements.get(name, ())
         if name == INPUTS:
             self._complain(read.node, refusals.INPUTS)
-        elif is_builtin_word(name, value):
+        elif name == self.entry.node.name or values.is_workflow(value):
+            self._complain(read.node, refusals.workflow(name))
+        elif values.is_builtin_word(name, value):
             pass
-        elif registered := registered_name(value):
+        elif registered := (
+            values.registered_name(value) or values.registered_at(name, statements, self.namespace)
+        ):
             self.functions[name] = registered
-        elif name not in self.file.conditional and name in self.file.statements:
-            for statement in self.file.statements[name]:
+        elif statements and name not in self.file.conditional:
+            for statement in statements:
                 self.take(statement, read, value)
         elif text := self.reason_of(name):
             self._complain(read.node, text)
@@ -107,22 +109,26 @@ class Taken:
     def take(self, statement: ast.stmt, read: Read, value: Any) -> None:
         name = read.name
         match statement:
-            case ast.Import() | ast.ImportFrom() if not is_in_sandbox(statement, name):
-                registered = registered_name(value_of(self.namespace, read.dotted))
-                self._complain(read.node, refusals.imported(read, value, registered))
-            case ast.FunctionDef() | ast.AsyncFunctionDef() if statement.decorator_list:
-                decorator = statement.decorator_list[0]
-                text = refusals.decorated_function(name, decorator.lineno, value)
-                if any(is_decorator(each, self.namespace) for each in statement.decorator_list):
-                    text = refusals.workflow(name)
+            case ast.Import() | ast.ImportFrom() if not values.is_in_sandbox(statement, name):
+                text = refusals.imported(read, value)
+                if isinstance(value, ModuleType):
+                    function = values.value_of(self.namespace, read.dotted)
+                    text = refusals.module(read, value, values.registered_name(function))
                 self._complain(read.node, text)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if statement.decorator_list:
+                line = statement.decorator_list[0].lineno
+                self._complain(read.node, refusals.decorated_function(name, line))
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if self.file.has_changed(value):
+                self._complain(read.node, refusals.changed(name))
             case ast.ClassDef() if statement.bases or statement.keywords:
                 text = refusals.class_with_bases(read, statement.lineno, value)
                 self._complain(read.node, text)
             case ast.ClassDef(decorator_list=[*given]) if not all(
-                is_dataclass(each, self.namespace) for each in given
+                values.is_dataclass(each, self.namespace) for each in given
             ):
                 self._complain(read.node, refusals.decorated_class(name, given[0].lineno))
+            case ast.Expr() if isinstance(value, ModuleType | type | FunctionType):
+                pass  # it configures something, as `logging.basicConfig()` does
             case _:
                 self._keep(statement, name)
 
