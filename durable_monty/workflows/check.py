@@ -44,9 +44,8 @@ def annotated_names(tree: ast.Module) -> set[str]:
     """Returns the names that only annotations use: they do not come along with a workflow."""
     todo: list[ast.AST] = []
     for node in ast.walk(tree):
-        for name in ("annotation", "returns"):
-            if isinstance(annotation := getattr(node, name, None), ast.expr):
-                todo.append(annotation)
+        given = (getattr(node, "annotation", None), getattr(node, "returns", None))
+        todo += (each for each in given if isinstance(each, ast.expr))
     found: set[str] = set()
     while todo:
         match node := todo.pop():

@@ -34,6 +34,6 @@ def test_all_that_fails_is_said_at_its_place():
         "unmatched-except 32:12 ConnectionError never matches: the sandbox does not know it. It "
         "arrives as OSError. Write: except OSError as error, and: if error_type(error) == "
         "'ConnectionError'.",
-        "unavailable 34:39 open() fails. A workflow has no files. Read or write the file in a "
+        "unavailable 34:44 open() fails. A workflow has no files. Read or write the file in a "
         "function.",
     ]
