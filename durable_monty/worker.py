@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db import Error, connections, reset_queries
 
 from durable_monty import conf, operations
-from durable_monty.engine import TIDY_INTERVAL, Engine
+from durable_monty.engine import Engine
+from durable_monty.engine.blocked import BLOCKED_PAUSE, Blocked
 from durable_monty.engine.job_thread import JobThread
 from durable_monty.engine.jobs import Jobs
 from durable_monty.executors.base import Executor
@@ -21,8 +22,9 @@ from durable_monty.executors.loading import configured_executors
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.loop_errors import LoopErrors
 from durable_monty.models.worker_process import HEARTBEAT
-from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.log import log_calls, log_refusal
+from durable_monty.operations.settle import Answered
 from durable_monty.reads.executions import goes_on_by_itself
 from durable_monty.reads.migrated import check_migrated
 from durable_monty.service import OrchestratorService
@@ -70,7 +72,8 @@ class Worker:
         self._jobs, self._job_threads = self._all_jobs, list[JobThread]()
         self._stopping = False
         self._reports = WorkerReports(self.executors, self.using)
-        self._answers: list[tuple[ClaimedCall, Answer]] = []
+        self._answers: list[Answered] = []
+        self._blocked = Blocked[Answered]()
         self._beat_at = 0.0
         self._timed_at, self._next_due_at = -math.inf, math.inf
         self._pause_for = _FIRST_PAUSE
@@ -169,7 +172,7 @@ class Worker:
             self._pause_for = min(self._longest_pause(), 2 * self._pause_for)
         else:
             self._pause_for = min(self.poll_interval, _FIRST_PAUSE)
-        longest = TIDY_INTERVAL if self._engine.has_spare_sandboxes else math.inf
+        longest = BLOCKED_PAUSE if self._blocked else self._engine.longest_pause
         return min(self._pause_for, longest, self._next_due_at - time.monotonic())
 
     def wake(self) -> None:
@@ -211,7 +214,7 @@ class Worker:
         if self.worker_id is None:
             return drained
         try:
-            self._record_answers()
+            self._record_answers(waits=True)
         except Exception as exc:  # noqa: BLE001  (it is logged)
             claims = [claimed for claimed, _answer in self._answers]
             log_calls(logging.ERROR, "answers not recorded", claims, exc, exc)
@@ -280,13 +283,18 @@ class Worker:
         hears = self.listener is not None and self.listener.hears
         return self.poll_interval * (LISTENING_POLL_FACTOR if hears else 1)
 
-    def _record_answers(self) -> int:
+    def _record_answers(self, *, waits: bool = False) -> int:
         self._answers += self.executors.take_answers() + self._engine.take_answers()
+        self._answers += self._blocked.take(now=waits)
         if not self._answers:
             return 0
-        refused = operations.record_answers(self._answers, using=self.using)
-        recorded = len(self._answers)
+        blocked: list[Answered] = []
+        refused = operations.record_answers(
+            self._answers, using=self.using, blocked=None if waits else blocked
+        )
+        recorded = len(self._answers) - len(blocked)
         self._answers.clear()  # not before: if the database is out of reach, they are retried
+        self._blocked += blocked
         for refusal in refused:
             log_refusal(refusal)
         return recorded

@@ -110,7 +110,6 @@ def test_idle_worker_gives_its_sandboxes_back(service, monkeypatch):
     monkeypatch.setattr(pool, "_pool", None)
     for name in ("engine.engine.TIDY_INTERVAL", "engine.interpreters._IDLE", "sandbox.pool._IDLE"):
         monkeypatch.setattr(f"durable_monty.{name}", 0.2)
-    monkeypatch.setattr("durable_monty.worker.TIDY_INTERVAL", 0.2)
     before = sandboxes()
     for x in range(20):
         service.start_execution("await approve(x)", ["approve"], {"x": x})

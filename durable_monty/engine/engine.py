@@ -12,6 +12,7 @@ whose run failed for reasons of the host is put back, and runs again in the slow
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import uuid
@@ -20,10 +21,11 @@ from collections.abc import Sequence
 from django.db import Error
 
 from durable_monty import conf, operations
+from durable_monty.engine.blocked import BLOCKED_PAUSE, Blocked
 from durable_monty.engine.claims import Claims
 from durable_monty.engine.interpreters import interpreters
 from durable_monty.engine.lane import SlowLane
-from durable_monty.engine.run import LiveRun
+from durable_monty.engine.run import LiveRun, State
 from durable_monty.engine.turns import GATHER, Turns
 from durable_monty.executors.group import InlineRunner
 from durable_monty.models import Execution
@@ -61,6 +63,8 @@ class Engine:
         self._claims = Claims(using)
         self._lane = SlowLane(came.set, using)
         self._runs: dict[uuid.UUID, LiveRun] = {}
+        self._blocked = Blocked[tuple[LiveRun, TurnResult]]()
+        self._blocked_others = Blocked[Outcome]()  # of executions that are not kept
         self._claim_at = self._renew_at = self._tidy_at = 0.0
 
     def start(self, worker_id: int | None) -> None:
@@ -68,17 +72,19 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        return not self._runs and not self._lane.claimed
+        return not self._runs and not self._lane.claimed and not self._blocked_others
 
     @property
     def is_quiet(self) -> bool:
-        """Whether all turns that run are slow; each wakes the worker when it ends."""
-        return all(run.is_slow for run in self._runs.values())
+        """Whether no turn is waited for. A slow one wakes the worker when it ends."""
+        return all(run.is_quiet for run in self._runs.values())
 
     @property
-    def has_spare_sandboxes(self) -> bool:
-        """Whether rounds are needed to end sandbox processes."""
-        return bool(interpreters) or has_spare()
+    def longest_pause(self) -> float:
+        """The seconds until the next round, which writes what was blocked or ends processes."""
+        if self._blocked or self._blocked_others:
+            return BLOCKED_PAUSE
+        return TIDY_INTERVAL if interpreters or has_spare() else math.inf
 
     def take_answers(self) -> list[tuple[ClaimedCall, Answer]]:
         """Returns the answers of calls that got their rows while they ran."""
@@ -96,7 +102,8 @@ class Engine:
             self._renew_at = now + term
             # Their turns take long, or wait for slow ones.
             kept = [run.execution for run in self._runs.values() if run.claimed_at < now - term]
-            if kept := kept + self._lane.claimed:
+            kept += self._lane.claimed + [each.execution for each in self._blocked_others]
+            if kept:
                 operations.renew_executions(kept, using=self.using)
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_INTERVAL
@@ -120,7 +127,8 @@ class Engine:
 
     def give_back(self) -> None:
         """Releases the executions that could not be parked, so that other workers claim them."""
-        self._leave(list(self._runs.values()), self._lane.claimed)
+        others = self._lane.claimed + [each.execution for each in self._blocked_others]
+        self._leave(list(self._runs.values()), others)
         self.abandon()
 
     def abandon(self) -> None:
@@ -128,6 +136,8 @@ class Engine:
         for run in list(self._runs.values()):
             self._drop(run)
         self._lane.clear()
+        self._blocked.clear()
+        self._blocked_others.clear()
         interpreters.clear()
         self._turns.threads.close()
 
@@ -135,10 +145,9 @@ class Engine:
         left = [run.execution for run in runs] + [*others]
         for run in runs:
             self._drop(run)
-        if not left:
-            return
         try:
-            operations.give_back_executions(left, using=self.using)
+            if left:
+                operations.give_back_executions(left, using=self.using)
         except Error as exc:
             logger.warning("executions left to their leases: %s", exc)
 
@@ -162,11 +171,11 @@ class Engine:
             return int(lost is not None)
         settings = conf.current()
         most = max(1, settings.SANDBOX_PROCESSES // 2)
-        # Slow turns take the sandboxes of executions that wait, not those of other turns.
-        slow = min(sum(run.is_slow for run in self._runs.values()), _kept_at_most())
-        if slow:
-            interpreters.trim(_kept_at_most() - slow)
-        room = most + slow - len(self._runs)
+        # They take the sandboxes of executions that wait, not those of other turns.
+        quiet = min(sum(run.is_quiet for run in self._runs.values()), _kept_at_most())
+        if quiet:
+            interpreters.trim(_kept_at_most() - quiet)
+        room = most + quiet - len(self._runs)
         if room <= 0 or (self._runs and 2 * room < most):
             return int(lost is not None)
         limit = min(room, settings.BATCH_SIZE)
@@ -178,12 +187,7 @@ class Engine:
         return len(claimed) + int(lost is not None)
 
     def _begin(self, claimed: Sequence[Execution]) -> None:
-        live = {
-            execution.pk: interpreter
-            for execution in claimed
-            if execution.turn
-            and (interpreter := interpreters.take(execution.pk, execution.turn)) is not None
-        }
+        live = interpreters.take_all(claimed)
         parked: list[Outcome] = []
         begun: list[LiveRun] = []
         try:
@@ -205,18 +209,20 @@ class Engine:
                 begun.append(run)
         self._turns.threads.begin(begun)
         if parked:
-            commit(parked, using=self.using)
+            commit(parked, using=self.using, blocked=self._blocked_others)
 
     def _commit_ended(self) -> int:
         """Commits the turns that have ended, first those of the slow lane. Returns how many."""
+        self._turns.finished.extend(self._blocked.take())
         from_lane = self._lane.take_ended()
         outcomes = [outcome for _execution, outcome in from_lane if outcome is not None]
         for outcome in outcomes:
             report(outcome)
         if unread := [execution for execution, outcome in from_lane if outcome is None]:
             operations.give_back_executions(unread, using=self.using)
+        outcomes += self._blocked_others.take()
         if outcomes:
-            commit(outcomes, using=self.using)
+            commit(outcomes, using=self.using, blocked=self._blocked_others)
             self.wake()
             self.calls_came = True
         self._turns.wait_for(self._runs.values())
@@ -235,7 +241,7 @@ class Engine:
                 self._commit(batch)
         finally:
             if faults:
-                commit(faults, using=self.using)
+                commit(faults, using=self.using, blocked=self._blocked_others)
                 self.wake()
         return len(from_lane) + len(batch) + len(faults)
 
@@ -244,14 +250,21 @@ class Engine:
         try:
             is_doubtful = any(run.is_doubtful for run, _result in batch)
             results = [result for _run, result in batch]
-            written = commit(results, using=self.using, is_doubtful=is_doubtful)
+            left: list[Outcome] = []
+            written = commit(results, using=self.using, is_doubtful=is_doubtful, blocked=left)
         except BaseException:
             for run, _result in batch:
                 self._drop(run)
             raise
+        blocked = {outcome.execution.id for outcome in left}
         for run, result in batch:
             try:
-                self._go_on(run, result, written)
+                if run.execution.id in blocked:
+                    run.is_doubtful = True
+                    run.leave(State.BLOCKED)
+                    self._blocked.append((run, result))
+                else:
+                    self._go_on(run, result, written)
             except Exception as exc:  # noqa: BLE001  (it is logged)
                 # The others go on.
                 log_execution(
@@ -283,6 +296,5 @@ class Engine:
 
 
 def _kept_at_most() -> int:
-    """Returns how many interpreters of executions that wait are kept."""
     # Half of the processes, except for a few that the slow lane and checks need.
     return max(0, conf.current().SANDBOX_PROCESSES // 2 - 4)

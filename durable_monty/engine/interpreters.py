@@ -5,8 +5,10 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from durable_monty.models import Execution
 from durable_monty.sandbox import Interpreter
 
 # Seconds after which an interpreter that is not used is closed. To load a snapshot instead takes
@@ -45,6 +47,12 @@ class Interpreters:
         if replaced:
             replaced.interpreter.close()
         self.trim(limit)
+
+    def take_all(self, executions: Iterable[Execution]) -> dict[uuid.UUID, Interpreter]:
+        """Returns the interpreters that are kept of executions, by the executions' ids."""
+        begun = [execution for execution in executions if execution.turn]
+        taken = {execution.pk: self.take(execution.pk, execution.turn) for execution in begun}
+        return {pk: interpreter for pk, interpreter in taken.items() if interpreter is not None}
 
     def take(self, execution_id: uuid.UUID, turn: int) -> Interpreter | None:
         """Returns the interpreter of an execution, if `turn` is the last that it has run."""

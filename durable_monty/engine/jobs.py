@@ -95,9 +95,10 @@ class Jobs:
         if self.executor.records_answers:
             return 0
         self._reported += self.executor.take_job_answers()
-        if reported := len(self._reported):
-            self._record(self._reported)
-            self._reported.clear()  # not before: if the database is out of reach, they are retried
+        reported = len(self._reported)
+        # Not before: if the database is out of reach, they are tried again.
+        self._reported = self._record(self._reported)
+        reported -= len(self._reported)
         calls = operations.claim_jobs(self.executors, conf.current().BATCH_SIZE, using=self.using)
         for number, call in enumerate(calls):
             try:
@@ -180,13 +181,19 @@ class Jobs:
             operations.release_calls([ClaimedCall.of(call)], using=self.using)
             return
         if job["status"] in ("finished", "failed"):
-            self._record([(call.job_id, job)])
+            self._reported += self._record([(call.job_id, job)])
         else:
             self._watch(call, call.job_id)
 
-    def _record(self, jobs: Sequence[tuple[str, JobStatus]]) -> None:
-        for refusal in operations.settle_jobs(jobs, using=self.using):
+    def _record(self, jobs: Sequence[tuple[str, JobStatus]]) -> list[tuple[str, JobStatus]]:
+        """Returns the jobs to record later: others have locked their executions."""
+        if not jobs:
+            return []
+        blocked: list[str] = []
+        for refusal in operations.settle_jobs(jobs, using=self.using, blocked=blocked):
             log_refusal(refusal)
+        left = [(job_id, job) for job_id, job in jobs if job_id in blocked]
+        jobs = [(job_id, job) for job_id, job in jobs if job_id not in blocked]
         for job_id, _job in jobs:
             if self._submitted.pop(job_id, None):
                 self.executor.waiting -= 1
@@ -197,6 +204,7 @@ class Jobs:
             except Exception as exc:  # noqa: BLE001  (the engine drops it after a while)
                 facts = {"job": job_id, "reason": str(exc)}
                 logger.info("job not forgotten: %s: %s", job_id, exc, extra=facts)
+        return left
 
     def _warn(self, exc: ExecutorUnavailable) -> None:
         if time.monotonic() - self._warned_at < _WARN_INTERVAL:

@@ -30,6 +30,7 @@ class State(Enum):
     VERY_SLOW = auto()  # as SLOW; its process gives way to others
     COMMITTING = auto()  # the thread that ran the turn
     ENDED = auto()  # to be committed: the worker's thread
+    BLOCKED = auto()  # as ENDED, when another transaction has unlocked the execution
 
 
 _TURN_RUNS = {State.RUNNING, State.SLOW, State.VERY_SLOW}
@@ -63,6 +64,11 @@ class LiveRun(Run):
     @property
     def is_slow(self) -> bool:
         return self.state in {State.ASIDE, State.SLOW, State.VERY_SLOW}
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no round of the worker waits for it."""
+        return self.is_slow or self.state is State.BLOCKED
 
     @property
     def needs_commit(self) -> bool:

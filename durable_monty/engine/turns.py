@@ -69,7 +69,7 @@ class Turns:
 
     def wait_for(self, runs: Iterable[LiveRun]) -> None:
         """Waits for the first turn to end, and a little for others, but not for slow ones."""
-        busy = sum(run.state is not State.WAITING and not run.is_slow for run in runs)
+        busy = sum(run.state is not State.WAITING and not run.is_quiet for run in runs)
         if busy and not self.finished:
             self._came.wait(SLOW_AFTER)
         if busy > len(self.finished) > 0:

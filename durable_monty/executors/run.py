@@ -22,7 +22,12 @@ from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.log import log_calls, log_refusal
 from durable_monty.operations.new_calls import NewCall
-from durable_monty.operations.settle import record_answers, settle_attempt, settle_attempts
+from durable_monty.operations.settle import (
+    Answered,
+    record_answers,
+    settle_attempt,
+    settle_attempts,
+)
 from durable_monty.operations.transactions import may_pass, write
 
 # Seconds between tries to record an answer. A restart of a database takes a few of them.
@@ -119,14 +124,23 @@ def _answer_in_transaction(call: Call, using: str, invoke: Invoke) -> Answer | N
     return None
 
 
-def record(answers: Sequence[tuple[ClaimedCall, Answer]], using: str) -> None:
-    """Records answers. Waits for a database that is out of reach."""
+def record(answers: Sequence[Answered], using: str) -> None:
+    """Records answers. Waits for a database that is out of reach, and at the end for executions
+    that other transactions have locked."""
+    blocked: list[Answered] = []
+    _record(answers, using, blocked)
+    _record(blocked, using)
+
+
+def _record(
+    answers: Sequence[Answered], using: str, blocked: list[Answered] | None = None
+) -> None:
     if not answers:
         return
     settle = settle_attempts
     for wait in _RECORD_WAITS:
         try:
-            refused = settle(answers, using=using)
+            refused = settle(answers, using=using, blocked=blocked)
         except Exception as exc:
             passes, is_ours = may_pass(exc), not connections[using].in_atomic_block
             if wait is None or not (is_ours if passes else settle is settle_attempts):

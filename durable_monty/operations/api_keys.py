@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from durable_monty.models.api_key import USE_NOTED_EVERY, ApiKey, KeyScope, hash_of
 from durable_monty.models.clock import database_now
+from durable_monty.operations.locks import locked
 from durable_monty.operations.transactions import write
 
 # Scanners of repositories find leaked secrets by their beginning.
@@ -66,6 +67,6 @@ def revoke_api_keys(pks: Collection[int], *, using: str) -> list[int]:
     """Revokes keys at once, and returns those that were not revoked before."""
     with write(using):
         keys = ApiKey.objects.using(using).filter(pk__in=pks, revoked_at=None)
-        found = list(keys.select_for_update().order_by("pk").values_list("pk", flat=True))
+        found = list(locked(keys.order_by("pk")).values_list("pk", flat=True))
         ApiKey.objects.using(using).filter(pk__in=found).update(revoked_at=database_now(using))
     return found

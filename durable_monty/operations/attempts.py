@@ -17,6 +17,7 @@ from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.operations import rows
 from durable_monty.operations.answer import Answer, ClaimedCall
+from durable_monty.operations.locks import locked
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.schedule import after, lease
 from durable_monty.operations.shortcuts import shortcuts_of
@@ -36,7 +37,7 @@ def start_attempts(claims: Sequence[ClaimedCall], *, using: str) -> list[Call]:
         now = database_now(using)
         # A claim starts one attempt, should its message be delivered twice.
         fresh = _claimed(claims, using).filter(started_at=None)
-        others = list(fresh.order_by("pk").select_for_update())
+        others = list(locked(fresh.order_by("pk")))
         for call in others:
             timeouts = policy_of(call).timeouts
             call.attempt += 1
@@ -69,15 +70,17 @@ def renew_calls(claims: Sequence[ClaimedCall], *, using: str) -> None:
     """Extends the leases of calls that run here, as far as their claims still hold."""
     with write(using):
         until = database_now(using) + lease()
+        # Somebody may be answering one in a long transaction: the others do not wait for that.
+        calls = lock_claimed(claims, using, waits=False)
         # A call that is due later does not run here any more: a service brings its answer.
-        lock_claimed(claims, using).filter(due_at__lt=until).update(due_at=until)
+        calls.filter(due_at__lt=until).update(due_at=until)
 
 
 def beat_call(claimed: ClaimedCall, progress: float | None, message: str, *, using: str) -> bool:
     """Records a heartbeat of a running attempt; returns False if its claim no longer holds."""
     with write(using):
         calls = Call.objects.using(using).filter(pk=claimed.pk, claim=claimed.token).open()
-        call = calls.select_for_update().first()
+        call = locked(calls).first()
         if call is None:
             return False
         now = database_now(using)
@@ -203,11 +206,11 @@ def _release(claims: Sequence[ClaimedCall], using: str, **changes: Any) -> None:
         announce(using)
 
 
-def lock_claimed(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:
+def lock_claimed(claims: Sequence[ClaimedCall], using: str, *, waits: bool = True) -> CallQuerySet:
     """Returns the calls whose claims still hold, locked in id order as by every write."""
-    locked = _claimed(claims, using).order_by("pk").select_for_update()
+    found = locked(_claimed(claims, using).order_by("pk"), waits=waits)
     # Locked by a query first: an UPDATE locks in the order in which it finds the rows.
-    return Call.objects.using(using).filter(pk__in=list(locked.values_list("pk", flat=True)))
+    return Call.objects.using(using).filter(pk__in=list(found.values_list("pk", flat=True)))
 
 
 def _claimed(claims: Sequence[ClaimedCall], using: str) -> CallQuerySet:

@@ -21,6 +21,7 @@ from durable_monty.models.execution import ExecutionQuerySet
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.attempts import lock_claimed, note_lost
 from durable_monty.operations.close import close_call, wake
+from durable_monty.operations.locks import lock_free, locked
 from durable_monty.operations.schedule import lease
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import write
@@ -66,9 +67,7 @@ def claim_executions(
             wanted = free.active().filter(pk=only)
         # `select_related` would lock the program too, and SKIP LOCKED skip its other executions.
         # Without SKIP LOCKED (SQLite) the transaction itself keeps other claims out.
-        claimed = list(
-            wanted.prefetch_related("program").select_for_update(skip_locked=True)[:limit]
-        )
+        claimed = list(locked(wanted.prefetch_related("program"), waits=False)[:limit])
         # An execution that was claimed and not committed may have ended its worker. It is claimed
         # alone, so that it takes no others with it, and each such claim counts as a fault.
         claimed = [row for row in claimed if row.claim or row.faults][:1] or claimed
@@ -105,7 +104,9 @@ def claim_lost(*, using: str, worker_id: int | None = None) -> Execution | None:
 def renew_executions(claimed: Sequence[Execution], *, using: str) -> None:
     """Extends leases, but not of executions that other workers have claimed meanwhile."""
     with write(using):
-        _lock_claimed(claimed, using).update(due_at=database_now(using) + lease())
+        # One that is locked cannot be claimed meanwhile, and the others do not wait for it.
+        ours = _lock_claimed(claimed, using, waits=False)
+        ours.update(due_at=database_now(using) + lease())
 
 
 def give_back_executions(claimed: Sequence[Execution], *, using: str) -> None:
@@ -119,15 +120,17 @@ def give_back_executions(claimed: Sequence[Execution], *, using: str) -> None:
         announce(using)
 
 
-def _lock_claimed(claimed: Sequence[Execution], using: str) -> ExecutionQuerySet:
+def _lock_claimed(
+    claimed: Sequence[Execution], using: str, *, waits: bool = True
+) -> ExecutionQuerySet:
     """Locks the executions whose claims still hold, in id order, as every write does."""
     executions = Execution.objects.using(using)
     claims = executions.filter(
         pk__in=[execution.pk for execution in claimed],
         claim__in={execution.claim for execution in claimed},
     )
-    locked = claims.active().order_by("pk").select_for_update()
-    return executions.filter(pk__in=list(locked.values_list("pk", flat=True)))
+    found = locked(claims.active().order_by("pk"), waits=waits)
+    return executions.filter(pk__in=list(found.values_list("pk", flat=True)))
 
 
 def claim_calls(
@@ -157,10 +160,8 @@ def claim_calls(
     with write(using):
         now = database_now(using)
         claimed = list(
-            wanted.due(now)
+            locked(wanted.due(now).order_by("due_at"), waits=False)
             .filter(Q(deadline_at=None) | Q(deadline_at__gt=now))
-            .order_by("due_at")
-            .select_for_update(skip_locked=True)
             .only(
                 "execution", "function", "status", "attempt", "losses", "started_at", "worker_id"
             )[:limit]
@@ -199,8 +200,11 @@ def _give_up(poison: Sequence[Call], token: uuid.UUID, using: str) -> None:
     claims = [ClaimedCall(call.pk, token) for call in poison]
     with write(using):
         now = database_now(using)
-        wake([call.execution_id for call in poison], now, using)
-        claimed = list(lock_claimed(claims, using).order_by("pk"))
+        # Calls of the others are found again when this claim has run out.
+        free = lock_free({call.execution_id for call in poison}, using)
+        wake(free, now, using)
+        ours = lock_claimed(claims, using).filter(execution_id__in=free)
+        claimed = list(ours.order_by("pk"))
         _note_losses(claimed, now, using)
         for call in claimed:
             message = (

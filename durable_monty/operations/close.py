@@ -29,6 +29,7 @@ from durable_monty.models.moment import MomentField
 from durable_monty.operations import rows
 from durable_monty.operations.answer import Answer, ClaimedCall, closed
 from durable_monty.operations.attempts import end_attempt, schedule_retry
+from durable_monty.operations.locks import locked
 from durable_monty.operations.reports import report_failed_call
 from durable_monty.operations.sql import as_uuid
 from durable_monty.wakeups import announce
@@ -43,7 +44,7 @@ def wake(execution_ids: Collection[uuid.UUID], now: datetime, using: str) -> Non
     if not ids:
         return
     if len(ids) > 1:  # an UPDATE locks in the order in which it finds the rows
-        list(executions.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk"))
+        list(locked(executions.filter(pk__in=ids).order_by("pk")).values_list("pk"))
     # The `due_at` of a claimed execution is its lease. Its worker sees `wakeups` when it commits.
     executions.filter(pk__in=ids).update(
         wakeups=F("wakeups") + 1,
@@ -122,6 +123,6 @@ def close_open_calls(
     """Closes all open calls of executions that the caller has locked, sleeps too."""
     calls = Call.objects.using(using)
     open_calls = calls.filter(execution_id__in=execution_ids).open()
-    pks = list(open_calls.order_by("pk").select_for_update().values_list("pk", flat=True))
+    pks = list(locked(open_calls.order_by("pk")).values_list("pk", flat=True))
     if pks:
         close_calls(calls.filter(pk__in=pks), answer, now)

@@ -21,13 +21,20 @@ from durable_monty.operations.turn_writes import write_turns
 _WAITS = (0.1, 0.5, 2.0, 5.0)
 
 
-def commit(outcomes: Sequence[Outcome], *, using: str, is_doubtful: bool = False) -> Changes:
+def commit(
+    outcomes: Sequence[Outcome],
+    *,
+    using: str,
+    is_doubtful: bool = False,
+    blocked: list[Outcome] | None = None,
+) -> Changes:
     """Writes the outcomes of executions whose claims still hold, each whole or not at all.
 
     Returns the columns that were written, or have changed, of each of these executions.
 
     While the database is out of reach, the commit is tried again. `is_doubtful`: an earlier commit
-    raised, and may have happened.
+    raised, and may have happened. `blocked` takes the outcomes to commit later, because another
+    transaction has locked their executions. Without it, this waits for that transaction.
     """
     written: Changes = {}
     try:
@@ -43,7 +50,7 @@ def commit(outcomes: Sequence[Outcome], *, using: str, is_doubtful: bool = False
         # so the fence leaves it out.
         is_doubtful = True
     others = [outcome for outcome in outcomes if outcome.execution.id not in written]
-    return written | _commit_others(others, using, is_doubtful=is_doubtful)
+    return written | _commit_others(others, using, blocked, is_doubtful=is_doubtful)
 
 
 def commit_at_once(outcome: Outcome, *, using: str) -> Changes:
@@ -57,13 +64,17 @@ def commit_at_once(outcome: Outcome, *, using: str) -> Changes:
 
 
 def _commit_others(
-    outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool = False
+    outcomes: Sequence[Outcome],
+    using: str,
+    blocked: list[Outcome] | None,
+    *,
+    is_doubtful: bool = False,
 ) -> Changes:
     if not outcomes:
         return {}
     for wait in (*_WAITS, None):
         try:
-            return _commit(outcomes, using, is_doubtful=is_doubtful)
+            return _commit(outcomes, using, blocked, is_doubtful=is_doubtful)
         # The driver refuses some values with errors that are not Django's, such as OverflowError.
         except Exception as exc:
             if may_pass(exc):
@@ -75,7 +86,7 @@ def _commit_others(
                 time.sleep(wait)
             elif len(outcomes) > 1:
                 # A batch does not share one fate: only the execution that is refused is put off.
-                each = [_commit_others([outcome], using) for outcome in outcomes]
+                each = [_commit_others([outcome], using, blocked) for outcome in outcomes]
                 return {pk: changes for written in each for pk, changes in written.items()}
             else:
                 (outcome,) = outcomes
@@ -84,15 +95,20 @@ def _commit_others(
                 if isinstance(outcome, Faulted):
                     return {}
                 fault = Faulted(outcome.execution, f"commit refused: {exc}")
-                return _commit_others([fault], using)
+                return _commit_others([fault], using, blocked)
     return {}
 
 
-def _commit(outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool) -> Changes:
+def _commit(
+    outcomes: Sequence[Outcome], using: str, blocked: list[Outcome] | None, *, is_doubtful: bool
+) -> Changes:
+    left: list[Outcome] | None = None if blocked is None else []
+    changes: Changes = {}
     with write(using):
-        now, claimed = lock_executions(outcomes, using, is_doubtful=is_doubtful)
-        if now is None:
-            return {}
-        changes = write_turns(claimed, now, using)
-        report_written(outcomes, changes, using)
+        now, claimed = lock_executions(outcomes, using, is_doubtful=is_doubtful, blocked=left)
+        if now is not None:
+            changes = write_turns(claimed, now, using)
+            report_written(outcomes, changes, using)
+    if blocked is not None and left:
+        blocked += left
     return changes

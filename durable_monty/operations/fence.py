@@ -20,32 +20,47 @@ Claimed = tuple[Outcome, Locked]
 
 
 def lock_executions(
-    outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool
+    outcomes: Sequence[Outcome],
+    using: str,
+    *,
+    is_doubtful: bool,
+    blocked: list[Outcome] | None = None,
 ) -> tuple[datetime | None, list[Claimed]]:
     """Locks the executions of these outcomes, and returns those whose claim and turn still hold.
 
-    Also returns the database's time; None if all of these executions are finished, paused or
-    gone. A commit `is_doubtful` if an earlier attempt may have happened without being
-    acknowledged.
+    Also returns the database's time; None if no execution was locked, because all are finished,
+    paused or gone. A commit `is_doubtful` if an earlier attempt may have happened without being
+    acknowledged. `blocked` takes the outcomes of executions that others have locked; without it,
+    this waits for them.
     """
+    executions = Execution.objects.using(using)
     now, found = rows.lock(
         Execution,
         ("claim", "turn", "wakeups", "status", "pause_requested", "grace_until IS NOT NULL"),
         [outcome.execution.id for outcome in outcomes],
         ACTIVE,
         using=using,
+        waits=blocked is None,
     )
-    if now is None:
-        return None, []
-    locked, ending = {}, []
+    locked: dict[uuid.UUID, Locked] = {}
+    ending = []
     for key, token, turn, wakeups, status, pause_requested, is_ending in found:
         pk, claim = as_uuid(key), token and as_uuid(token)
         locked[pk] = Locked(pk, claim, turn, wakeups, status, bool(pause_requested))
         if is_ending:
             ending.append(pk)
+    if blocked is not None and len(locked) < len(outcomes):
+        missing = [outcome for outcome in outcomes if outcome.execution.pk not in locked]
+        rest = executions.active().filter(pk__in=[outcome.execution.pk for outcome in missing])
+        claims = dict(rest.values_list("pk", "claim"))
+        blocked += [
+            each for each in missing if claims.get(each.execution.pk) == each.execution.claim
+        ]
+    if now is None:
+        return None, []
     if ending:
         wanted = ("grace_until", "cancel_requested_at", "deadline", "reason")
-        for request in Execution.objects.using(using).filter(pk__in=ending).values("pk", *wanted):
+        for request in executions.filter(pk__in=ending).values("pk", *wanted):
             pk = request.pop("pk")
             locked[pk] = locked[pk]._replace(**request)
     pairs = [
@@ -57,9 +72,7 @@ def lock_executions(
         # The earlier attempt did happen for those that are ahead: no worker has them now. A fault
         # tells whoever claims them that calls of the last turn may be missing.
         ahead = [row.pk for outcome, row in pairs if row.turn > outcome.execution.turn]
-        Execution.objects.using(using).filter(pk__in=ahead).update(
-            claim=None, due_at=now, faults=F("faults") + 1
-        )
+        executions.filter(pk__in=ahead).update(claim=None, due_at=now, faults=F("faults") + 1)
     return now, [pair for pair in pairs if pair[1].turn == pair[0].execution.turn]
 
 

@@ -7,6 +7,7 @@ import uuid
 from durable_monty.exceptions import CallNotFound, ExecutionFinished, ExecutionNotFound
 from durable_monty.models import Call, Execution
 from durable_monty.models.execution import ExecutionQuerySet
+from durable_monty.operations.locks import locked
 
 
 def find_execution(execution_id: uuid.UUID, executions: ExecutionQuerySet) -> Execution:
@@ -19,7 +20,7 @@ def find_execution(execution_id: uuid.UUID, executions: ExecutionQuerySet) -> Ex
 
 def lock_execution(execution_id: uuid.UUID, using: str) -> Execution:
     """Returns the execution, locked. Raises `ExecutionNotFound`."""
-    return find_execution(execution_id, Execution.objects.using(using).select_for_update())
+    return find_execution(execution_id, locked(Execution.objects.using(using).all()))
 
 
 def lock_unfinished(execution_id: uuid.UUID, wanted: str, using: str) -> Execution:

@@ -31,6 +31,7 @@ from durable_monty.operations.keys import (
     known_or_conflict,
 )
 from durable_monty.operations.limits import limits_of_settings
+from durable_monty.operations.locks import locked
 from durable_monty.operations.reports import report_waiting
 from durable_monty.operations.start import check_inputs, check_label, check_permitted, check_source
 from durable_monty.operations.transactions import write
@@ -80,9 +81,9 @@ def fork_execution(
                 return _write(plan, calls, rehearsal, key, using)
             # Under the lock of the origin, so that a second retry finds the first one. That needs
             # neither a key nor a unique index, which every start would have to write.
-            locked = Execution.objects.using(using).select_for_update().get(pk=origin.pk)
-            if locked.retried_by is not None:
-                return locked.retried_by
+            latest = locked(Execution.objects.using(using).all()).get(pk=origin.pk)
+            if latest.retried_by is not None:
+                return latest.retried_by
             fork = _write(plan, calls, rehearsal, key, using)
             changes = {"retried_by": fork, "handled_at": fork.created_at}
             Execution.objects.using(using).filter(pk=origin.pk).update(**changes)

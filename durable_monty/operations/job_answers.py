@@ -12,7 +12,12 @@ from durable_monty.exceptions import DurableMontyError, JobNotFound
 from durable_monty.functions import policy_of
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
-from durable_monty.operations.settle import record_answers, settle_attempt, settle_results
+from durable_monty.operations.settle import (
+    Answered,
+    record_answers,
+    settle_attempt,
+    settle_results,
+)
 from durable_monty.sandbox import nearest
 
 _LARGEST_KEY = 2**63
@@ -87,14 +92,15 @@ def final_answer(answer: Answer, call: Call) -> Answer:
 
 
 def settle_jobs(
-    jobs: Sequence[tuple[str, Mapping[str, Any]]], *, using: str
+    jobs: Sequence[tuple[str, Mapping[str, Any]]], *, using: str, blocked: list[str] | None = None
 ) -> list[DurableMontyError]:
     """Records how several jobs ended, in one transaction, and returns the refusals.
 
     Each job comes with an executor's `JobStatus`. An end that was recorded before is not refused:
-    several workers may learn of it. Raises as `record_answers` does.
+    several workers may learn of it. `blocked` takes the ids of jobs to record later, because
+    another transaction has locked their executions. Raises as `record_answers` does.
     """
-    answers: list[tuple[ClaimedCall, Answer]] = []
+    answers: dict[ClaimedCall, tuple[str, Answer]] = {}
     refused: list[DurableMontyError] = []
     for job_id, job in jobs:
         try:
@@ -105,8 +111,15 @@ def settle_jobs(
         answer = _decided(JobAnswer.of_status(job_id, job, call.function), call)
         claimed = _claim(call, job_id)
         if not _is_recorded(answer, claimed, call):
-            answers.append((claimed, answer))
-    return refused + record_answers(answers, using=using) if answers else refused
+            answers[claimed] = job_id, answer
+    if not answers:
+        return refused
+    left: list[Answered] | None = None if blocked is None else []
+    given = [(claimed, answer) for claimed, (_job_id, answer) in answers.items()]
+    refused += record_answers(given, using=using, blocked=left)
+    if blocked is not None and left:
+        blocked += [answers[claimed][0] for claimed, _answer in left]
+    return refused
 
 
 def _is_recorded(answer: Answer, claimed: ClaimedCall, call: Call) -> bool:

@@ -10,6 +10,7 @@ from durable_monty.models.call import ACCEPTED
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.operations.attempts import lock_claimed
+from durable_monty.operations.locks import locked
 from durable_monty.operations.schedule import after, lease
 from durable_monty.operations.transactions import write
 
@@ -30,9 +31,7 @@ def claim_jobs(executors: Collection[str], limit: int, *, using: str) -> list[Ca
         return []
     with write(using):
         now = database_now(using)
-        claimed = list(
-            jobs.due(now).order_by("due_at").select_for_update(skip_locked=True)[:limit]
-        )
+        claimed = list(locked(jobs.due(now).order_by("due_at"), waits=False)[:limit])
         # The token stays: it belongs to the attempt, not to the worker that polls.
         Call.objects.using(using).filter(pk__in=[call.pk for call in claimed]).update(
             due_at=now + lease()
@@ -56,7 +55,7 @@ def accept_jobs(
             pk__in=[claimed.pk for claimed in ids],
             claim__in={claimed.token for claimed in ids},
         )
-        for call in calls.open().order_by("pk").select_for_update():
+        for call in locked(calls.open().order_by("pk")):
             call.job_id = ids[ClaimedCall.of(call)] + ACCEPTED
             call.worker = None
             call.attempt_end_by = call.attempt_end_by or after(now, seconds)

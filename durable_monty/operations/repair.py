@@ -24,6 +24,7 @@ from durable_monty.models import (
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import ACTIVE
 from durable_monty.operations.close import close_open_calls, wake
+from durable_monty.operations.locks import locked
 from durable_monty.operations.schedule import due_time, lease
 from durable_monty.operations.transactions import write
 
@@ -38,13 +39,13 @@ def repair(check: str, execution_id: uuid.UUID, call_id: int | None, *, using: s
     mend = REPAIRS[check]
     with write(using):
         executions = Execution.objects.using(using).filter(pk=execution_id)
-        execution = executions.select_for_update().first()
+        execution = locked(executions).first()
         if execution is None:
             return ""
         call = None
         if call_id is not None:
             calls = Call.objects.using(using).filter(execution_id=execution_id, call_id=call_id)
-            if (call := calls.open().select_for_update().first()) is None:
+            if (call := locked(calls.open()).first()) is None:
                 return ""
         return mend(_Broken(execution, call, database_now(using), using))
 

@@ -25,6 +25,7 @@ from durable_monty.operations.find import (
     lock_unfinished,
 )
 from durable_monty.operations.fork import fork_execution
+from durable_monty.operations.locks import locked
 from durable_monty.operations.schedule import after
 from durable_monty.operations.transactions import write
 from durable_monty.wakeups import announce
@@ -103,7 +104,7 @@ def unresolve_execution(execution_id: uuid.UUID, *, using: str) -> None:
 def _make_due(calls: CallQuerySet, using: str) -> int:
     now = database_now(using)
     waiting = calls.open().functions().filter(status=CallStatus.PENDING, due_at__gt=now)
-    found = list(waiting.order_by("pk").select_for_update())
+    found = list(locked(waiting.order_by("pk")))
     for call in found:
         call.due_at = now
         call.start_by = after(now, policy_of(call).timeouts.schedule_to_start)

@@ -15,6 +15,7 @@ from django.db import connections, models
 
 from durable_monty.models import clock
 from durable_monty.operations.database import Row
+from durable_monty.operations.locks import lock_clause
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.sql import adapted, names_of, placeholders, table_of
 
@@ -67,8 +68,9 @@ def lock(
     where: str,
     *,
     using: str,
+    waits: bool = True,
 ) -> tuple[datetime | None, list[tuple[Any, ...]]]:
-    """Locks the rows of these primary keys, in their order.
+    """Locks the rows of these primary keys, in their order, as `locked` does.
 
     Returns the database's time, None if there are no such rows, and a row of the key and
     `columns`, which are SQL, for each. A UUID is a str where the database has none.
@@ -81,7 +83,7 @@ def lock(
         cursor.execute(
             f"SELECT {', '.join((clock.sql_now(using), key, *columns))} "
             f"FROM {table_of(model, connection)} WHERE {key} IN ({placeholders(keys)}) "
-            f"AND {where} ORDER BY {key} FOR UPDATE",
+            f"AND {where} ORDER BY {key} {lock_clause(connection, waits=waits)}",
             adapted(keys, connection),
         )
         rows = cursor.fetchall()

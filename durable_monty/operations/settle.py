@@ -22,10 +22,13 @@ from durable_monty.operations.close import (
     wake,
 )
 from durable_monty.operations.find import find_call, find_execution
+from durable_monty.operations.locks import lock_free
 from durable_monty.operations.log import log_calls
 from durable_monty.operations.shortcuts import shortcuts_of
 from durable_monty.operations.transactions import may_pass, write
 from durable_monty.wakeups import announce
+
+Answered = tuple[ClaimedCall, Answer]
 
 
 def settle_attempt(claimed: ClaimedCall, answer: Answer, *, using: str) -> None:
@@ -35,13 +38,16 @@ def settle_attempt(claimed: ClaimedCall, answer: Answer, *, using: str) -> None:
 
 
 def settle_attempts(
-    answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str
+    answers: Sequence[Answered], *, using: str, blocked: list[Answered] | None = None
 ) -> list[DurableMontyError]:
     """Records the answers of running functions, and returns the refusals.
 
     An error with attempts left schedules the next one; the execution does not see it. The refusal
     is `LeaseLost` if another worker has claimed the call, `CallSettled` if it was answered or
     withdrawn, and `CallNotFound` if it was deleted.
+
+    `blocked` takes the answers to record later, because another transaction has locked their
+    executions. Without it, this waits for that transaction.
     """
     recorded = settle_results(answers, using=using)
     # In the order of the calls' keys, in which every write locks them.
@@ -53,8 +59,17 @@ def settle_attempts(
         return []
     calls = Call.objects.using(using).in_bulk([claimed.pk for claimed, _answer in answers])
     refused: list[DurableMontyError] = []
+    left: list[Answered] = []
     with write(using):
         now = database_now(using)
+        if blocked is not None:
+            free = lock_free({call.execution_id for call in calls.values()}, using)
+            left = [
+                (claimed, answer)
+                for claimed, answer in answers
+                if (call := calls.get(claimed.pk)) and call.execution_id not in free
+            ]
+            answers = [item for item in answers if item not in left]
         # A claim that was lost never comes back: whoever holds none by now changes nothing.
         final = {
             claimed: answer.result
@@ -81,13 +96,16 @@ def settle_attempts(
             # The same answer again is fine: the first commit's acknowledgement may be lost.
             if call.claim != claimed.token or not answer.is_on(call):
                 refused.append(_refusal(call, answer))
+    if blocked is not None:
+        blocked += left
     return refused
 
 
-def settle_results(answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str) -> set[int]:
+def settle_results(answers: Sequence[Answered], *, using: str) -> set[int]:
     """Records results by a shortcut, and returns the keys of their calls.
 
-    It records those whose claims hold. The portable code takes the others, and errors.
+    It records those whose claims hold and whose executions nobody has locked. The portable code
+    takes the others, and errors.
     """
     results = [
         (claimed, answer.result) for claimed, answer in answers if answer.result is not None
@@ -99,28 +117,27 @@ def settle_results(answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str)
 
 
 def record_answers(
-    answers: Sequence[tuple[ClaimedCall, Answer]], *, using: str
+    answers: Sequence[Answered], *, using: str, blocked: list[Answered] | None = None
 ) -> list[DurableMontyError]:
-    """Settles attempts and returns the refusals, see `settle_attempts`.
+    """Settles attempts and returns the refusals, as `settle_attempts` does.
 
     If the database refuses the batch, each answer is recorded by itself, and the call whose answer
     it refuses fails with the reason. Raises while the database is out of reach, full or read-only:
     then nothing is decided.
     """
     try:
-        return settle_attempts(answers, using=using)
+        return settle_attempts(answers, using=using, blocked=blocked)
     except Exception as exc:
         if may_pass(exc):
             raise
         if len(answers) > 1:
-            return [
-                refusal for answer in answers for refusal in record_answers([answer], using=using)
-            ]
+            each = [record_answers([answer], using=using, blocked=blocked) for answer in answers]
+            return [refusal for refused in each for refusal in refused]
         log_calls(logging.ERROR, "answer cannot be recorded", [answers[0][0]], exc, exc)
         message = f"The database refused the answer: {type(exc).__name__}: {exc}"
         error = Answer.of_error("RuntimeError", message)
     try:
-        return settle_attempts([(answers[0][0], error)], using=using)
+        return settle_attempts([(answers[0][0], error)], using=using, blocked=blocked)
     except Exception as exc:
         if may_pass(exc):
             raise
@@ -161,8 +178,9 @@ def settle_timers(limit: int, *, using: str) -> int:
             continue
         with write(using):
             now = database_now(using)
-            wake([execution_id for execution_id, _pk in found], now, using)
-            over = calls.filter(pk__in=[pk for _execution_id, pk in found])
+            free = lock_free({execution_id for execution_id, _pk in found}, using)
+            wake(free, now, using)
+            over = calls.filter(pk__in=[pk for _, pk in found], execution_id__in=free)
             done += close_calls(over, Answer(kind.result_when_due), now)
     return done
 

@@ -17,6 +17,7 @@ from durable_monty.operations.answer import DEADLINE_PASSED, REASON_LIMIT, Answe
 from durable_monty.operations.close import close_open_calls
 from durable_monty.operations.find import lock_unfinished
 from durable_monty.operations.finish import finish
+from durable_monty.operations.locks import locked
 from durable_monty.operations.transactions import write
 from durable_monty.sandbox import CANCELLED
 from durable_monty.wakeups import announce
@@ -74,12 +75,15 @@ def expire_executions(limit: int, *, using: str) -> int:
         executions.filter(grace_until__lte=now).order_by("grace_until"),
     ]
     pks = sorted({pk for rows in by_index for pk in rows.values_list("pk", flat=True)[:limit]})
+    done = 0
     for pk in pks:
-        # One transaction each, in which it may turn out that another worker was first.
+        # One transaction each, in which it may turn out that another worker was first, or that
+        # somebody has locked it.
         with write(using):
-            execution = executions.filter(past, pk=pk).select_for_update().first()
+            execution = locked(executions.filter(past, pk=pk), waits=False).first()
             if execution is None:
                 continue
+            done += 1
             now = database_now(using)
             if execution.grace_until is None or execution.grace_until > now:
                 late = Answer.of_error("TimeoutError", DEADLINE_PASSED)
@@ -90,7 +94,7 @@ def expire_executions(limit: int, *, using: str) -> int:
             else:
                 message = f"{execution.reason} (It did not end by itself in time.)".strip()
                 finish(execution, ExecutionStatus.CANCELLED, "Cancelled", message, now, using)
-    return len(pks)
+    return done
 
 
 def _ask_to_end(

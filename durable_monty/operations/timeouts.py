@@ -11,6 +11,7 @@ from durable_monty.models import AttemptOutcome, Call
 from durable_monty.models.clock import database_now
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.close import close_attempt, wake
+from durable_monty.operations.locks import lock_free
 from durable_monty.operations.transactions import write
 
 # The deadlines of a call, the most final first: its column, the time-out, the text, and whether
@@ -34,7 +35,8 @@ def settle_overdue(limit: int, *, using: str) -> int:
         return 0
     with write(using):
         now = database_now(using)
-        answers = [(call, _timeout_of(call, now)) for call in found]
+        free = lock_free({call.execution_id for call in found}, using)
+        answers = [(call, _timeout_of(call, now)) for call in found if call.execution_id in free]
         final = [call.execution_id for call, answer in answers if answer.retry_in is None]
         wake(final, now, using)
         timed_out, done = AttemptOutcome.TIMED_OUT, 0

@@ -10,6 +10,7 @@ from typing import Any
 from durable_monty.kinds import PERSON
 from durable_monty.models import Call, Execution, WorkerProcess
 from durable_monty.models.clock import database_now
+from durable_monty.operations.locks import locked
 from durable_monty.operations.schedule import lease
 from durable_monty.operations.transactions import write
 
@@ -51,7 +52,7 @@ def dismiss_workers(worker_ids: Collection[int], *, using: str) -> list[int]:
     with write(using):
         now = database_now(using)
         silent = WorkerProcess.objects.using(using).silent(now).filter(pk__in=worker_ids)
-        dismissed = list(silent.select_for_update().values_list("pk", flat=True))
+        dismissed = list(locked(silent).values_list("pk", flat=True))
         WorkerProcess.objects.using(using).filter(pk__in=dismissed).update(stopped_at=now)
     return dismissed
 

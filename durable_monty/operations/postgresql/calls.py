@@ -37,7 +37,7 @@ due AS MATERIALIZED (
         WHERE executor = e.name AND function = f.name AND due_at <= (SELECT now FROM t)
         AND claim IS NULL AND job_id = ''
         AND (deadline_at IS NULL OR deadline_at > (SELECT now FROM t))
-        ORDER BY due_at LIMIT (SELECT few FROM few) FOR UPDATE SKIP LOCKED
+        ORDER BY due_at LIMIT (SELECT few FROM few) FOR NO KEY UPDATE SKIP LOCKED
     ) c
     ORDER BY c.due_at LIMIT (SELECT few FROM few)
 )
@@ -58,7 +58,7 @@ claimed AS MATERIALIZED (
     WHERE id = ANY({array_of("bigint")}) AND claim = ANY({array_of("uuid")})
     AND function = ANY({array_of("text")})
     AND status IN ({texts_of(OPEN)}) AND started_at IS NULL
-    ORDER BY id FOR UPDATE
+    ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE {CALL} c SET
     attempt = c.attempt + 1,
@@ -85,13 +85,13 @@ found AS MATERIALIZED (
 ),
 waiting AS MATERIALIZED (
     SELECT id FROM {EXECUTION} WHERE id IN (SELECT execution_id FROM found)
-    ORDER BY id FOR UPDATE
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ),
 claimed AS MATERIALIZED (
     SELECT c.id, c.execution_id, f.result FROM {CALL} c JOIN found f ON c.id = f.id
     WHERE c.execution_id IN (SELECT id FROM waiting)
     AND c.claim = f.token AND c.status = '{CallStatus.SUBMITTED}'
-    ORDER BY c.id FOR UPDATE OF c
+    ORDER BY c.id FOR NO KEY UPDATE OF c
 ),
 woken AS (
     UPDATE {EXECUTION} e SET

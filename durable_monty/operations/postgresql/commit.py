@@ -55,7 +55,7 @@ ended AS MATERIALIZED (SELECT id FROM locked WHERE has_rows),
 left_open AS MATERIALIZED (
     SELECT c.id FROM {CALL} c
     WHERE c.execution_id = ANY(ARRAY(SELECT id FROM ended)) AND c.status IN ({texts_of(OPEN)})
-    ORDER BY c.id FOR UPDATE
+    ORDER BY c.id FOR NO KEY UPDATE
 ),
 withdrawn AS (
     UPDATE {CALL} c SET
@@ -162,7 +162,7 @@ locked AS MATERIALIZED (
     WHERE e.id = ANY(ARRAY(SELECT id FROM given)) AND e.claim = g.claim AND e.turn = g.turn_before
     AND (e.wakeups = g.wakeups OR g.is_parked)
     AND ({sql.ACTIVE}) AND NOT e.pause_requested AND e.grace_until IS NULL
-    ORDER BY e.id FOR UPDATE OF e
+    ORDER BY e.id FOR NO KEY UPDATE OF e SKIP LOCKED
 ),
 made AS (
     INSERT INTO {CALL} ({", ".join(columns)})

@@ -41,7 +41,7 @@ due AS MATERIALIZED (
     SELECT id FROM {EXECUTION}
     WHERE due_at <= (SELECT now FROM t)
     AND CASE WHEN claim IS NULL AND faults = 0 THEN true ELSE false END
-    ORDER BY due_at LIMIT (SELECT %s::bigint) FOR UPDATE SKIP LOCKED
+    ORDER BY due_at LIMIT (SELECT %s::bigint) FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE {EXECUTION} e SET
     claim = %s,
