@@ -1,8 +1,10 @@
 """What tests of several rooms share."""
 
+import threading
+from contextlib import contextmanager
 from datetime import UTC
 
-from django.db import connections
+from django.db import connections, transaction
 
 from durable_monty import OrchestratorService, Worker, operations
 from durable_monty.executors.run import run_started
@@ -92,3 +94,27 @@ def stop_clock(monkeypatch, moment):
 
     for module in (calls, commit, executions):
         monkeypatch.setattr(module, "rows_of", rows_of)
+
+
+@contextmanager
+def held(*execution_ids):
+    """Another transaction has locked these executions, as one that answers their calls does."""
+    holds, leaves = threading.Event(), threading.Event()
+
+    def hold():
+        try:
+            with transaction.atomic():
+                list(Execution.objects.select_for_update().filter(pk__in=execution_ids))
+                holds.set()
+                assert leaves.wait(30)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holds.wait(10)
+    try:
+        yield
+    finally:
+        leaves.set()
+        thread.join()

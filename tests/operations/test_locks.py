@@ -16,7 +16,7 @@ from durable_monty.operations.commit import commit
 from durable_monty.operations.job_answers import job_id_of
 from durable_monty.operations.outcomes import Parked
 from tests.processes import until
-from tests.support import advance, claim, claimed_call, run, started_call, work
+from tests.support import advance, claim, claimed_call, held, run, started_call, work
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -25,30 +25,6 @@ pytestmark = [
         reason="SQLite has one writer",
     ),
 ]
-
-
-@contextmanager
-def held(*execution_ids):
-    """Another connection holds the rows of these executions, as an answer does."""
-    holds, leaves = threading.Event(), threading.Event()
-
-    def hold():
-        try:
-            with transaction.atomic():
-                list(Execution.objects.select_for_update().filter(pk__in=execution_ids))
-                holds.set()
-                assert leaves.wait(30)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert holds.wait(10)
-    try:
-        yield
-    finally:
-        leaves.set()
-        thread.join()
 
 
 def due(*execution_ids):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from django.db import connection
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -17,6 +18,7 @@ from durable_monty.operations import Answer, advance, commit
 from durable_monty.sandbox import CANCELLED
 from tests.proof import oracle
 from tests.proof.programs import PROGRAMS
+from tests.support import held
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 FUNCTIONS = ["step", "flaky", "brisk", "ask"]
@@ -137,6 +139,14 @@ class Histories(RuleBasedStateMachine):
         self.states_match()
         self.commit_turn(len(self.turns) - 1)
 
+    @precondition(lambda self: connection.features.has_select_for_update and self.turns)
+    @rule(pick=picks)
+    def commit_locked_turn(self, pick):
+        """Another transaction has locked the execution: nothing is written."""
+        _ran, outcomes = self.turns[pick % len(self.turns)]
+        with held(*[outcome.execution.pk for outcome in outcomes]):
+            assert commit.commit(outcomes, using="default", blocked=[]) == {}
+
     @rule()
     def advance_due_executions(self):
         """As a worker does that nobody disturbs."""
@@ -212,6 +222,18 @@ class Histories(RuleBasedStateMachine):
     @rule(pick=picks)
     def say_the_same_again(self, pick):
         self._say(*self.said[pick % len(self.said)])
+
+    @precondition(lambda self: connection.features.has_select_for_update and self._started())
+    @rule(pick=picks)
+    def settle_locked_call(self, pick):
+        """Another transaction has locked the execution: nothing is written, and who waits for it
+        is told."""
+        started = self._started()
+        call, _token, claim, _row = started[pick % len(started)]
+        answers, blocked = [(claim, Answer("1"))], []
+        with held(self._id(call.execution)):
+            assert operations.settle_attempts(answers, using="default", blocked=blocked) == []
+        assert blocked == answers
 
     @precondition(lambda self: self.oracle.calls)
     @rule(pick=picks, good=st.booleans())
