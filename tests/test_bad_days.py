@@ -193,10 +193,10 @@ def test_one_refused_row_puts_off_one_execution(service, log):
 def test_an_answer_that_the_database_refuses_fails_its_call_alone(service, monkeypatch):
     settle_attempts = settle.settle_attempts
 
-    def refuses(answers, *, using):
+    def refuses(answers, *, using, blocked=None):
         if any(answer.result == '"poison"' for _claimed, answer in answers):
             raise OverflowError("Python int too large")
-        return settle_attempts(answers, using=using)
+        return settle_attempts(answers, using=using, blocked=blocked)
 
     monkeypatch.setattr(settle, "settle_attempts", refuses)
     monkeypatch.setattr(PostgreSQL, "commit", lambda shortcuts, outcomes: None)

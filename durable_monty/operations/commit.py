@@ -50,7 +50,7 @@ def commit(
         # so the fence leaves it out.
         is_doubtful = True
     others = [outcome for outcome in outcomes if outcome.execution.id not in written]
-    return written | _commit_others(others, using, blocked, is_doubtful=is_doubtful)
+    return written | _commit_others(others, using, is_doubtful=is_doubtful, blocked=blocked)
 
 
 def commit_at_once(outcome: Outcome, *, using: str) -> Changes:
@@ -66,15 +66,15 @@ def commit_at_once(outcome: Outcome, *, using: str) -> Changes:
 def _commit_others(
     outcomes: Sequence[Outcome],
     using: str,
-    blocked: list[Outcome] | None,
     *,
     is_doubtful: bool = False,
+    blocked: list[Outcome] | None,
 ) -> Changes:
     if not outcomes:
         return {}
     for wait in (*_WAITS, None):
         try:
-            return _commit(outcomes, using, blocked, is_doubtful=is_doubtful)
+            return _commit(outcomes, using, is_doubtful=is_doubtful, blocked=blocked)
         # The driver refuses some values with errors that are not Django's, such as OverflowError.
         except Exception as exc:
             if may_pass(exc):
@@ -86,7 +86,7 @@ def _commit_others(
                 time.sleep(wait)
             elif len(outcomes) > 1:
                 # A batch does not share one fate: only the execution that is refused is put off.
-                each = [_commit_others([outcome], using, blocked) for outcome in outcomes]
+                each = [_commit_others([outcome], using, blocked=blocked) for outcome in outcomes]
                 return {pk: changes for written in each for pk, changes in written.items()}
             else:
                 (outcome,) = outcomes
@@ -95,12 +95,12 @@ def _commit_others(
                 if isinstance(outcome, Faulted):
                     return {}
                 fault = Faulted(outcome.execution, f"commit refused: {exc}")
-                return _commit_others([fault], using, blocked)
+                return _commit_others([fault], using, blocked=blocked)
     return {}
 
 
 def _commit(
-    outcomes: Sequence[Outcome], using: str, blocked: list[Outcome] | None, *, is_doubtful: bool
+    outcomes: Sequence[Outcome], using: str, *, is_doubtful: bool, blocked: list[Outcome] | None
 ) -> Changes:
     left: list[Outcome] | None = None if blocked is None else []
     changes: Changes = {}
