@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar, overload
 from asgiref.sync import async_to_sync
 
 from durable_monty import conf
+from durable_monty.converters import Conversion
 from durable_monty.exceptions import (
     DuplicateFunction,
     FunctionError,
@@ -55,6 +56,7 @@ class RegisteredFunction:
     url: str | None = None
     is_async: bool = field(init=False)
     policy: CallPolicy = field(init=False, repr=False, compare=False)
+    conversion: Conversion = field(init=False, repr=False, compare=False)
     # The object in its place after the import: an outer decorator may have put it there.
     _at_rest: Any = field(init=False, default=None, repr=False, compare=False)
 
@@ -62,6 +64,7 @@ class RegisteredFunction:
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.func))
         policy = CallPolicy(self.executor, self.retry, self.timeouts, self.transactional)
         object.__setattr__(self, "policy", policy)
+        object.__setattr__(self, "conversion", Conversion(self.func, self.name))
 
     @property
     def place(self) -> str:
@@ -90,9 +93,10 @@ class RegisteredFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function; an `async def` runs to its end, with Django's thread rules."""
+        given, named = self.conversion.arguments(args, kwargs)
         func = self.current
         is_async = self.is_async if func is self.func else inspect.iscoroutinefunction(func)
-        return async_to_sync(func)(*args, **kwargs) if is_async else func(*args, **kwargs)
+        return async_to_sync(func)(*given, **named) if is_async else func(*given, **named)
 
 
 class FunctionRegistry(Mapping[str, RegisteredFunction]):

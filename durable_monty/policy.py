@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from durable_monty import conf
 from durable_monty.durations import LONGEST, LONGEST_TEXT, capped
-from durable_monty.exceptions import FunctionError, NonRetryable, RetryAfter
+from durable_monty.exceptions import FunctionError, NonRetryable, RetryAfter, WrongArgument
 
 # The longest time that RetryAfter may ask for. A server that gives the time of day instead of a
 # delay must not put a call off for years.
@@ -57,7 +57,10 @@ class Retry:
         self, kind: type[BaseException], failures: int, retry_after: float | None = None
     ) -> float | None:
         """Returns the same for a class. `retry_after`: the seconds that a service asked for."""
-        if issubclass(kind, NonRetryable | SystemExit) or failures >= self.max_attempts:
+        if (
+            issubclass(kind, NonRetryable | SystemExit | WrongArgument)
+            or failures >= self.max_attempts
+        ):
             return None
         if retry_after is not None:
             return capped(retry_after, MAX_RETRY_AFTER)

@@ -30,10 +30,12 @@ from durable_monty.codec import (
     NamedRecord,
     Record,
     are_alike,
+    as_dicts,
     clean_text,
     decode,
     decode_for_sandbox,
     encode,
+    load_with_objects,
     record_of,
 )
 from durable_monty.exceptions import CorruptValue, UnstorableValue
@@ -463,6 +465,18 @@ def test_a_record_is_a_named_tuple():
     assert str(caught.value) == "Got unexpected field names: ['price']"
     with pytest.raises(AttributeError):
         order.total = 1
+
+
+def test_services_get_an_object_for_a_record():
+    value = [Outer(Inner([Pair(1, (Point(2),))])), {"$named": [1]}]
+    text = encode(value)
+
+    plain = {"inner": {"tags": [{"left": 1, "right": ({"x": 2},)}]}}
+    assert as_dicts(decode(text)) == [plain, {"$named": [1]}]
+    assert load_with_objects(text) == [
+        {"inner": {"tags": [{"left": 1, "right": {"$tuple": [{"x": 2}]}}]}},
+        {"$dict": [["$named", [1]]]},
+    ]
 
 
 @pytest.mark.parametrize(

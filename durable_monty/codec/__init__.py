@@ -28,7 +28,14 @@ has a fold.
 from durable_monty.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_INT_BITS, clean_text
 from durable_monty.codec.plain import plain, plain_beginning
 from durable_monty.codec.reading import decode, decode_for_sandbox
-from durable_monty.codec.records import NamedRecord, Record, are_alike, record_of
+from durable_monty.codec.records import (
+    NamedRecord,
+    Record,
+    are_alike,
+    as_dicts,
+    load_with_objects,
+    record_of,
+)
 from durable_monty.codec.writing import encode
 
 __all__ = [
@@ -38,10 +45,12 @@ __all__ = [
     "NamedRecord",
     "Record",
     "are_alike",
+    "as_dicts",
     "clean_text",
     "decode",
     "decode_for_sandbox",
     "encode",
+    "load_with_objects",
     "plain",
     "plain_beginning",
     "record_of",

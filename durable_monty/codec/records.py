@@ -68,6 +68,24 @@ def record_type(name: str, fields: tuple[str, ...]) -> type[NamedRecord] | None:
     return type(name, (NamedRecord,), getters | own)
 
 
+def as_dicts(value: Any) -> Any:
+    """Returns a value with a dict in the place of each record, for what does not know them."""
+    match value:
+        case NamedRecord():
+            return as_dicts(value._asdict())
+        case dict():
+            return {key: as_dicts(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(map(as_dicts, value))
+        case _:
+            return value
+
+
+def load_with_objects(text: str) -> Any:
+    """Returns the JSON of a stored text with an object in the place of each record."""
+    return json.loads(text, object_hook=_as_object)
+
+
 def are_alike(text: str, other: str) -> bool:
     """Returns whether two stored texts mean the same, if records are taken for plain tuples.
 
@@ -86,3 +104,7 @@ def _as_tuple(found: dict[str, Any]) -> Any:
     if tag in ("$named", "$record") and "$dict" not in payload[1]:
         return {"$tuple": list(payload[1].values())}
     return {tag: sorted(payload, key=json.dumps)} if tag in ("$set", "$frozenset") else found
+
+
+def _as_object(found: dict[str, Any]) -> Any:
+    return found["$named"][1] if len(found) == 1 and "$named" in found else found

@@ -91,5 +91,24 @@ class NoCurrentCall(DurableMontyError):
         )
 
 
+class WrongArgument(FunctionError, TypeError):
+    """A function's argument cannot become an instance of the class that its annotation names.
+
+    The call fails with a TypeError, whatever the function's retry policy says.
+    """
+
+    def __init__(self, function: str, why: str) -> None:
+        self.function, self.why = function, why
+        super().__init__(f"{function}(): the argument {why}.")
+
+
+class WrongResult(FunctionError, TypeError):
+    """An answer given for a function cannot become an instance of the class that it returns."""
+
+    def __init__(self, function: str, why: str) -> None:
+        self.function, self.why = function, why
+        super().__init__(f"{function}(): {why}.")
+
+
 class CallCancelled(DurableMontyError):
     """Raised by `CallContext.check_cancelled` if nobody waits for the call any more."""

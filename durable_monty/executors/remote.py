@@ -100,7 +100,8 @@ class QueueExecutor(RemoteExecutor):
             self.enqueue_claimed(call, job_id)
         else:
             path = FUNCTION_REGISTRY[call.function].place
-            args, kwargs = codec.decode(call.args), codec.decode(call.kwargs)
+            args = codec.as_dicts(codec.decode(call.args))
+            kwargs = codec.as_dicts(codec.decode(call.kwargs))
             self.enqueue_function(call, job_id, path, args, kwargs)
         return job_id
 

@@ -22,7 +22,17 @@ LAYERS = (
     ),
     *("call_service", "engine", "webhooks", "checks", "executors", "reads", "operations"),
     "workflows",
-    *("models", "kinds", "functions", "policy", "sandbox", "codec", "exceptions", "conf"),
+    *(
+        "models",
+        "kinds",
+        "functions",
+        "converters",
+        "policy",
+        "sandbox",
+        "codec",
+        "exceptions",
+        "conf",
+    ),
 )
 EXCEPTIONS = {
     # An executor puts the URL of a call into its request, and a registration checks its own.

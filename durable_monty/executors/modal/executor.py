@@ -46,7 +46,8 @@ class ModalExecutor(RemoteExecutor):
 
     def submit_call(self, call: Call) -> str:
         function = self.functions.get(call.function, call.function)
-        args, kwargs = codec.decode(call.args), codec.decode(call.kwargs)
+        args = codec.as_dicts(codec.decode(call.args))
+        kwargs = codec.as_dicts(codec.decode(call.kwargs))
         return self._connected().spawn(call.pk, function, args, kwargs)
 
     def check_job(self, job_id: str) -> JobStatus:
