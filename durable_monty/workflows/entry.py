@@ -47,8 +47,8 @@ def entry_of(func: Callable[..., Any]) -> Entry:
         raise refuse(text)
     if file is None:
         raise refuse(
-            f"The source of {name}() cannot be read: there is no file {code.co_filename} with it. "
-            "A workflow needs its .py file, where it runs and where it starts."
+            f"The source of {name}() cannot be read from {code.co_filename}. A workflow needs its "
+            ".py file, where it starts and where it runs."
         )
     node = file.function_at(inner.__name__, line)
     if node is None or file.has_changed(inner):
@@ -58,7 +58,7 @@ def entry_of(func: Callable[..., Any]) -> Entry:
         for where, text in _mistakes(node, inner.__globals__)
     ]
     if wrong:
-        raise WrongWorkflow(name, wrong)
+        raise WrongWorkflow(name, sorted(wrong))
     assert isinstance(node, ast.AsyncFunctionDef)  # noqa: S101
     return Entry(inner, file, node)
 

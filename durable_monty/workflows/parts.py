@@ -33,6 +33,10 @@ def parts_of(file: ModuleFile, statement: ast.stmt, names: set[str]) -> Iterator
     line, column = end
     if file.lines[line - 1][column - 1] == ")":
         yield Part(line, column - 1, line, column, begins_statement=False)
+        return
+    for line in range(statement.names[0].lineno, kept[-1].lineno):
+        column = file.lines[line - 1].rindex("\\")
+        yield Part(line, column, line, column + 1, begins_statement=False)
 
 
 def _start(file: ModuleFile, node: ast.stmt | ast.expr | ast.alias) -> tuple[int, int]:

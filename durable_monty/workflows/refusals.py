@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -44,10 +46,6 @@ def changed(name: str) -> str:
     )
 
 
-def undefined(name: str) -> str:
-    return f"name {name!r} is not defined in this module."
-
-
 def for_type_checkers(name: str) -> str:
     return (
         f"{name} is defined for type checkers only, under TYPE_CHECKING. Use it in annotations "
@@ -55,10 +53,12 @@ def for_type_checkers(name: str) -> str:
     )
 
 
-def conditional(name: str, line: int) -> str:
+def conditional(name: str, statement: ast.stmt) -> str:
+    kind = type(statement).__name__
+    word = {"Delete": "del", "TryStar": "try", "AsyncFor": "for"}.get(kind, kind.lower())
     return (
-        f"{name} gets or changes its value only in some case, on line {line}. A workflow takes "
-        "what the module defines outside of if, try, with and loops: define it there."
+        f"{name} is set or changed in the {word!r} of line {statement.lineno}. A workflow takes "
+        "only what the module sets outside of such statements: set it there."
     )
 
 
@@ -126,18 +126,20 @@ def imported(read: Read, value: Any) -> str:
 def module(read: Read, value: ModuleType, registered: str | None) -> str:
     """Returns the message for a module that the sandbox does not have.
 
-    `registered` is the registered function that `read.dotted` stands for.
+    `value` is the module in `read.dotted`, and `registered` the registered function that it
+    stands for.
     """
-    name = read.name
     if registered:
         function = read.dotted.rpartition(".")[2]
         return (
-            f"{name} is a module. Import the function itself: from {value.__name__} import "
-            f"{function}, and call {function}(...)."
+            f"{value.__name__} is a module. Import the function itself: from {value.__name__} "
+            f"import {function}, and call {function}(...)."
         )
+    if value.__name__.partition(".")[0] in sys.stdlib_module_names:
+        return remedies.missing_module(value.__name__)
     return (
-        f"{name} is the module {value.__name__}, which the sandbox does not have. Import what "
-        "you call, a function with @register_function, by its name."
+        f"{read.name} is the module {value.__name__}, which the sandbox does not have. Import "
+        "what you call, a function with @register_function, by its name."
     )
 
 

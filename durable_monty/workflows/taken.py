@@ -29,22 +29,26 @@ class Taken:
         self.complaints: list[WorkflowComplaint] = []
         self._kept: dict[ast.stmt, set[str]] = {}  # each with the names that are needed of it
         self._known: set[str] = set()
-        self._missing: list[Read] = []
+        self._missing: list[tuple[Read, str]] = []
         self._written: set[str] = set()
-        self._todo: list[ast.stmt] = []
+        self._todo: list[tuple[ast.stmt, str]] = []
+        self._via = ""  # the helper or constant that is followed; "" for the workflow itself
 
     def follow(self) -> None:
         """Takes the function, and one after another what it and its helpers use."""
-        self._keep(self.entry.node, self.entry.node.name)
+        self._keep(self.entry.node, "")
         while self._todo:
-            statement = self._todo.pop()
+            statement, self._via = self._todo.pop()
             names = global_names(statement, decorators=statement is not self.entry.node)
             self._written |= names.writes
             for read in names.reads:
                 self.need(read)
-        for read in self._missing:
+        known = {*self.file.statements, *self.file.conditional}
+        for read, via in self._missing:
             if read.name not in self._written:
-                self._complain(read.node, refusals.undefined(read.name))
+                self._via = via
+                self._complain(read.node, remedies.unknown_name(read.name, known))
+        self._via = ""
 
     def parts(self) -> list[Part]:
         """Returns the parts of the file that stay, in their order."""
@@ -92,12 +96,12 @@ class Taken:
             self._complain(read.node, text)
         elif not hasattr(builtins, name):
             self._known.discard(name)
-            self._missing.append(read)
+            self._missing.append((read, self._via))
 
     def reason_of(self, name: str) -> str:
         """Returns why no statement at the top level of the module gives this name its value."""
         if name in self.file.conditional:
-            return refusals.conditional(name, self.file.conditional[name].lineno)
+            return refusals.conditional(name, self.file.conditional[name])
         if name in self.file.for_type_checkers:
             return refusals.for_type_checkers(name)
         if name not in self.namespace:
@@ -113,7 +117,10 @@ class Taken:
                 text = refusals.imported(read, value)
                 if isinstance(value, ModuleType):
                     function = values.value_of(self.namespace, read.dotted)
-                    text = refusals.module(read, value, values.registered_name(function))
+                    registered = values.registered_name(function)
+                    inner = values.value_of(self.namespace, read.dotted.rpartition(".")[0])
+                    value = inner if isinstance(inner, ModuleType) else value
+                    text = refusals.module(read, value, registered)
                 self._complain(read.node, text)
             case ast.FunctionDef() | ast.AsyncFunctionDef() if statement.decorator_list:
                 line = statement.decorator_list[0].lineno
@@ -135,9 +142,11 @@ class Taken:
     def _keep(self, statement: ast.stmt, name: str) -> None:
         if statement not in self._kept:
             self._kept[statement] = set()
-            self._todo.append(statement)
+            self._todo.append((statement, name))
         self._kept[statement].add(name)
 
     def _complain(self, node: ast.AST, message: str) -> None:
+        if self._via:
+            message += f" {self._via} needs it, which {self.entry.node.name}() uses."
         place = self.file.place(node)
         self.complaints.append(WorkflowComplaint(self.file.file, *place, message))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from durable_monty.sandbox import Checker
 from durable_monty.workflows.check import check_closure
 from durable_monty.workflows.closure import closure_of
-from tests.workflows.modules.check import clean, failing
+
+
+def flow_of(name):
+    return import_module(f"tests.workflows.modules.check.{name}").flow
 
 
 def test_a_clean_closure_has_no_complaints():
-    assert check_closure(closure_of(clean.flow)) == []
+    assert check_closure(closure_of(flow_of("clean"))) == []
 
 
 def test_all_that_fails_is_said_at_its_place():
     with Checker() as checker:
-        complaints = check_closure(closure_of(failing.flow), checker)
+        complaints = check_closure(closure_of(flow_of("failing")), checker)
     said = [f"{each.rule} {each.line}:{each.column} {each.message}" for each in complaints]
     fails = "This raises an error in the sandbox:"
     types = "Use it in annotations only: types have no effect when it runs."

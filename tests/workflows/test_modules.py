@@ -11,7 +11,7 @@ import pytest
 
 from durable_monty.exceptions import WrongWorkflow
 from durable_monty.workflows.closure import closure_of
-from tests.workflows.support import output_of
+from tests.workflows.support import output_of, run_plain
 
 MODULES = Path(__file__).parent / "modules"
 GOOD = sorted(path.stem for path in (MODULES / "good").glob("*.expected"))
@@ -49,7 +49,9 @@ def test_good_module(name):
     function, _, arguments = head["run"].partition("(")
     closure = closure_of(workflow_of("good", name, function))
     inputs = eval(f"dict({arguments}")
-    assert shown(closure, head["run"], output_of(closure, inputs)) == text
+    output = output_of(closure, inputs)
+    assert shown(closure, head["run"], output) == text
+    assert run_plain(closure, inputs) == output
     assert closure.entry == function
     assert closure.file == f"tests/workflows/modules/good/{name}.py"
     assert closure.path == str(MODULES / "good" / f"{name}.py")
