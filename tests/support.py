@@ -6,11 +6,9 @@ from datetime import UTC
 
 from django.db import connections, transaction
 
-from durable_monty import OrchestratorService, Worker, operations
-from durable_monty.executors.run import run_started
-from durable_monty.executors.table import TableExecutor
+from durable_monty import OrchestratorService, operations
 from durable_monty.models import Call, Execution, clock
-from durable_monty.operations.postgresql import calls, commit, executions, prepared
+from durable_monty.testing import Durable
 
 SEVEN_CALLS = """
 from asyncio import gather
@@ -25,19 +23,6 @@ def seven_calls_output(x):
     return 3 * (3 * x + 6)
 
 
-class InlineExecutor(TableExecutor):
-    """Runs each call when it is submitted, in the caller's thread and transaction."""
-
-    name = "local"
-
-    def submit_call(self, call):
-        run_started(call, using=self.using)
-        return str(call.pk)
-
-    def get_stats(self):
-        return {}
-
-
 def run(code, functions=(), inputs=None, **options):
     """Starts a workflow, works until it needs nobody but people, and gives its execution."""
     execution_id = OrchestratorService().start_execution(code, functions, inputs, **options)
@@ -46,11 +31,8 @@ def run(code, functions=(), inputs=None, **options):
 
 
 def work():
-    """Rounds of an inline worker until there is nothing left to do."""
-    worker = Worker(OrchestratorService(), InlineExecutor())
-    worked = True
-    while worked or not worker.is_idle:
-        worked = worker.round(everything=True)
+    """Works until there is nothing left to do, in this thread."""
+    Durable().run_until_waiting()
 
 
 def advance(execution_id):
@@ -79,21 +61,7 @@ def claimed_call():
 
 def stop_clock(monkeypatch, moment):
     """Stops the database's clock at an aware time, for this process."""
-    text = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    expressions = {"postgresql": f"timestamptz '{text}+00'", "mysql": f"timestamp('{text}')"}
-
-    def sql_now(using):
-        return expressions.get(connections[using].vendor, f"'{text}'")
-
-    monkeypatch.setattr(clock, "sql_now", sql_now)
-
-    # Statements for PostgreSQL carry the time in their text, and some are kept: changed at use.
-    def rows_of(statement, values, using):
-        statement = statement.replace(clock.SQL_NOW, expressions["postgresql"])
-        return prepared.rows_of(statement, values, using)
-
-    for module in (calls, commit, executions):
-        monkeypatch.setattr(module, "rows_of", rows_of)
+    monkeypatch.setattr(clock, "stopped", moment.astimezone(UTC))
 
 
 @contextmanager

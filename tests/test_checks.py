@@ -373,7 +373,7 @@ def test_workflows_beside_the_settings_that_are_found_or_not_ours(project, line,
         {"FUNCTION_MODULES": ["tests.app.plain"]},
         {"FUNCTION_MODULES": ("tests.app.plain",)},
         {"EXECUTOR": "django_q"},
-        {"EXECUTOR": "tests.support.InlineExecutor"},
+        {"EXECUTOR": "durable_monty.InlineExecutor"},
         {},
     ],
 )

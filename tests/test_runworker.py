@@ -209,8 +209,8 @@ def test_one_round():
         (["--executor=local", "--no-cluster"], "not allowed with argument --executor"),
         (["--no-cluster", "--workers=3"], "--workers has no meaning with --no-cluster."),
         (
-            ["--executor=tests.support.InlineExecutor", "--workers=3"],
-            "--workers has no meaning with the executor 'local', which starts no workers.",
+            ["--executor=durable_monty.InlineExecutor", "--workers=3"],
+            "--workers has no meaning with the executor 'inline', which starts no workers.",
         ),
         (
             ["--executor=tests.executors.test_remote.FakeExecutor", "--workers=3"],
@@ -228,7 +228,7 @@ def test_wrong_options(options, message):
     "arguments",
     [
         ("runworker", "--no-cluster", "--workers=3"),
-        ("runworker", "--executor=tests.support.InlineExecutor", "--workers=3"),
+        ("runworker", "--executor=durable_monty.InlineExecutor", "--workers=3"),
         ("runworker", "--workers=0"),
         ("durable_worker", "--executor=dramatiq"),
         ("durable_doctor", "no-id"),

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from django.db import connections
@@ -16,6 +16,7 @@ from durable_monty.engine.run import SLOW_AFTER, LiveRun, State
 from durable_monty.engine.threads import TurnThreads
 from durable_monty.executors.group import InlineRunner
 from durable_monty.executors.lease import leases
+from durable_monty.models import clock
 from durable_monty.operations.advance import first_fault, host_is_to_blame, report
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.commit import commit_at_once
@@ -238,4 +239,4 @@ class Turns:
 
     def _estimate(self) -> datetime:
         """Returns the database's time, without a query."""
-        return self._now + timedelta(seconds=time.monotonic() - self._read_at)
+        return self._now + clock.elapsed(self._read_at)

@@ -72,6 +72,77 @@ class PlayFailed(KitError):
         )
 
 
+class NoOpenCall(KitError):
+    def __init__(self, function: str, open_calls: Iterable[str]) -> None:
+        self.function, self.open_calls = function, tuple(open_calls)
+        what = f"Open are:{_lines(self.open_calls)}" if self.open_calls else "None is open."
+        super().__init__(
+            f"No call of {function!r} is open, so none can be answered. Has "
+            f"run_until_waiting() run the executions up to it? {what}"
+        )
+
+
+class SeveralOpenCalls(KitError):
+    def __init__(self, function: str, open_calls: Iterable[str]) -> None:
+        self.function, self.open_calls = function, tuple(open_calls)
+        super().__init__(
+            f"{len(self.open_calls)} calls of {function!r} are open. Choose one with "
+            f"execution_id=, or with call_id= too:{_lines(self.open_calls)}"
+        )
+
+
+class StillWaiting(KitError):
+    """Executions cannot come to their end, however much time passes; `why` says what is open."""
+
+    def __init__(self, executions: Iterable[str]) -> None:
+        self.executions = tuple(executions)
+        super().__init__(
+            "Time alone does not bring these executions to their end. Answer calls with answer() "
+            f"or fake():{_lines(self.executions)}"
+        )
+
+
+class NeverEnds(KitError):
+    def __init__(self, steps: int, executions: Iterable[str]) -> None:
+        self.steps, self.executions = steps, tuple(executions)
+        super().__init__(
+            f"Time was moved {steps:,} times, to the end of a sleep or to the next attempt of a "
+            f"call, and these executions go on. Use skip() for workflows that never "
+            f"end:{_lines(self.executions)}"
+        )
+
+
+class CrashNeverCame(KitError):
+    def __init__(self, functions: Iterable[str]) -> None:
+        self.functions = tuple(sorted(functions))
+        super().__init__(
+            f"crash_here() was told to crash {_listed(self.functions)}, but the test ended before "
+            "it ran so often."
+        )
+
+
+class NothingToCrash(KitError):
+    def __init__(self, function: str) -> None:
+        self.function = function
+        super().__init__(
+            f"Calls of {function!r} are answered by people: no process runs it that could crash."
+        )
+
+
+class FakeUsedUp(KitError):
+    def __init__(self, function: str, call: str) -> None:
+        self.function, self.call = function, call
+        super().__init__(
+            f"{call} has no answer: the side_effect of fake({function!r}) has no value left."
+        )
+
+
+class WrongMoment(KitError):
+    def __init__(self, what: str, why: str) -> None:
+        self.what = what
+        super().__init__(f"{what}: {why}")
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 

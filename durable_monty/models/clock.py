@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,13 +24,29 @@ _NOW = {
 # The time as PostgreSQL compares it with columns, for statements that add the offset.
 SQL_NOW = f"(({_NOW['postgresql']})::timestamp AT TIME ZONE 'UTC')"
 
-# The one seam through which tests move time; never set outside of them.
+# The two seams through which tests move time and stop it; never set outside of them. A time that
+# is stopped is in UTC, in whole milliseconds as SQLite has them, and moves by the offset.
 offset = timedelta()
+stopped: datetime | None = None
 
 
 def sql_now(using: str) -> str:
     """Returns the SQL of the time of a statement. `read` understands its values."""
+    if stopped is not None:
+        return by_vendor(connections[using], _stopped_now(stopped)) or _stopped_text(stopped)
     return by_vendor(connections[using], _NOW) or "CURRENT_TIMESTAMP"
+
+
+def with_stopped(statement: str) -> str:
+    """Returns a statement for PostgreSQL that has `SQL_NOW` in it, for a time that is stopped."""
+    if stopped is None:
+        return statement
+    return statement.replace(_NOW["postgresql"], _stopped_now(stopped)["postgresql"])
+
+
+def elapsed(since: float) -> timedelta:
+    """Returns the time that has passed since `since`, by the monotonic clock of this process."""
+    return timedelta() if stopped is not None else timedelta(seconds=time.monotonic() - since)
 
 
 def database_now(using: str) -> datetime:
@@ -60,3 +77,12 @@ def with_now(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def now_of(row: Model) -> datetime:
     return read(vars(row)["database_now"])
+
+
+def _stopped_text(moment: datetime) -> str:
+    return f"'{moment:%Y-%m-%d %H:%M:%S.%f}'"
+
+
+def _stopped_now(moment: datetime) -> dict[str, str]:
+    text = _stopped_text(moment)
+    return {"postgresql": f"timestamp {text}", "mysql": f"timestamp({text})"}

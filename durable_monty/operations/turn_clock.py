@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import time
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from durable_monty.models import clock
 
 
 class TurnClock:
@@ -15,6 +16,6 @@ class TurnClock:
         self.now, self.read_at, self.read_last = now, read_at, read_last
 
     def __call__(self) -> datetime:
-        now = self.now + timedelta(seconds=time.monotonic() - self.read_at)
+        now = self.now + clock.elapsed(self.read_at)
         self.read_last = max(now, self.read_last or now)
         return self.read_last

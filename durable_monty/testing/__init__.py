@@ -1,6 +1,7 @@
-"""Tests workflows: `play` runs one in the sandbox, without a database.
+"""Tests workflows: `play` without a database, `Durable` within a test of Django.
 
-Names are imported when they are first used, so that Django's settings are not needed before.
+Names are imported when they are first used: the pytest plugin of this package is loaded in every
+project, also in those without Django's settings.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from durable_monty.testing.durable import Durable
+    from durable_monty.testing.mixin import DurableMixin
     from durable_monty.testing.played import Played, PlayedCall, PlayError
     from durable_monty.testing.playing import play
 
 _PLACES = {
+    "Durable": "durable",
+    "DurableMixin": "mixin",
     "PlayError": "played",
     "Played": "played",
     "PlayedCall": "played",
     "play": "playing",
 }
 
-__all__ = ["PlayError", "Played", "PlayedCall", "play"]
+__all__ = ["Durable", "DurableMixin", "PlayError", "Played", "PlayedCall", "play"]
 
 
 def __getattr__(name: str) -> Any:

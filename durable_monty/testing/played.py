@@ -10,6 +10,13 @@ from typing import Any, NamedTuple
 from durable_monty.exceptions import PlayFailed
 
 
+def shown(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Returns a call as it is written, for a message."""
+    given = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+    text = ", ".join(given)
+    return f"{function}({text[:200]}{'…' if len(text) > 200 else ''})"
+
+
 class PlayError(NamedTuple):
     """The error that a workflow ended with. The traceback has the lines of the workflow."""
 
@@ -38,9 +45,7 @@ class PlayedCall:
     is_answered: bool = False
 
     def __str__(self) -> str:
-        given = [*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs.items())]
-        text = ", ".join(given)
-        return f"{self.name}({text[:200]}{'…' if len(text) > 200 else ''})"
+        return shown(self.name, self.args, self.kwargs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ RUN_HERE = [each for each in DOCUMENTS if each.name not in ("client.md", "first-
 
 @pytest.mark.parametrize("document", RUN_HERE, ids=NAMES.get)
 @pytest.mark.django_db(transaction=True)
-def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
+def test_code_blocks_run(document, tmp_path, monkeypatch, settings, request):
     if document.name == "http-api.md":
         pytest.importorskip("ninja")
     monkeypatch.syspath_prepend(tmp_path)
@@ -55,7 +55,9 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
         assert messages() == []
         settings.DURABLE_MONTY, settings.Q_CLUSTER = usual
 
-    namespace = {"move_clock": move_clock, "run_tests": run_tests, "__name__": "__main__"}
+    move_clock, durable = map(request.getfixturevalue, ("move_clock", "durable"))
+    namespace = {"move_clock": move_clock, "durable": durable, "run_tests": run_tests}
+    namespace["__name__"] = "__main__"
     try:
         Runner(document, tmp_path, namespace, check_settings, work).run()
         if document.name == "retries-and-time-outs.md":
@@ -66,10 +68,10 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, move_clock):
         forget_modules(tmp_path)
 
 
-def run_tests(module):
+def run_tests(module, count):
     result = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromName(module).run(result)
-    assert (result.testsRun, result.errors, result.failures) == (1, [], [])
+    assert (result.testsRun, result.errors, result.failures) == (count, [], [])
 
 
 def retries_follow_the_policy(move_clock):

@@ -16,7 +16,7 @@ from durable_monty.executors.remote import QueueExecutor, job_id_of, run_job
 from durable_monty.models import Attempt, Call, CallStatus, Execution
 from durable_monty.operations.answer import Answer, ClaimedCall
 from tests.processes import until
-from tests.support import advance, run, started_call
+from tests.support import advance, started_call
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -507,17 +507,18 @@ def test_an_end_that_two_workers_learn_of_is_not_refused():
     assert call.result == "3"
 
 
-def test_a_call_that_cannot_be_submitted_goes_by_its_policy(engine, register, log):
+def test_a_call_that_cannot_be_submitted_goes_by_its_policy(engine, service, register, log):
     register("add_late", lambda a: a, retry=Retry(2, initial=30.0), executor="fake")
 
     class Picky(FakeExecutor):
         def submit_call(self, call):
             raise TypeError("this engine takes no sets")
 
-    execution = run("await add_late({1})", ["add_late"])
+    execution_id = service.start_execution("await add_late({1})", ["add_late"])
+    advance(execution_id)
     jobs = Jobs(Picky(engine, mode="result"), "default")
     jobs.submit()
-    call = Call.objects.get(execution=execution)
+    call = Call.objects.get(execution=execution_id)
     assert (call.failures, call.is_open) == (1, True)
     assert Attempt.objects.get().error_message == "this engine takes no sets"
     assert Execution.objects.get().status != "failed"

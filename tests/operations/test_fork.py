@@ -19,7 +19,7 @@ from durable_monty.exceptions import (
 from durable_monty.models import Call, Execution
 from durable_monty.operations import run as run_module
 from tests.doctor.reports import doctor, hire
-from tests.support import SEVEN_CALLS, claim, run, seven_calls_output, work
+from tests.support import SEVEN_CALLS, advance, claim, run, seven_calls_output, work
 
 pytestmark = pytest.mark.django_db
 
@@ -225,10 +225,11 @@ def test_what_asked_the_origin_to_end_is_not_taken_over(service):
 
 def test_functions_keep_their_time_outs(service, register, move_clock):
     register("slow", lambda: None, executor="elsewhere", schedule_to_close=30)
-    execution = run("await slow()", ["slow"])
+    execution_id = service.start_execution("await slow()", ["slow"])
+    advance(execution_id)
     move_clock(20)
 
-    fork = service.fork_execution(execution.pk, 1)
+    fork = service.fork_execution(execution_id, 1)
 
     old, new = Call.objects.order_by("pk")
     assert (new.close_by - new.created_at).total_seconds() == 30

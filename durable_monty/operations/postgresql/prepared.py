@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, connections
 
+from durable_monty.models import clock
 from durable_monty.operations.sql import placeholders
 
 logger = logging.getLogger("durable_monty")
@@ -52,9 +53,11 @@ def rows_of(statement: str, values: Sequence[Any], using: str) -> list[Any]:
     """Executes a statement, which has a `%s` for each value, and returns its rows."""
     connection = connections[using]
     connection.ensure_connection()
+    # Where time is stopped, another moment would be another statement: none is prepared.
+    is_stopped, statement = clock.stopped is not None, clock.with_stopped(statement)
     with connection.cursor() as cursor:
         # Not in the caller's transaction, which an error of a prepared statement would abort.
-        if not connection.in_atomic_block and using not in _refused:
+        if not (connection.in_atomic_block or using in _refused or is_stopped):
             try:
                 if name := _prepare(using, cursor, statement):
                     cursor.execute(f"EXECUTE {name}({placeholders(values)})", values)
