@@ -143,6 +143,23 @@ class WrongMoment(KitError):
         super().__init__(f"{what}: {why}")
 
 
+class NotAFixture(KitError):
+    def __init__(self, fixture: str, why: str) -> None:
+        self.fixture = fixture
+        super().__init__(
+            f"{fixture} is no fixture: {why}. Write one with `manage.py durable export ID "
+            "--fixture --output FILE`."
+        )
+
+
+class FixtureDiffers(KitError):
+    """Today's code does something else than an execution did that was recorded."""
+
+    def __init__(self, fixture: str, why: str) -> None:
+        self.fixture = fixture
+        super().__init__(f"{fixture} cannot go on with this code. {why}")
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 

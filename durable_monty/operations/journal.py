@@ -112,7 +112,7 @@ class StoredTurns:
             rows = calls.filter(pk__in=pks[at : at + _ROWS_AT_ONCE])
             for call in rows.values_list(*_JOURNAL, named=True).iterator():
                 size += len(call.args) + len(call.kwargs) + len(call.result or "")
-                if _note(call, recorded.get(call.turn), recorded.get(call.delivered_turn)):
+                if note_call(call, recorded.get(call.turn), recorded.get(call.delivered_turn)):
                     loads.add(call.delivered_turn)
         for turn in loads:
             recorded[turn] = replace(recorded[turn], after_load=True)
@@ -135,7 +135,7 @@ def journals_of(
         for call in rows.order_by("execution_id", "call_id").values_list(*_JOURNAL, named=True):
             pk = call.execution_id
             given = recorded.get((pk, call.delivered_turn))
-            if _note(call, recorded.get((pk, call.turn)), given):
+            if note_call(call, recorded.get((pk, call.turn)), given):
                 loads.add((pk, call.delivered_turn))
     return {
         pk: [replace(recorded[pk, turn], after_load=(pk, turn) in loads) for turn in turns]
@@ -146,7 +146,7 @@ def journals_of(
 _ERROR = ("execution_id", "delivered_turn", "status", "error_type", "error_message", "raised_as")
 
 
-def _note(call: Any, made: RecordedTurn | None, given: RecordedTurn | None) -> bool:
+def note_call(call: Any, made: RecordedTurn | None, given: RecordedTurn | None) -> bool:
     """Adds a call to the turn that made it and to the turn that was given its answer.
 
     Returns whether the latter began from a load.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from durable_monty.testing.mixin import DurableMixin
     from durable_monty.testing.played import Played, PlayedCall, PlayError
     from durable_monty.testing.playing import play
+    from durable_monty.testing.replaying import replay
 
 _PLACES = {
     "Durable": "durable",
@@ -22,9 +23,10 @@ _PLACES = {
     "Played": "played",
     "PlayedCall": "played",
     "play": "playing",
+    "replay": "replaying",
 }
 
-__all__ = ["Durable", "DurableMixin", "PlayError", "Played", "PlayedCall", "play"]
+__all__ = ["Durable", "DurableMixin", "PlayError", "Played", "PlayedCall", "play", "replay"]
 
 
 def __getattr__(name: str) -> Any:

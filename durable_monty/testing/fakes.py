@@ -51,15 +51,12 @@ class Fake:
         if refused := refusal_of(self._entry.func, args, kwargs):
             raise refused
         try:
-            result = self.mock(*args, **kwargs)
-            return async_to_sync(_awaited)(result) if inspect.isawaitable(result) else result
+            if inspect.iscoroutinefunction(self._entry.func):
+                return async_to_sync(self.mock)(*args, **kwargs)
+            return self.mock(*args, **kwargs)
         except (StopIteration, StopAsyncIteration) as exc:
             call = shown(self._entry.name, args, kwargs)
             raise FakeUsedUp(self._entry.name, call) from exc
-
-
-async def _awaited(result: Any) -> Any:
-    return await result
 
 
 class _Died(Exception):
@@ -83,7 +80,7 @@ class KitExecutor(InlineExecutor):
     def submit_call(self, call: Call) -> str:
         if self.crashes[call.function] > 0:
             self.crashes[call.function] -= 1
-            self._crash(call)
+            self.lose(call)
         else:
             run_started(call, using=self.using, invoke=self.invoke, keeps_lease=False)
         self.wake()
@@ -102,7 +99,7 @@ class KitExecutor(InlineExecutor):
             self.broken = self.broken or exc
             raise
 
-    def _crash(self, call: Call) -> None:
+    def lose(self, call: Call) -> None:
         """Runs a call, and loses it before its answer is recorded, as when its worker vanishes."""
         if policy_of(call).transactional:
             with suppress(_Died), transaction.atomic(self.using):

@@ -57,7 +57,7 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, request):
 
     move_clock, durable = map(request.getfixturevalue, ("move_clock", "durable"))
     namespace = {"move_clock": move_clock, "durable": durable, "run_tests": run_tests}
-    namespace["__name__"] = "__main__"
+    namespace |= {"__name__": "__main__", "monkeypatch": monkeypatch}
     try:
         Runner(document, tmp_path, namespace, check_settings, work).run()
         if document.name == "retries-and-time-outs.md":
