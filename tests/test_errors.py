@@ -1,12 +1,18 @@
 """What a workflow sees of the exceptions of its functions, and what is kept of them."""
 
+import asyncio
 import builtins
+import concurrent.futures
+import decimal
 import json
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from pydantic_monty import Monty, MontyRuntimeError
 
 from durable_monty import NonRetryable, RetryAfter
+from durable_monty.engine.interpreters import interpreters
 from durable_monty.models import Call, Execution, Snapshot
 from durable_monty.reads.export import export_json
 from durable_monty.sandbox import RAISABLE, nearest
@@ -43,6 +49,44 @@ class OutOfReach(ValueError):
 
 class Plain(Exception):
     pass
+
+
+class Visa(CardDeclined):
+    pass
+
+
+class VisaExpired(Visa):
+    pass
+
+
+class Mixin:
+    pass
+
+
+class NotThere(Mixin, KeyError, AttributeError):
+    pass
+
+
+class NotHere(KeyError):
+    def __str__(self):
+        return "it is not here"
+
+
+class Stop(BaseException):
+    pass
+
+
+class Silent(ValueError):
+    def __str__(self):
+        raise RuntimeError
+
+
+class Wordy(ValueError):
+    def __init__(self, code):
+        super().__init__(code, "more")
+
+    def __str__(self):
+        return f"code {self.args[0]}"
 
 
 KeyErrorOfOurs = type("KeyError", (Exception,), {})
@@ -141,6 +185,98 @@ def test_other_exceptions_arrive_as_what_can_be_caught(service, raising, error, 
     assert execution.calls.get().error_type == kept
 
 
+SEEN = """
+try:
+    await broken()
+except Exception as error:
+    seen = [type(error).__name__, str(error), error_type(error)]
+seen
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "base"),
+    [
+        (CardDeclined("declined"), "ValueError"),
+        (CardDeclined(), "ValueError"),
+        (VisaExpired("declined"), "ValueError"),
+        (Wordy(7), "ValueError"),
+        (ValueError("two", 2), "ValueError"),
+        (NotThere("x"), "KeyError"),
+        (KeyError("x"), "KeyError"),
+        (Stop("now"), "RuntimeError"),
+        (GeneratorExit("no"), "RuntimeError"),
+        (asyncio.CancelledError("gone"), "RuntimeError"),
+        (TimeoutError("late"), "TimeoutError"),
+        (concurrent.futures.TimeoutError(), "TimeoutError"),
+        (concurrent.futures.BrokenExecutor("no"), "RuntimeError"),
+        (StopIteration("over"), "Exception"),
+        (StopAsyncIteration("over"), "Exception"),
+        (ExceptionGroup("both", [ValueError("a"), TypeError("b")]), "Exception"),
+        (BaseExceptionGroup("all", [Stop()]), "RuntimeError"),
+        (FileNotFoundError(2, "No such file", "x.txt"), "FileNotFoundError"),
+        (ConnectionResetError(104, "Connection reset"), "OSError"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "UnicodeDecodeError"),
+        (UnicodeEncodeError("ascii", "é", 0, 1, "not in range"), "UnicodeEncodeError"),
+        (SyntaxError("no", ("file.py", 3, 1, "x")), "SyntaxError"),
+        (decimal.InvalidOperation("bad"), "ArithmeticError"),
+        (ValidationError(["first", "second"]), "Exception"),
+        (IntegrityError("UNIQUE constraint failed"), "Exception"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
+)
+def test_an_error_is_its_nearest_ancestor_with_the_text_that_it_has_in_python(
+    service, raising, error, base
+):
+    raising.append(error)
+
+    execution = run(SEEN, ["broken"])
+
+    kept = type(error).__name__
+    assert service.get_result(execution.pk) == [base, str(error), kept]
+    call = execution.calls.get()
+    assert (call.error_type, call.raised_as or call.error_type) == (kept, base)
+
+
+@pytest.mark.parametrize(
+    ("error", "base", "text"),
+    [
+        # A KeyError shows its message in quotes, as in Python; a number becomes a text.
+        (KeyError(5), "KeyError", "'5'"),
+        (NotHere("x"), "KeyError", "'it is not here'"),
+        (Silent("x"), "ValueError", "(no message: str() of this Silent raised RuntimeError)"),
+        (CardDeclined("a\0b\ud800c"), "ValueError", "a\ufffdb\ufffdc"),
+        (CardDeclined("x" * 10_001), "ValueError",
+         "x" * 9_973 + " … [cut, 10,001 characters]"),
+    ],
+    ids=["number", "own text", "no text", "characters", "long"],
+)  # fmt: skip
+def test_where_the_text_is_another(service, raising, error, base, text):
+    raising.append(error)
+
+    execution = run(SEEN, ["broken"])
+
+    assert service.get_result(execution.pk) == [base, text, type(error).__name__]
+
+
+def test_an_error_has_its_message_alone(service, raising):
+    error = FileNotFoundError(2, "No such file", "x.txt")
+    error.add_note("a note")
+    raising.append(error)
+    code = """
+try:
+    await broken()
+except OSError as error:
+    seen = [error.args, hasattr(error, "errno"), hasattr(error, "__notes__")]
+seen
+"""
+    execution = run(code, ["broken"])
+
+    message = "[Errno 2] No such file: 'x.txt'"
+    assert service.get_result(execution.pk) == [(message,), False, False]
+    assert "a note" in execution.calls.get().error_traceback
+
+
 def test_an_exception_that_was_raised_from_another_is_that_one(service, raising):
     error = NonRetryable("given up")
     error.__cause__ = CardDeclined("no")
@@ -179,6 +315,7 @@ def test_a_replay_and_a_fork_raise_it_again(service, raising, durable_settings):
     raising.append(GatewayGone("no"))
     code = f"{caught_as('OSError')}\nawait approve('it')\nseen"
     execution = run(code, ["broken", "approve"])
+    interpreters.clear()
     Execution.objects.get().snapshot.delete()  # so that it is replayed
 
     fork = service.fork_execution(execution.pk, 2)
@@ -261,6 +398,7 @@ await approve("it")
 """
     execution = run(code, ["broken", "approve"])
     assert Execution.objects.get().snapshot
+    interpreters.clear()
     if is_replayed:
         Execution.objects.get().snapshot.delete()
 
@@ -282,6 +420,7 @@ await approve(early)
 [early, late]
 """
     execution = run(code, ["broken", "approve"])
+    interpreters.clear()
     Snapshot.objects.update(signature="forged")  # it is read first, and given up
 
     service.complete_call(execution.pk, Call.objects.get(function="approve").call_id, True)

@@ -26,7 +26,8 @@ def cause_of(exc: BaseException) -> BaseException | None:
 def message_of(exc: BaseException) -> str:
     """Returns `str(exc)`, or says why there is none."""
     try:
-        if isinstance(exc, KeyError) and len(exc.args) == 1 and isinstance(exc.args[0], str):
+        has_its_own = type(exc).__str__ is not KeyError.__str__
+        if not has_its_own and len(exc.args) == 1 and isinstance(exc.args[0], str):
             return exc.args[0]  # str() would add quotes, and raising it again more of them
         return str(exc)
     except BaseException as failure:  # noqa: BLE001  (it may raise anything)

@@ -17,7 +17,7 @@ TOLD = "told"
 RAISED = {
     "StrRaises": ("Exception", "(no message: str() of this StrRaises raised ValueError)"),
     "StrExits": ("Exception", "(no message: str() of this StrExits raised SystemExit)"),
-    "ClassRaises": ("Exception", "(no message: str() of this ClassRaises raised ValueError)"),
+    "ClassRaises": ("Exception", TOLD),
     "NotesRaise": ("Exception", TOLD),
     "CauseRaises": ("RuntimeError", TOLD),
     "Nameless": ("Exception", TOLD),
