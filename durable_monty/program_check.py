@@ -14,7 +14,7 @@ from durable_monty import conf
 from durable_monty.exceptions import WrongSource
 from durable_monty.functions import FUNCTION_REGISTRY, MANUAL_EXECUTOR
 from durable_monty.sandbox import Checker, Complaint, Program, complaints_of, nearest
-from durable_monty.stubs import stubs_of
+from durable_monty.stubs import Way, has_own_parameters, stubs_of
 
 logger = logging.getLogger("durable_monty")
 
@@ -109,8 +109,8 @@ def _program(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -
     for name, target in functions.items():
         if (function := FUNCTION_REGISTRY.get(target)) is None:
             continue
-        # People answer any call, and a decorator may add an argument or take one away.
-        if function.executor != MANUAL_EXECUTOR and not hasattr(function.func, "__wrapped__"):
+        # People answer any call.
+        if function.executor != MANUAL_EXECUTOR and has_own_parameters(function.func):
             certain.add(name)
         space = getattr(inspect.unwrap(function.func), "__globals__", {})
         spaces[id(space)] = space
@@ -120,4 +120,5 @@ def _program(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -
         for name, value in list(space.items())
         if isinstance(value, type) and issubclass(value, BaseException)
     }
-    return Program(source, stubs_of(functions, names), functions, names, certain, raised)
+    exact, lenient = (stubs_of(functions, names, way) for way in (Way.ARGUMENT, Way.LENIENT))
+    return Program(source, exact, lenient, functions, names, certain, raised)

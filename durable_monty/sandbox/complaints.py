@@ -10,6 +10,11 @@ from itertools import islice
 
 from durable_monty import codec
 from durable_monty.sandbox import remedies
+from durable_monty.sandbox.argument_types import (
+    ARGUMENT_TYPE,
+    AWAITED,
+    without_false_alarms,
+)
 from durable_monty.sandbox.source_index import Called, Import, Place, SourceIndex, index_source
 from durable_monty.sandbox.type_check import (
     SYNTAX,
@@ -45,7 +50,6 @@ _UNDEFINED = re.compile(r"Name `(\w+)` used when not defined")
 _FUNCTION = re.compile(r"function `(\w+)`")
 # A type that can only be a coroutine.
 _COROUTINE = re.compile(r"type `(?:CoroutineType|_Future)\[[^|`]*\]`")
-_AWAITED = re.compile(r"`(?:CoroutineType|_Future)\[")
 _AWAITABLE = ("asyncio.gather", "asyncio.sleep")
 _WORD = re.compile(r"\w+")
 _LONGEST_NAME = 5
@@ -67,6 +71,7 @@ def complaints_of(program: Program, checker: Checker) -> list[Complaint]:
         # The sandbox may know a newer Python than this host: then no complaint is certain.
         found = [each for each in verdict.types if each.rule != SYNTAX]
         return sorted([*found, *filter(None, [verdict.refusal])], key=_place)
+    verdict = without_false_alarms(verdict, program, index, checker)
     found = [*islice(_Complaints(program, verdict, index, checker).all(), _MOST)]
     inputs = codec.encode(dict.fromkeys(program.inputs))
     workflow = Workflow(program.source, dict.fromkeys(program.functions, ""), inputs, "")
@@ -193,7 +198,7 @@ class _Complaints:
             yield replace(complaint, rule=ARGUMENTS) if is_certain else complaint
         elif self.verdict.refusal is not None and complaint.rule == "not-iterable":
             return  # an `async for`, which has its own complaint
-        elif complaint.rule in _AWAIT_RULES and _AWAITED.search(message):
+        elif complaint.rule in _AWAIT_RULES and AWAITED.search(message):
             called = self.index.calls.get(place)
             if called is None:
                 word = _WORD.match(self.lines[complaint.line - 1], complaint.column - 1)
@@ -202,7 +207,7 @@ class _Complaints:
             if called is not None and called.name:
                 text = _unawaited_text(called)
             is_certain = bool(_COROUTINE.search(message))
-            if complaint.rule == "invalid-argument-type":
+            if complaint.rule == ARGUMENT_TYPE:
                 is_certain = _function_in(message) in self.program.functions
             yield replace(
                 complaint, rule=NOT_AWAITED if is_certain else complaint.rule, message=text

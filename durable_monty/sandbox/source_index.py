@@ -45,6 +45,10 @@ class SourceIndex:
     unsure: set[str] = field(default_factory=set)
     dotted: list[tuple[Place, str]] = field(default_factory=list)
     calls: dict[Place, Called] = field(default_factory=dict)
+    # The arguments that are written out, as `[1, "a"]` is.
+    constants: set[Place] = field(default_factory=set)
+    # The displays of dicts with a `**`.
+    unpacking: set[Place] = field(default_factory=set)
     # The calls whose value, without an await, is given a name.
     assigned: dict[str, Called] = field(default_factory=dict)
     # The places that read a name, and the exceptions that a `try` around each catches; "*": all.
@@ -98,6 +102,12 @@ _CONSTRUCTS = {
 _METHOD_DECORATORS = "method decorators (classmethod/staticmethod/property)"
 _CLASS_TARGETS = "complex class variable targets (only `name = <expr>` is allowed)"
 _CLASS_BODIES = "class bodies containing anything other than methods and simple class variables"
+
+
+_WRITTEN_OUT = (
+    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.keyword),
+    *(ast.UnaryOp, ast.USub, ast.expr_context),
+)
 
 
 class _Indexer:
@@ -180,10 +190,18 @@ class _Indexer:
                 if isinstance(begins := _beginning(node), ast.Name):
                     self._note_name(begins, around)
                     found.dotted.append((self._place(node), _text(node)))
-            case ast.Call(func=func):
-                found.calls[self._place(node)] = Called(_text(func), node)
+            case ast.Call():
+                self._note_call(node)
+            case ast.Dict(keys=keys) if None in keys:
+                found.unpacking.add(self._place(node))
             case ast.FormattedValue(value=ast.Call() as call):
                 found.unused.add(self._place(call))
+
+    def _note_call(self, node: ast.Call) -> None:
+        self.index.calls[self._place(node)] = Called(_text(node.func), node)
+        for argument in [*node.args, *node.keywords]:
+            if all(isinstance(each, _WRITTEN_OUT) for each in ast.walk(argument)):
+                self.index.constants.add(self._place(argument))
 
     def _note_statement(self, node: ast.AST) -> None:
         found = self.index

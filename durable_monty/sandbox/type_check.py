@@ -33,7 +33,7 @@ UNSUPPORTED = "unsupported-syntax"
 DEFINITION = "failing-definition"
 # A call of this name is put before the source. It stops the run before the source begins.
 _STOP = "durable_monty_check"
-_STUB = f"def {_STOP}() -> None: ...\n"
+_STUB = f"__all__ += [{_STOP!r}]\ndef {_STOP}() -> None: ...\n"
 _IMPORT = "import_stubs"
 _LINE = re.compile(r"line (\d+)")
 _SECONDS = 3.0
@@ -45,12 +45,15 @@ _MOST_QUESTIONS = 500
 class Program:
     """A source and the names that it can use, which `stubs` declares.
 
-    `certain` are the functions that take no other arguments than those of their stub. `raised`
-    maps the exceptions that its functions know to the names by which the workflow catches them.
+    `lenient_stubs` declares them once more, for arguments that are not written out: there a list
+    of ints is one of numbers. `certain` are the functions that take no other arguments than those
+    of their stub. `raised` maps the exceptions that its functions know to the names by which the
+    workflow catches them.
     """
 
     source: str
     stubs: str
+    lenient_stubs: str = ""
     functions: Collection[str] = ()
     inputs: Collection[str] = ()
     certain: Collection[str] = ()
@@ -105,10 +108,10 @@ class Checker:
             self._pool.__exit__(None, None, None)
 
     def judge(self, source: str, stubs: str) -> Verdict:
-        """Checks a source. `stubs` declares its functions and inputs."""
+        """Checks a source. `stubs` declares its functions and inputs, and has an `__all__`."""
         code = f"{_STOP}()\n{source}"
         try:
-            with self._session(_STUB + stubs) as session:
+            with self._session(stubs + _STUB) as session:
                 try:
                     return Verdict(refusal=_refusal(session, code))
                 except MontyTypingError as exc:

@@ -25,6 +25,7 @@ LAYERS = (
     *(
         "models",
         "kinds",
+        "stubs",
         "functions",
         "converters",
         "policy",

@@ -1,0 +1,131 @@
+"""Writes the stubs of a workflow's functions."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import sys
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from durable_monty.functions import FUNCTION_REGISTRY
+from durable_monty.sandbox import ERROR_TYPE
+from durable_monty.stubs.context import Context, Way
+from durable_monty.stubs.names import Names
+from durable_monty.stubs.scopes import Scope
+from durable_monty.stubs.types import Types
+
+
+def stubs_of(functions: Mapping[str, str], inputs: Iterable[str], way: Way = Way.ARGUMENT) -> str:
+    """Returns the stubs of a workflow's functions and inputs.
+
+    `functions` maps names in the source to names in the registry. Types that the sandbox cannot
+    know, such as a project's models, are Any, and so is a parameter without annotation. `way`
+    says how exactly arguments are described.
+    """
+    inputs = [name for name in inputs if not keyword.iskeyword(name)]
+    declared = [*dict.fromkeys([*inputs, *functions])]
+    names = Names([*declared, ERROR_TYPE])
+    types = Types(names)
+    lines = [f"{name}: {types.any}" for name in inputs]
+    lines += [_function(name, target, types, way) for name, target in functions.items()]
+    if ERROR_TYPE not in declared:
+        declared.append(ERROR_TYPE)
+        error = names.imported("builtins", "BaseException")
+        lines.append(
+            f"def {ERROR_TYPE}(error: {error}, /) -> {names.imported('builtins', 'str')}: ..."
+        )
+    # What is not in __all__ does not exist for the workflow.
+    head = [*names.import_lines(), f"__all__ = {declared}"]
+    return "\n".join([*head, *types.classes.lines, *lines]) + "\n"
+
+
+def has_own_parameters(func: Any) -> bool:
+    """Returns whether a call fails that does not fit the stub of the function."""
+    if hasattr(func, "__wrapped__"):
+        return False  # a decorator may add an argument or take one away
+    try:
+        parameters = _signature(func).parameters.values()
+    except Exception:  # noqa: BLE001  (written in C, or its annotations raise)
+        return False
+    # Python lets the keywords of a TypedDict be missing.
+    return not any("Unpack[" in str(parameter) for parameter in parameters)
+
+
+def _function(name: str, target: str, types: Types, way: Way) -> str:
+    anything = f"async def {name}(*args: {types.any}, **kwargs: {types.any}) -> {types.any}: ..."
+    registered = FUNCTION_REGISTRY.get(target)
+    if registered is None:
+        return anything
+    try:
+        signature = _signature(registered.func)
+    except Exception:  # noqa: BLE001  (written in C, or its annotations raise)
+        return anything
+    plain = inspect.unwrap(registered.func)
+    own = {each.__name__: each for each in getattr(plain, "__type_params__", ())}
+    known = getattr(plain, "__globals__", None)
+    scope = Scope(getattr(plain, "__module__", None) or "", own, known)
+    types.variables.clear()
+    parameters = [
+        parameter.replace(
+            annotation=_Text(_parameter(parameter, types, Context(way, scope))),
+            default=parameter.empty if parameter.default is parameter.empty else _Text("..."),
+        )
+        for parameter in signature.parameters.values()
+    ]
+    result = signature.return_annotation
+    if result is signature.empty:
+        result = Any
+    declared = signature.replace(
+        parameters=parameters,
+        return_annotation=_Text(types.write(result, Context(Way.RESULT, scope))),
+    )
+    variables = f"[{', '.join(types.variables.values())}]" if types.variables else ""
+    return f"async def {name}{variables}{declared}: ..."
+
+
+def _signature(func: Any) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return inspect.signature(func, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(func)
+
+
+def _parameter(parameter: inspect.Parameter, types: Types, context: Context) -> str:
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return types.any
+    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+        return _variadic(annotation, types, context)
+    written = types.write(annotation, context)
+    if parameter.default is None and "None" not in written.split(" | "):
+        written += " | None"  # `number: int = None`
+    return written
+
+
+def _variadic(annotation: Any, types: Types, context: Context) -> str:
+    """Writes the type of `*args` or `**kwargs`."""
+    try:
+        meaning = context.scope.resolve(annotation)
+    except Exception:  # noqa: BLE001  (the text can be any code)
+        return types.any
+    if getattr(typing.get_origin(meaning), "_name", "") != "Unpack":
+        return types.write(meaning, context)
+    [inner] = typing.get_args(meaning)
+    cls = typing.get_origin(inner) or inner
+    if not hasattr(cls, "__required_keys__"):
+        return types.any
+    unpack = types.names.imported("typing", "Unpack")
+    return f"{unpack}[{types.classes.unpacked(cls, typing.get_args(inner), context)}]"
+
+
+class _Text:
+    """A text that a signature shows as it is."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
