@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from durable_monty.policy import Retry
     from durable_monty.service import OrchestratorService
     from durable_monty.worker import Worker
+    from durable_monty.workflows.registry import WORKFLOW_REGISTRY
+    from durable_monty.workflows.workflow import Workflow, workflow
 
 __version__ = "0.1.0"
 
@@ -39,14 +41,18 @@ _PLACES = {
     "OrchestratorService": "service",
     "Retry": "policy",
     "RetryAfter": "exceptions",
+    "WORKFLOW_REGISTRY": "workflows.registry",
     "Worker": "worker",
+    "Workflow": "workflows.workflow",
     "create_app": "asgi",
     "current_call": "context",
     "register_function": "functions",
+    "workflow": "workflows.workflow",
 }
 
 __all__ = [
     "FUNCTION_REGISTRY",
+    "WORKFLOW_REGISTRY",
     "Call",
     "CallStatus",
     "DjangoQExecutor",
@@ -60,10 +66,12 @@ __all__ = [
     "Retry",
     "RetryAfter",
     "Worker",
+    "Workflow",
     "__version__",
     "create_app",
     "current_call",
     "register_function",
+    "workflow",
 ]
 
 

@@ -8,6 +8,7 @@ import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from durable_monty import conf
@@ -58,10 +59,13 @@ def check_program(
     return known
 
 
-def refuse_wrong(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> None:
+def refuse_wrong(
+    source: str, functions: Mapping[str, str], inputs: Iterable[str], *, file: str = ""
+) -> None:
     """Raises `WrongSource` for a program that can only fail, if `CHECK` says so.
 
-    A fault of the checker is logged, and refuses nothing.
+    The complaints name the `file` in which the source stands. A fault of the checker is logged,
+    and refuses nothing.
     """
     how = conf.current().CHECK
     if how == "off":
@@ -70,11 +74,12 @@ def refuse_wrong(source: str, functions: Mapping[str, str], inputs: Iterable[str
     if _verdicts.get(key) == () or key in _not_checked:
         return
     try:
-        complaints = check_program(source, functions, inputs)
+        found = check_program(source, functions, inputs)
     except Exception as exc:  # noqa: BLE001  (whatever fails here, the workflow may be right)
         _keep(key, None)
         logger.warning("A workflow starts without having been checked: %s", exc)
         return
+    complaints = [replace(each, file=file) for each in found]
     if complaints and how == "warn":
         lines = "\n".join(map(str, complaints))
         logger.warning("A workflow starts in spite of complaints:\n%s", lines)

@@ -6,22 +6,19 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any, overload
 
 from durable_monty import operations
-from durable_monty.call_service import CallService, ExecutionId, answer_with, parse_id
-from durable_monty.functions import resolve_functions
+from durable_monty.call_service import ExecutionId, answer_with, parse_id
 from durable_monty.operations.answer import Answer
 from durable_monty.operations.keys import OnConflict
-from durable_monty.program_check import check_program
 from durable_monty.reads import executions as reads
-from durable_monty.sandbox import Complaint
+from durable_monty.start_service import StartService
 from durable_monty.twins import twin
 from durable_monty.waiting import output_of, pauses
 
 
-class OrchestratorService(CallService):
+class OrchestratorService(StartService):
     """Starts, reads and controls the executions of one database, and answers their calls.
 
     `using` is the alias of the database; the project's routers choose it by default. Methods take
@@ -32,63 +29,6 @@ class OrchestratorService(CallService):
     `apoll` and so on. The twin of `wait` is `await_`.
     """
 
-    def start_execution(
-        self,
-        code: str,
-        external_functions: Iterable[str | Callable[..., Any]],
-        inputs: Mapping[str, Any] | None = None,
-        *,
-        key: str | None = None,
-        name: str = "",
-        deadline: timedelta | None = None,
-        on_conflict: OnConflict = "raise",
-    ) -> str:
-        """Schedules a workflow and returns its execution id. A worker runs it.
-
-        The start is part of the caller's transaction: if that rolls back, nothing was started.
-
-        `code` is the source of the workflow. `external_functions` are the functions that it may
-        call: registered names, dotted paths, or the functions themselves. `inputs` are its global
-        variables. `deadline` counts from now. When it passes, the calls that the workflow awaits
-        raise TimeoutError; an execution that does not end within `CANCEL_GRACE` fails.
-
-        `key` makes the start idempotent: a second start with the same key returns the id of the
-        first. Both must have the same inputs and the same name; if one of them has no name, the
-        same functions and the same code, apart from comments and blank lines. If they differ,
-        `on_conflict="raise"` raises `KeyConflict`, and "return" returns the first id all the same.
-
-        The code is checked first, as the setting `CHECK` says. Raises `WrongSource`, with its
-        `complaints`, for code that can only fail; `InvalidWorkflow`, `InvalidInputs`,
-        `UnknownFunction` or `UnstorableValue` for an argument that cannot be used.
-        """
-        execution = operations.start_execution(
-            code,
-            external_functions,
-            inputs,
-            key=key,
-            name=name,
-            deadline=deadline,
-            on_conflict=on_conflict,
-            using=self.using,
-        )
-        return str(execution.pk)
-
-    def check(
-        self,
-        code: str,
-        external_functions: Iterable[str | Callable[..., Any]],
-        inputs: Mapping[str, Any] | None = None,
-    ) -> list[Complaint]:
-        """Returns the mistakes in `code`, in the order of its lines. Runs and stores nothing.
-
-        A complaint has `line`, `column`, `rule` and `message`; lines and columns count from 1.
-        `start_execution` refuses the rules in `durable_monty.program_check.REFUSED`. Raises
-        `InvalidWorkflow`, `UnknownFunction`, and `HostFault` if the checker itself fails.
-        """
-        functions = resolve_functions(external_functions)
-        operations.check_source(code)
-        return list(check_program(code, functions, inputs or {}))
-
     @overload
     def poll(self, execution_id: ExecutionId) -> dict[str, Any]: ...
     @overload
@@ -98,9 +38,10 @@ class OrchestratorService(CallService):
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """Returns the state of an execution, or without an id the states of all unfinished ones.
 
-        A state is `{"execution_id", "name", "status", "output", "error", "pending_calls"}`. The
-        output is None until the execution has completed; the error is "Type: message" or None; a
-        pending call is as in `get_pending_calls`, with its "status".
+        A state is `{"execution_id", "name", "label", "version", "status", "output", "error",
+        "pending_calls"}`. The version is a number for a workflow in a file, else None. The output
+        is None until the execution has completed; the error is "Type: message" or None; a pending
+        call is as in `get_pending_calls`, with its "status".
         """
         if execution_id is None:
             return reads.poll_unfinished(self.using)
@@ -254,8 +195,6 @@ class OrchestratorService(CallService):
         return output_of(execution, timeout)
 
     # One line each, not a class decorator: type checkers see the twins' signatures only so.
-    astart_execution = twin(start_execution)
-    acheck = twin(check)
     apoll = twin(poll)
     aprocess_execution = twin(process_execution)
     aget_result = twin(get_result)

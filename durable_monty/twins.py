@@ -11,7 +11,8 @@ from django.db import Error, connections
 
 
 class UsesDatabase(Protocol):
-    using: str
+    @property
+    def using(self) -> str: ...
 
 
 S = TypeVar("S", bound=UsesDatabase)

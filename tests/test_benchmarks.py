@@ -32,6 +32,14 @@ def test_the_benchmark_runs():
     assert all(value > 0 for value in figures.values()), figures
 
 
+def test_starts_runs():
+    done = run("tests.benchmarks.starts", *"--n 20 --rounds 1 --json".split())
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert set(found) == {"plain", "with a key"}
+    assert all(value > 0 for figures in found.values() for value in figures.values())
+
+
 def test_flat_runs():
     arguments = "--calls 20 --sleepers 30 --n 2 --rounds 1 --json"
     done = run("tests.benchmarks.flat", *arguments.split())

@@ -145,6 +145,7 @@ def test_a_function_that_was_renamed(sending, register):
                 {
                     "program": sending[0].program.sha256,
                     "name": "letters",
+                    "version": None,
                     "executions": 5,
                     "examples": [str(each.pk) for each in reversed(sending[-3:])],
                     "problems": [

@@ -101,6 +101,7 @@ def test_the_app():
     assert str(config.verbose_name) == "Durable workflows"
     assert {model.__name__ for model in config.get_models()} == {
         "ApiKey", "Attempt", "Call", "Execution", "Program", "Snapshot", "WorkerProcess",
+        "WorkflowVersion",
     }  # fmt: skip
     for model in config.get_models():
         assert model._meta.default_permissions == ("view",)

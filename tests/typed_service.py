@@ -2,7 +2,7 @@
 
 from typing import Any, assert_type
 
-from durable_monty import OrchestratorService
+from durable_monty import OrchestratorService, workflow
 
 
 async def see(service: OrchestratorService, execution_id: str) -> None:
@@ -17,3 +17,32 @@ async def see(service: OrchestratorService, execution_id: str) -> None:
     assert_type(await service.await_(execution_id, timeout=3), Any)
     await service.acomplete_call(execution_id, "0", True)  # type: ignore[arg-type]
     await service.afail_call(execution_id, 0)  # type: ignore[call-arg]
+
+
+@workflow
+async def refund(number: int, *, reason: str = "") -> bool:
+    return number > 1
+
+
+@workflow(name="other")
+async def other(number: int) -> str:
+    return await other(number)
+
+
+async def start(service: OrchestratorService) -> None:
+    assert_type(refund.start(7, reason="wet"), str)
+    assert_type(await refund.astart(7), str)
+    assert_type(refund.options(key="k", label="l").start(number=7), str)
+    assert_type(await refund.options(using="default").astart(7), str)
+    assert_type(service.start(refund, 7), str)
+    assert_type(service.start("refund", 7, anything=True), str)
+    assert_type(await service.astart(refund, 7), str)
+    assert_type(await service.astart("refund", anything=True), str)
+    assert_type(await refund(7), bool)
+    assert_type(await other(7), str)
+    refund.start("7")  # type: ignore[arg-type]
+    refund.start()  # type: ignore[call-arg]
+    refund.options().start(7, raeson="")  # type: ignore[call-arg]
+    await refund.astart("7")  # type: ignore[arg-type]
+    service.start(refund, "7")  # type: ignore[call-overload]
+    await other("7")  # type: ignore[arg-type]

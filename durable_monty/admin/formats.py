@@ -71,11 +71,14 @@ def link(url: str, text: object) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, text)
 
 
-def name_and_id(execution: Execution) -> SafeString:
-    """Returns two lines: the name, and the start of the id, which a search finds."""
+def name_and_id(execution: Execution, name: str | None = None) -> SafeString:
+    """Returns two lines: the name, and the start of the id, which a search finds.
+
+    `name` is shown instead of the execution's.
+    """
     return format_html(
         '{}<code class="dm-id" title="{}">{}</code>',
-        execution.name or gettext("(no name)"),
+        name or execution.name or gettext("(no name)"),
         execution.pk,
         execution.short_id,
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import admin
@@ -14,6 +15,8 @@ from durable_monty.admin.formats import LONG, block
 from durable_monty.models import Program
 
 _DIGITS = 64
+# Where other code of the file is blank.
+_GAP = re.compile(r"\n{4,}")
 
 
 @admin.register(Program)
@@ -48,4 +51,4 @@ class ProgramAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("source"))
     def source_block(self, program: Program) -> SafeString:
-        return block(program.source, LONG)
+        return block(_GAP.sub("\n\n\n", program.source.lstrip("\n")), LONG)

@@ -58,6 +58,7 @@ def start_execution(request: HttpRequest, given: StartIn, values: Shape | None =
             inputs,
             key=given.key,
             name=given.name,
+            label=given.label,
             deadline=None if given.deadline is None else timedelta(seconds=given.deadline),
             on_conflict=given.on_conflict,
             user=caller.actor,

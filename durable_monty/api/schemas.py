@@ -94,6 +94,7 @@ class StartIn(In):
     inputs: dict[str, Value] = Field(default_factory=dict)
     key: Key | None = None
     name: Label = ""
+    label: Label = ""
     deadline: float | None = Field(default=None, gt=0, le=LONGEST)
     on_conflict: OnConflict = "raise"
 
@@ -122,6 +123,8 @@ class ErrorText(Schema):
 class ExecutionFacts(Schema):
     execution_id: str
     name: str
+    label: str
+    version: int | None
     key: str | None
     status: ExecutionStatus
     turn: int

@@ -11,7 +11,10 @@ from durable_monty.reads.executions import error_of
 
 _MAX_ERROR = 500  # characters of an error in a list
 # The columns that are sent as they are. The schemas declare them, and the tests compare both.
-_ROW = ("name", "key", "status", "turn", "call_count", "created_at", "started_at", "finished_at")
+_ROW = (
+    *("name", "label", "key", "status", "turn", "call_count"),
+    *("created_at", "started_at", "finished_at"),
+)
 _EXECUTION = (
     *("reason", "pause_requested", "cancel_requested_at", "deadline", "forked_turn"),
     *("handled_at", "resolution", "log"),
@@ -27,6 +30,7 @@ def execution_row(execution: Execution) -> dict[str, Any]:
     error = error_of(execution)
     return {
         "execution_id": str(execution.pk),
+        "version": execution.version_number,
         "error": error and error[:_MAX_ERROR],
         **{name: getattr(execution, name) for name in _ROW},
     }

@@ -121,7 +121,7 @@ def states_of(ids: Iterable[uuid.UUID], using: str) -> dict[uuid.UUID, State]:
         grouped = calls.values_list("execution_id", "status").annotate(number=Count("pk"))
         for pk, status, number in grouped:
             counts[pk]["open" if status in OPEN else status] += number
-        rows = Execution.objects.using(using).filter(pk__in=batch)
+        rows = Execution.objects.using(using).filter(pk__in=batch).select_related("version")
         for execution in rows.annotate(tail=Right("log", TAIL)).defer(*_LARGE):
             found[execution.pk] = _state(execution) | {
                 "reason": execution.reason,

@@ -37,6 +37,8 @@ class PendingCall:
 class _ExecutionFacts:
     execution_id: str
     name: str
+    label: str
+    version: int | None
     key: str | None
     status: str
     turn: int

@@ -42,6 +42,7 @@ def start(
     *,
     key: str | None = None,
     name: str = "",
+    label: str = "",
     deadline: timedelta | None = None,
     on_conflict: OnConflict = "raise",
 ) -> Request[str]:
@@ -56,6 +57,7 @@ def start(
         "inputs": _value(dict(inputs or {}), "inputs"),
         "key": key,
         "name": name,
+        "label": label,
         "deadline": None if deadline is None else deadline.total_seconds(),
         "on_conflict": on_conflict,
     }

@@ -13,7 +13,7 @@ from durable_monty.exceptions import HostFault, UnknownFunction
 from durable_monty.functions import resolve_functions
 from durable_monty.models import Execution, Program
 from durable_monty.program_check import check_program
-from durable_monty.sandbox import Checker
+from durable_monty.sandbox import INPUTS, Checker
 
 # A deploy breaks these rules, by other functions or by another version of the sandbox. What
 # violates the other rules was wrong before, or may be a false alarm.
@@ -44,10 +44,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class CheckedProgram:
-    """A program, the number of its unfinished executions, and the newest of them."""
+    """A program, the number of its unfinished executions, and the newest of them.
+
+    `version` is that of a workflow in a file.
+    """
 
     program: str
     name: str
+    version: int | None
     executions: int
     examples: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -65,11 +69,13 @@ def check_programs(using: str) -> Iterator[CheckedProgram]:
         for row in counts:
             program = Program.objects.using(using).get(pk=row["program_id"])
             newest = unfinished.filter(program=program).order_by("-created_at")
-            examples = list(newest.only("pk", "name", "inputs")[:_EXAMPLES])
+            columns = "pk", "name", "inputs", "version__number"
+            examples = list(newest.select_related("version").only(*columns)[:_EXAMPLES])
             inputs = examples[0].inputs if examples else "{}"
             yield CheckedProgram(
                 program.sha256,
                 next((each.name for each in examples if each.name), ""),
+                next((each.version_number for each in examples if each.version_id), None),
                 row["number"],
                 tuple(str(each.pk) for each in examples),
                 tuple(_problems(program, inputs, checker)),
@@ -85,7 +91,7 @@ def _problems(program: Program, inputs: str, checker: Checker) -> Iterator[Probl
             except UnknownFunction as exc:
                 yield Problem("error", "unknown-function", str(exc))
     try:
-        names = codec.decode(inputs)
+        names = [INPUTS] if program.entry else codec.decode(inputs)
         complaints = check_program(program.source, program.functions, names, checker)
     except HostFault as exc:
         yield Problem("warning", "not-checked", str(exc))

@@ -10,4 +10,5 @@ from durable_monty.exceptions.executors import *
 from durable_monty.exceptions.functions import *
 from durable_monty.exceptions.sandbox import *
 from durable_monty.exceptions.testing import *
+from durable_monty.exceptions.workflow_registry import *
 from durable_monty.exceptions.workflows import *

@@ -36,6 +36,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "label",
+                    durable_monty.models.identifier.IdentifierField(
+                        blank=True, max_length=200, verbose_name="label of this run"
+                    ),
+                ),
+                (
                     "key",
                     durable_monty.models.identifier.IdentifierField(
                         help_text="Starting again with the same key gives this execution.",
@@ -268,6 +274,15 @@ class Migration(migrations.Migration):
                     models.TextField(
                         help_text="JSON: the name a workflow calls -> the name in the function registry.",
                         verbose_name="functions",
+                    ),
+                ),
+                (
+                    "entry",
+                    models.CharField(
+                        blank=True,
+                        help_text="The workflow function that the source calls with its inputs; empty: the inputs are global variables.",
+                        max_length=200,
+                        verbose_name="entry",
                     ),
                 ),
                 (
@@ -703,6 +718,84 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "snapshots",
                 "default_permissions": ("view",),
             },
+        ),
+        migrations.CreateModel(
+            name="WorkflowVersion",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    durable_monty.models.identifier.IdentifierField(
+                        max_length=200, verbose_name="workflow"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(verbose_name="version")),
+                (
+                    "digest",
+                    durable_monty.models.identifier.IdentifierField(
+                        help_text="Of the source without blank lines and trailing space, and its functions.",
+                        max_length=64,
+                        verbose_name="digest",
+                    ),
+                ),
+                (
+                    "file",
+                    models.TextField(
+                        help_text="Where the source stood at the first start.", verbose_name="file"
+                    ),
+                ),
+                (
+                    "created_at",
+                    durable_monty.models.moment.MomentField(
+                        auto_now_add=True, verbose_name="created"
+                    ),
+                ),
+                (
+                    "program",
+                    models.ForeignKey(
+                        help_text="Its source at the first start; later ones may have other line numbers.",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="durable_monty.program",
+                        verbose_name="workflow source",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "workflow version",
+                "verbose_name_plural": "workflow versions",
+                "ordering": ["name", "-number"],
+                "default_permissions": ("view",),
+            },
+        ),
+        migrations.AddField(
+            model_name="execution",
+            name="version",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="executions",
+                to="durable_monty.workflowversion",
+                verbose_name="version",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="workflowversion",
+            constraint=models.UniqueConstraint(
+                fields=("name", "digest"), name="dm_workflow_version_digest_unique"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="workflowversion",
+            constraint=models.UniqueConstraint(
+                fields=("name", "number"), name="dm_workflow_version_number_unique"
+            ),
         ),
         migrations.AddField(
             model_name="execution",

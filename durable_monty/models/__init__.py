@@ -6,6 +6,7 @@ from durable_monty.models.execution import Execution, ExecutionStatus
 from durable_monty.models.program import Program
 from durable_monty.models.snapshot import Snapshot
 from durable_monty.models.worker_process import WorkerProcess
+from durable_monty.models.workflow_version import WorkflowVersion
 
 __all__ = [
     "ApiKey",
@@ -20,4 +21,5 @@ __all__ = [
     "Program",
     "Snapshot",
     "WorkerProcess",
+    "WorkflowVersion",
 ]

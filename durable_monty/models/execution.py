@@ -13,6 +13,7 @@ from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
 from durable_monty.models.program import Program
 from durable_monty.models.worker_process import WorkerProcess
+from durable_monty.models.workflow_version import WorkflowVersion
 from durable_monty.text_limits import MAX_NAME
 
 
@@ -68,7 +69,16 @@ class Execution(models.Model):
     program = models.ForeignKey(
         Program, models.PROTECT, related_name="executions", verbose_name=_("workflow source")
     )
+    version = models.ForeignKey(
+        WorkflowVersion,
+        models.PROTECT,
+        null=True,
+        db_index=False,  # every start would write to it, and versions are never deleted
+        related_name="executions",
+        verbose_name=_("version"),
+    )
     name = IdentifierField(_("name"), max_length=MAX_NAME, blank=True)
+    label = IdentifierField(_("label of this run"), max_length=MAX_NAME, blank=True)
     key = IdentifierField(
         _("idempotency key"),
         max_length=MAX_NAME,
@@ -274,6 +284,11 @@ class Execution(models.Model):
     def short_id(self) -> str:
         """The millisecond of its start and 12 random bits: a prefix, which indexes can find."""
         return str(self.id)[:18]
+
+    @property
+    def version_number(self) -> int | None:
+        """The number of its version, if it runs a workflow in a file."""
+        return None if self.version is None else self.version.number
 
     @property
     def active_status(self) -> ExecutionStatus:

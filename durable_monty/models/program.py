@@ -10,26 +10,40 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_monty.models.identifier import IdentifierField
 from durable_monty.models.moment import MomentField
+from durable_monty.text_limits import MAX_NAME
 
 
 class ProgramQuerySet(models.QuerySet["Program"]):
-    def ensure(self, source: str, functions: Mapping[str, str]) -> Program:
-        """Returns the program of this source and function map, and stores it if it is new."""
-        sha256, text = identity_of(source, functions)
+    def ensure(self, source: str, functions: Mapping[str, str], entry: str = "") -> Program:
+        """Returns the program of these three, and stores it if it is new."""
+        sha256, text = identity_of(source, functions, entry)
         program, _created = self.get_or_create(
-            sha256=sha256, defaults={"source": source, "functions_json": text}
+            sha256=sha256,
+            defaults={"source": source, "functions_json": text, "entry": entry},
         )
         return program
 
 
 class Program(models.Model):
-    """Workflow source with the functions it may call: the two together are its identity."""
+    """Workflow source with the functions it may call.
+
+    Its identity is both together, and the entry if it has one.
+    """
 
     sha256 = IdentifierField(_("SHA-256"), max_length=64, unique=True, editable=False)
     source = models.TextField(_("workflow source"))
     functions_json = models.TextField(
         _("functions"),
         help_text=_("JSON: the name a workflow calls -> the name in the function registry."),
+    )
+    entry = models.CharField(
+        _("entry"),
+        max_length=MAX_NAME,
+        blank=True,
+        help_text=_(
+            "The workflow function that the source calls with its inputs; empty: the inputs are "
+            "global variables."
+        ),
     )
     dictionary = models.BinaryField(
         _("dictionary"),
@@ -55,7 +69,9 @@ class Program(models.Model):
         return functions
 
 
-def identity_of(source: str, functions: Mapping[str, str]) -> tuple[str, str]:
+def identity_of(source: str, functions: Mapping[str, str], entry: str = "") -> tuple[str, str]:
     """Returns the hex SHA-256 of a program, and its functions as they are stored."""
     text = json.dumps(functions, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{text}\n{source}".encode()).hexdigest(), text
+    # The map of functions begins with a brace, which no entry does: two programs never meet here.
+    whole = f"{entry}\n{text}\n{source}" if entry else f"{text}\n{source}"
+    return hashlib.sha256(whole.encode()).hexdigest(), text

@@ -38,7 +38,12 @@ from durable_monty.operations.settle import (
     settle_by_hand,
     settle_timers,
 )
-from durable_monty.operations.start import check_source, offered_to, start_execution
+from durable_monty.operations.start import (
+    check_source,
+    offered_to,
+    start_execution,
+    start_workflow,
+)
 from durable_monty.operations.stop import (
     cancel_execution,
     expire_executions,
@@ -98,6 +103,7 @@ __all__ = [
     "settle_timers",
     "start_attempts",
     "start_execution",
+    "start_workflow",
     "terminate_execution",
     "unresolve_execution",
     "unstart_attempts",

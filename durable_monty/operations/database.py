@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from durable_monty.models import Call, Execution
     from durable_monty.operations.answer import ClaimedCall
     from durable_monty.operations.outcomes import Outcome
+    from durable_monty.operations.sources import Code
     from durable_monty.operations.transitions import Changes
 
 Row = Sequence[Any]
@@ -29,8 +30,8 @@ class Database:
     def __init__(self, using: str) -> None:
         self.using = using
 
-    def start(self, execution: Execution, sha256: str) -> bool | None:
-        """Inserts an execution that is due now, if its program is stored."""
+    def start(self, execution: Execution, code: Code) -> bool | None:
+        """Inserts an execution that is due now, if its program and version are stored."""
 
     def claim_executions(self, limit: int, worker_id: int | None) -> list[Execution] | None:
         """Claims due executions that no worker has lost, without their programs."""

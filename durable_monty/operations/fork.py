@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import IntegrityError
@@ -14,9 +13,8 @@ from durable_monty.exceptions import (
     ReplayMismatch,
     TurnNotForkable,
 )
-from durable_monty.functions import resolve_functions
 from durable_monty.kinds import kind_of
-from durable_monty.models import Call, Execution, ExecutionStatus, Program
+from durable_monty.models import Call, Execution, ExecutionStatus
 from durable_monty.models.call import CallQuerySet
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
@@ -33,6 +31,7 @@ from durable_monty.operations.keys import (
 from durable_monty.operations.limits import limits_of_settings
 from durable_monty.operations.locks import locked
 from durable_monty.operations.reports import report_waiting
+from durable_monty.operations.sources import Code, edited_code
 from durable_monty.operations.start import check_inputs, check_label, check_permitted, check_source
 from durable_monty.operations.transactions import write
 from durable_monty.program_check import refuse_wrong
@@ -99,20 +98,23 @@ def fork_execution(
 class _Plan:
     origin: Execution
     turn: int
-    source: str
-    functions: Mapping[str, str]
+    code: Code
     edits: Edits
 
     @property
     def name(self) -> str:
         return self.origin.name if self.edits.name is None else self.edits.name
 
+    @property
+    def is_edited(self) -> bool:
+        return self.code.source != self.origin.program.source
+
 
 def _differing(known: Execution, plan: _Plan, using: str) -> list[str]:
     """Returns the words for what sets a fork apart from the fork `known`."""
     if (known.forked_from_id, known.forked_turn) != (plan.origin.pk, plan.turn):
         return ["execution or turn"]
-    differing = differing_program(known, plan.source, plan.functions)
+    differing = differing_program(known, plan.code)
     if known.name != plan.name:
         differing.append("name")
     if not same_answers(known, plan.edits.answers, using):
@@ -143,34 +145,32 @@ def _check(plan: _Plan, calls: CallQuerySet) -> None:
 
 
 def _plan(origin: Execution, turn: int, edits: Edits) -> _Plan:
-    source = origin.program.source if edits.code is None else edits.code
-    check_source(source)
+    program, inputs = origin.program, codec.decode(origin.inputs)
+    check_source(program.source if edits.code is None else edits.code)
+    code = edited_code(program, edits.code, edits.functions)
     if edits.name is not None:
         check_label("name", edits.name, empty=True)
-    inputs, functions = codec.decode(origin.inputs), origin.program.functions
-    if edits.functions is not None:
-        functions = resolve_functions(edits.functions)
-        check_inputs(inputs, functions)
-    is_same = source == origin.program.source
+    if edits.functions is not None and not code.entry:
+        check_inputs(inputs, code.functions)
+    is_same = code.source == program.source
     if edits.user is not None:
-        kept = origin.program.functions.values() if is_same else ()
-        check_permitted(edits.user, functions.values(), kept)
-    if not is_same or functions != origin.program.functions:
-        refuse_wrong(source, functions, inputs)
-    return _Plan(origin, turn, source, functions, edits)
+        kept = program.functions.values() if is_same else ()
+        check_permitted(edits.user, code.functions.values(), kept)
+    if not is_same or code.functions != program.functions:
+        refuse_wrong(code.source, code.functions, code.variables(inputs))
+    return _Plan(origin, turn, code, edits)
 
 
 def _rehearse(plan: _Plan, using: str) -> Rehearsal:
-    origin = plan.origin
-    workflow = Workflow(plan.source, plan.functions, origin.inputs, origin.seed)
-    is_edited = plan.source != origin.program.source
-    if is_edited and (mistake := mistake_in(workflow)) is not None:
+    origin, code = plan.origin, plan.code
+    workflow = Workflow(code.source, code.functions, origin.inputs, origin.seed, code.entry)
+    if plan.is_edited and (mistake := mistake_in(workflow)) is not None:
         raise InvalidWorkflow(str(mistake))
     recorded = StoredTurns(origin.pk, range(1, plan.turn + 1), using)
     try:
         return rehearse(workflow, recorded, limits_of_settings())
     except ReplayMismatch as exc:
-        if exc.call_id is not None or plan.turn != origin.turn or is_edited:
+        if exc.call_id is not None or plan.turn != origin.turn or plan.is_edited:
             raise
         raise TurnNotForkable(origin.pk, plan.turn, "it ended in that turn") from exc
 
@@ -185,8 +185,8 @@ def _write(
     now, origin, execution_id = database_now(using), plan.origin, uuid7()
     fork = Execution(
         id=execution_id,
-        program=Program.objects.using(using).ensure(plan.source, plan.functions),
         name=plan.name,
+        label=origin.label,
         key=key,
         inputs=origin.inputs,
         seed=str(execution_id),
@@ -195,6 +195,9 @@ def _write(
         forked_from=origin,
         forked_turn=plan.turn,
     )
+    plan.code.give_to(fork, using)
+    if fork.program_id == origin.program_id and fork.name == origin.name:
+        fork.version_id = origin.version_id
     pks: list[int] = []
     if rehearsal is not None:
         fork.status, fork.turn, fork.seed = ExecutionStatus.WAITING, plan.turn, origin.seed

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from durable_monty import codec
 from durable_monty.exceptions import InvalidWorkflow, KeyConflict
 from durable_monty.models import Execution
+from durable_monty.operations.sources import Code
 
 OnConflict = Literal["raise", "return"]
 
@@ -41,8 +42,7 @@ def known_or_conflict(
 
 def find_start(
     key: str | None,
-    code: str,
-    functions: Mapping[str, str],
+    code: Code,
     inputs: str,
     *,
     name: str,
@@ -57,17 +57,18 @@ def find_start(
     if name and known.name:
         differing += ["name"] if name != known.name else []
     else:
-        differing += differing_program(known, code, functions)
+        differing += differing_program(known, code)
     # The order of variables means nothing; the order inside a value may.
     if not codec.are_alike(_variables(known.inputs), _variables(inputs)):
         differing.append("inputs")
     return known_or_conflict(known, key, differing, on_conflict)
 
 
-def differing_program(known: Execution, code: str, functions: Mapping[str, str]) -> list[str]:
-    is_same = known.program.source == code or _meaning(known.program.source) == _meaning(code)
-    differing = [] if is_same else ["code"]
-    return differing if known.program.functions == functions else [*differing, "functions"]
+def differing_program(known: Execution, code: Code) -> list[str]:
+    program, source = known.program, code.source
+    is_same = program.source == source or _meaning(program.source) == _meaning(source)
+    differing = [] if is_same and program.entry == code.entry else ["code"]
+    return differing if program.functions == code.functions else [*differing, "functions"]
 
 
 def _variables(inputs: str) -> str:

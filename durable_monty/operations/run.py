@@ -14,6 +14,7 @@ from durable_monty.operations.limits import limits_of_settings
 from durable_monty.operations.log import log_execution
 from durable_monty.operations.new_calls import NewCall
 from durable_monty.operations.outcomes import Faulted, Mismatched, TurnResult
+from durable_monty.operations.sources import workflow_of
 from durable_monty.operations.turn_clock import TurnClock
 from durable_monty.operations.turn_input import TurnInput
 from durable_monty.sandbox import (
@@ -21,7 +22,6 @@ from durable_monty.sandbox import (
     Interpreter,
     Suspended,
     Turn,
-    Workflow,
     dictionary_of,
     digest_of,
     pack,
@@ -127,7 +127,7 @@ class Run:
         if given.interpreter is not None:
             given.interpreter.clock = self.clock
             return given.interpreter
-        workflow = Workflow(program.source, program.functions, execution.inputs, execution.seed)
+        workflow = workflow_of(execution)
         settings, printed = limits_of_settings(), len(execution.log.encode())
         limits = replace(
             settings,
@@ -180,5 +180,7 @@ def _snapshot(interpreter: Interpreter, result: TurnResult) -> dict[str, Any]:
         return {"packed": pack(dump, bytes(program.dictionary))}
     # It is used once it is stored, because two workers may make different ones.
     functions = tuple(sorted(program.functions.items()))
-    made = dictionary_of(program.source, functions, execution.inputs, limits_of_settings())
+    made = dictionary_of(
+        program.source, functions, execution.inputs, limits_of_settings(), program.entry
+    )
     return {"packed": pack(dump), "dictionary": made}

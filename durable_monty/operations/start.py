@@ -13,15 +13,16 @@ from durable_monty import codec, conf
 from durable_monty.durations import LONGEST
 from durable_monty.exceptions import FunctionNotPermitted, InvalidInputs, InvalidWorkflow
 from durable_monty.functions import FUNCTION_REGISTRY, resolve_functions
-from durable_monty.models import Execution, Program
+from durable_monty.models import Execution
 from durable_monty.models.clock import database_now
 from durable_monty.models.execution import uuid7
-from durable_monty.models.program import identity_of
 from durable_monty.operations.keys import OnConflict, check_on_conflict, find_start
 from durable_monty.operations.shortcuts import shortcuts_of
+from durable_monty.operations.sources import Code, code_of
 from durable_monty.program_check import refuse_wrong
 from durable_monty.text_limits import MAX_NAME
 from durable_monty.wakeups import announce
+from durable_monty.workflows.workflow import Workflow
 
 CALL_ANY_FUNCTION = "durable_monty.call_any_function"
 
@@ -33,12 +34,13 @@ def start_execution(
     *,
     key: str | None = None,
     name: str = "",
+    label: str = "",
     deadline: timedelta | None = None,
     user: Any = None,
     on_conflict: OnConflict = "raise",
     using: str,
 ) -> Execution:
-    """Schedules a run, in the caller's transaction if there is one.
+    """Schedules a run of a source, in the caller's transaction if there is one.
 
     The same `key` returns the same execution. `on_conflict` says whether a start that means
     something else raises `KeyConflict` or also returns that execution. `user` wrote the code, if
@@ -50,9 +52,59 @@ def start_execution(
     check_source(code)
     inputs = inputs or {}
     check_inputs(inputs, functions)
-    max_bytes = conf.current().MAX_VALUE_BYTES
-    inputs_text = codec.encode(dict(inputs), path="inputs", max_bytes=max_bytes)
+    execution = _new_execution(inputs, name, label, key)
     check_label("name", name, empty=True)
+    check = partial(refuse_wrong, code, functions, inputs)
+    return _start(
+        execution,
+        Code(code, functions),
+        check,
+        deadline=deadline,
+        on_conflict=on_conflict,
+        using=using,
+    )
+
+
+def start_workflow(
+    workflow: Workflow[..., Any],
+    inputs: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    label: str = "",
+    deadline: timedelta | None = None,
+    on_conflict: OnConflict = "raise",
+    using: str,
+) -> Execution:
+    """Schedules a run of a workflow that stands in a file, as `start_execution` does.
+
+    `inputs` are the arguments by name, as `Workflow.bind` returns them.
+    """
+    code = code_of(workflow)
+    execution = _new_execution(inputs, workflow.name, label, key)
+    check = partial(_refuse_wrong_once, code)
+    return _start(execution, code, check, deadline=deadline, on_conflict=on_conflict, using=using)
+
+
+def _new_execution(inputs: Mapping[str, Any], name: str, label: str, key: str | None) -> Execution:
+    max_bytes = conf.current().MAX_VALUE_BYTES
+    text = codec.encode(dict(inputs), path="inputs", max_bytes=max_bytes)
+    execution = Execution(id=uuid7(), name=name, label=label, key=key, inputs=text)
+    execution.seed = str(execution.pk)
+    return execution
+
+
+def _start(
+    execution: Execution,
+    code: Code,
+    check: Callable[[], None],
+    *,
+    deadline: timedelta | None,
+    on_conflict: OnConflict,
+    using: str,
+) -> Execution:
+    """Inserts an execution of `code`, or returns the one that has its key."""
+    key = execution.key
+    check_label("label", execution.label, empty=True)
     if deadline is not None and not timedelta() < deadline <= timedelta(seconds=LONGEST):
         raise InvalidWorkflow(
             f"The deadline must be a positive timedelta of at most 100 years, not {deadline!r}."
@@ -61,9 +113,8 @@ def start_execution(
         find_start,
         key,
         code,
-        functions,
-        inputs_text,
-        name=name,
+        execution.inputs,
+        name=execution.name,
         on_conflict=on_conflict,
         using=using,
     )
@@ -73,21 +124,17 @@ def start_execution(
         if (known := find_known()) is not None:
             return known
     # Not inside the transaction below: the check takes milliseconds.
-    refuse_wrong(code, functions, inputs)
-    execution = Execution(id=uuid7(), name=name, key=key, inputs=inputs_text)
-    execution.seed = str(execution.pk)
+    check()
     # Without a key there is nothing to conflict with, so one INSERT needs no savepoint.
-    if key is None and deadline is None:
-        sha256, _functions = identity_of(code, functions)
-        if shortcuts_of(using).start(execution, sha256):
-            announce(using)
-            return execution
+    if key is None and deadline is None and shortcuts_of(using).start(execution, code):
+        announce(using)
+        return execution
     try:
         # A savepoint: a lost race for the key must not spoil the caller's transaction.
         with transaction.atomic(using):
             announce(using)
             now = execution.created_at = execution.due_at = database_now(using)
-            execution.program = Program.objects.using(using).ensure(code, functions)
+            code.give_to(execution, using)
             execution.deadline = None if deadline is None else now + deadline
             execution.save(using=using, force_insert=True)
             return execution
@@ -95,6 +142,19 @@ def start_execution(
         if (known := find_known()) is None:
             raise
         return known
+
+
+# The digests of the workflows that this process has checked, with the functions and the setting
+# for which they passed.
+_passed: dict[str, tuple[int, str]] = {}
+
+
+def _refuse_wrong_once(code: Code) -> None:
+    """Raises `WrongSource` for a workflow that can only fail; checks each digest once."""
+    state = FUNCTION_REGISTRY.version, conf.current().CHECK
+    if _passed.get(code.digest) != state:
+        refuse_wrong(code.source, code.functions, code.variables({}), file=code.file)
+        _passed[code.digest] = state
 
 
 def offered_to(user: Any) -> set[str]:

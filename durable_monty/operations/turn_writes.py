@@ -18,6 +18,7 @@ from durable_monty.operations.finish import clear_finished
 from durable_monty.operations.journal import request_of
 from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.operations.schedule import lease
+from durable_monty.operations.sources import workflow_of
 from durable_monty.operations.transitions import (
     Changes,
     Locked,
@@ -25,7 +26,7 @@ from durable_monty.operations.transitions import (
     keep_claim,
     transition,
 )
-from durable_monty.sandbox import Completed, Failed, Workflow, never_awaited
+from durable_monty.sandbox import Completed, Failed, never_awaited
 
 
 def write_turns(claimed: Sequence[Claimed], now: datetime, using: str) -> Changes:
@@ -78,9 +79,7 @@ def _fail_if_unawaited(outcome: Outcome, using: str) -> Outcome:
     rows = Call.objects.using(using).filter(execution_id=execution.pk, delivered_turn=None)
     ids = set(ending.left)
     left = [request_of(row) for row in rows.order_by("call_id") if row.call_id in ids]
-    program = execution.program
-    workflow = Workflow(program.source, program.functions, execution.inputs, execution.seed)
-    failed = never_awaited(left, workflow)
+    failed = never_awaited(left, workflow_of(execution))
     if failed is None:
         return outcome
     *turns, last = outcome.turns

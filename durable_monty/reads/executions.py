@@ -18,7 +18,8 @@ from durable_monty.reads.call_state import is_retrying
 
 def get_execution(execution_id: uuid.UUID, using: str) -> Execution:
     """Raises `ExecutionNotFound`."""
-    return find_execution(execution_id, Execution.objects.using(using))
+    executions = Execution.objects.using(using).select_related("version")
+    return find_execution(execution_id, executions)
 
 
 def poll(execution: Execution, calls: list[Call]) -> dict[str, Any]:
@@ -26,6 +27,8 @@ def poll(execution: Execution, calls: list[Call]) -> dict[str, Any]:
     return {
         "execution_id": str(execution.pk),
         "name": execution.name,
+        "label": execution.label,
+        "version": execution.version_number,
         "status": execution.status,
         "output": None if execution.output is None else codec.decode(execution.output),
         "error": error_of(execution),
@@ -36,8 +39,8 @@ def poll(execution: Execution, calls: list[Call]) -> dict[str, Any]:
 def poll_unfinished(using: str) -> list[dict[str, Any]]:
     calls: dict[uuid.UUID, list[Call]] = {}
     # Read before the calls: a call that is answered in between is only missing.
-    executions = list(Execution.objects.using(using).unfinished().order_by("pk"))
     unfinished = Execution.objects.using(using).unfinished()
+    executions = list(unfinished.select_related("version").order_by("pk"))
     for call in _open_functions(using).filter(execution__in=unfinished):
         calls.setdefault(call.execution_id, []).append(call)
     return [poll(execution, calls.get(execution.pk, [])) for execution in executions]

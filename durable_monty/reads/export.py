@@ -18,7 +18,8 @@ FORMAT = "durable_monty.executions/1"
 _AT_ONCE = 10
 _TIMES = "created_at", "started_at", "finished_at"
 _EXECUTION = (
-    *"id name key status reason seed log turn deadline forked_turn handled_at resolution".split(),
+    *"id name label key status reason seed log turn deadline forked_turn".split(),
+    *"handled_at resolution".split(),
     *_TIMES,
 )
 _CALL = (
@@ -34,7 +35,7 @@ def export_json(execution_ids: Collection[uuid.UUID], using: str) -> Iterator[st
     yield f'{{"format": "{FORMAT}", "executions": ['
     executions = Execution.objects.using(using).filter(pk__in=execution_ids).order_by("pk")
     separator = ""
-    for execution in executions.select_related("program").iterator(chunk_size=20):
+    for execution in executions.select_related("program", "version").iterator(chunk_size=20):
         yield separator
         yield from _execution(execution, using)
         separator = ","
@@ -45,6 +46,7 @@ def _execution(execution: Execution, using: str) -> Iterator[str]:
     program = execution.program
     head = {
         **_columns(execution, _EXECUTION),
+        "version": execution.version_number,
         "forked_from": execution.forked_from_id,
         "retried_by": execution.retried_by_id,
         "inputs": _value(execution.inputs),
@@ -53,6 +55,7 @@ def _execution(execution: Execution, using: str) -> Iterator[str]:
             "sha256": program.sha256,
             "source": program.source,
             "functions": program.functions,
+            "entry": program.entry,
         },
     }
     yield f'{_text(head)[:-1]}, "calls": ['

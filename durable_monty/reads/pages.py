@@ -18,7 +18,7 @@ MOST_VALUES = 4 * 2**20
 FIRST_CALLS = 50
 _LATEST = 2**48 - 1  # milliseconds, in an id
 _ROW = (
-    *"name key status error_type error_message turn call_count".split(),
+    *"name label version__number key status error_type error_message turn call_count".split(),
     *"created_at started_at finished_at".split(),
 )
 
@@ -38,7 +38,8 @@ def read_executions_page(
     wanted: ExecutionQuery, after: uuid.UUID | None, limit: int, using: str
 ) -> tuple[list[Execution], bool]:
     """Returns the executions after this id, newest first, and whether there are more."""
-    rows: QuerySet[Execution] = Execution.objects.using(using).order_by("-pk").only(*_ROW)
+    executions = Execution.objects.using(using).select_related("version")
+    rows: QuerySet[Execution] = executions.order_by("-pk").only(*_ROW)
     exact = {"status": wanted.status, "name": wanted.name, "key": wanted.key}
     rows = rows.filter(**{name: value for name, value in exact.items() if value is not None})
     # An id begins with the time of its start, and an index has the ids in their order.

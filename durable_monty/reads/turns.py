@@ -17,7 +17,8 @@ from durable_monty.kinds import INSTANT
 from durable_monty.models import Call, Execution
 from durable_monty.models.call import CallQuerySet
 from durable_monty.operations.journal import journals_of
-from durable_monty.sandbox import Limits, Position, Suspended, Turn, Workflow, retrace
+from durable_monty.operations.sources import workflow_of
+from durable_monty.sandbox import Limits, Position, Suspended, Turn, retrace
 
 logger = logging.getLogger("durable_monty")
 
@@ -125,8 +126,7 @@ def view_turn(execution: Execution, turn: int, using: str) -> TurnView:
 
 def _replay(execution: Execution, turn: int, using: str) -> Turn | None:
     """Returns the turn as it was; None if that takes too long."""
-    program, settings = execution.program, conf.current()
-    workflow = Workflow(program.source, program.functions, execution.inputs, execution.seed)
+    settings = conf.current()
     journal = journals_of({execution.pk: range(1, turn + 1)}, using)[execution.pk]
     limits = Limits(
         memory=settings.MAX_MEMORY,
@@ -140,6 +140,7 @@ def _replay(execution: Execution, turn: int, using: str) -> Turn | None:
     may_end = execution.is_finished and turn == execution.turn
     deadline = time.monotonic() + _MAX_SECONDS
     last = None
+    workflow = workflow_of(execution)
     # The clock is never read: a replay has the readings of its journal.
     turns = retrace(workflow, journal, limits, lambda: execution.created_at, may_end=may_end)
     try:

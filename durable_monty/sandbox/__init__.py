@@ -12,6 +12,7 @@ from durable_monty.sandbox.snapshots import Packed, digest_of, pack, unpack
 from durable_monty.sandbox.type_check import SYNTAX, Checker, Complaint, Program
 from durable_monty.sandbox.types import (
     CANCELLED,
+    INPUTS,
     CallRequest,
     Completed,
     Failed,
@@ -29,6 +30,7 @@ from durable_monty.sandbox.unawaited import mistake_in
 __all__ = [
     "CANCELLED",
     "ERROR_TYPE",
+    "INPUTS",
     "MODULES",
     "RAISABLE",
     "SLEEP",

@@ -106,13 +106,15 @@ class _Complaints:
         self.program, self.verdict, self.index = program, verdict, index
         self.lines = program.source.split("\n")
         self.is_annotation: dict[str, bool] = {}
-        given = {*index.bound, *index.imported, *program.functions, *program.inputs}
+        self.given = {*program.functions, *program.inputs}
+        given = {*index.bound, *index.imported, *self.given}
         self.unlisted = (index.reads.keys() & remedies.NOT_IN_THE_SANDBOX) - given
         statements = [each.statement for each in index.imports]
         statements += [f"import {each.module}" for each in index.imports if each.member]
         for _place, name in index.dotted:
             statements += [statement for statement, *_ in self._members(name)]
-        undefined = set(filter(None, map(_undefined, verdict.types)))
+        # The checker does not read names with an underscore at their beginning from stubs.
+        undefined = set(filter(None, map(_undefined, verdict.types))) - self.given
         for name in sorted(undefined | self.unlisted):
             statements += [name, f"import {name}"]
         self.missing = checker.missing(list(dict.fromkeys(statements)))
@@ -192,6 +194,8 @@ class _Complaints:
         if complaint.rule in _FROM_THE_SANDBOX or message.startswith("Module `"):
             return
         if name := _undefined(complaint):
+            if name in self.given:
+                return
             yield from self._name(place, name) if self._is_needed(place, name) else [complaint]
         elif complaint.rule in _ARGUMENT_RULES:
             is_certain = _function_in(message) in self.program.certain
@@ -230,7 +234,7 @@ class _Complaints:
             elif called is not None and called.name == name:
                 text = remedies.unknown_function(name, self.program.functions).rstrip(".") + "."
             else:
-                text = remedies.unknown_name(name, {*self.program.functions, *self.program.inputs})
+                text = remedies.unknown_name(name, self.given)
             yield Complaint(*place, NAME, text)
 
     def _is_needed(self, place: Place, name: str) -> bool:

@@ -24,7 +24,11 @@ _WORD = re.compile(r"""(?=["']([^"'\\\n]{1,64})["'])""")
 
 @lru_cache(maxsize=256)
 def dictionary_of(
-    source: str, functions: tuple[tuple[str, str], ...], inputs: str, limits: Limits
+    source: str,
+    functions: tuple[tuple[str, str], ...],
+    inputs: str,
+    limits: Limits,
+    entry: str = "",
 ) -> bytes | None:
     """Returns the dump of a first turn, run on empty inputs of the same shape.
 
@@ -35,7 +39,7 @@ def dictionary_of(
     given = codec.decode(inputs)
     words = set(_WORD.findall(source))
     shape = codec.encode({name: _emptied(value, words) for name, value in given.items()})
-    workflow = Workflow(source, dict(functions), shape, seed="")
+    workflow = Workflow(source, dict(functions), shape, seed="", entry=entry)
     try:
         with Interpreter(
             workflow, limits, lambda: datetime(2000, 1, 1, tzinfo=UTC)

@@ -103,7 +103,7 @@ class Interpreter:
 
     def begin(self) -> Turn:
         """Runs the first turn without looking at the source."""
-        inputs = codec.decode_for_sandbox(self.workflow.inputs)
+        inputs = codec.decode_for_sandbox(self.workflow.variables)
         return self._turn(
             lambda: self._session.feed_start(
                 self.workflow.source, inputs=inputs, print_callback=self._printed

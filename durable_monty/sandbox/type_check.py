@@ -65,15 +65,20 @@ class Complaint:
     """A mistake in a source, and where it is. Lines and columns count from 1.
 
     `rule` is a rule of durable_monty, see `durable_monty.program_check`, or of the type checker.
+    `file` is set for a workflow in a file.
     """
 
     line: int
     column: int
     rule: str
     message: str
+    file: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        return f"Line {self.line}, column {self.column}: {self.message.rstrip('.')}."
+        place = f"Line {self.line}, column {self.column}"
+        if self.file:
+            place = f"{self.file}:{self.line}:{self.column}"
+        return f"{place}: {self.message.rstrip('.')}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+# The variable of a source with an entry.
+INPUTS = "_inputs"
+
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """A program and one run of it.
 
     `functions` maps names in the source to names in the registry; `inputs` is the JSON text of a
-    dict of variables.
+    dict. They are variables of the source; with an `entry`, the arguments of that function, which
+    the source calls with the one variable `_inputs`.
     """
 
     source: str
     functions: Mapping[str, str]
     inputs: str
     seed: str
+    entry: str = ""
+
+    @property
+    def variables(self) -> str:
+        """The JSON text of the global variables."""
+        return f'{{"{INPUTS}": {self.inputs}}}' if self.entry else self.inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def mistake_in(workflow: Workflow) -> UnawaitedCall | None:
     Finds none in a source that this Python does not parse, or that uses `eval` and its like.
     """
     mistakes = _mistakes(workflow.source, frozenset(workflow.functions))
-    inputs = codec.decode(workflow.inputs) if mistakes else ()
+    inputs = codec.decode(workflow.variables) if mistakes else ()
     return next((each for each in mistakes if each.variable not in inputs), None)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from durable_monty.exceptions import WrongWorkflow
+from durable_monty.sandbox import INPUTS
 from durable_monty.workflows.blanking import keep_only
 from durable_monty.workflows.digest import digest_of
 from durable_monty.workflows.entry import entry_of
-from durable_monty.workflows.taken import INPUTS, Taken
+from durable_monty.workflows.taken import Taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,13 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from durable_monty.exceptions import WorkflowComplaint
-from durable_monty.sandbox import remedies
+from durable_monty.sandbox import INPUTS, remedies
 from durable_monty.sandbox.source_index import index_source
 from durable_monty.workflows import refusals, values
 from durable_monty.workflows.blanking import Part
 from durable_monty.workflows.entry import Entry
 from durable_monty.workflows.global_names import Read, global_names
 from durable_monty.workflows.parts import parts_of
-
-INPUTS = "_inputs"
 
 
 class Taken:

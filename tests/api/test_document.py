@@ -13,7 +13,11 @@ DOCUMENT = ROOT / "durable_monty/docs/reference/http-api.md"
 CODE = re.compile(r"`(\w+)`")
 
 # What no request of the API can raise: workers and functions do, or it is a server's fault.
-ELSEWHERE = {404: {"job_not_found"}, 409: {"execution_not_completed", "lease_lost"}}
+ELSEWHERE = {
+    404: {"job_not_found"},
+    409: {"execution_not_completed", "lease_lost"},
+    422: {"wrong_workflow"},
+}
 
 
 def test_its_endpoints_scopes_and_permissions():

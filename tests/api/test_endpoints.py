@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from durable_monty.models import Call, Execution
+from durable_monty.models import Call, Execution, Program, WorkflowVersion
 from tests.api.conftest import error_of
 
 pytestmark = pytest.mark.django_db
@@ -106,3 +106,19 @@ said
     service.process_execution(execution.pk)
     assert service.get_result(execution.pk) == "too much"
     assert Call.objects.get().completed_by_name == "admin"
+
+
+def test_a_label_and_a_version(api, service):
+    started = api.post("/executions", {"code": "1", "name": "sum", "label": "first"})
+    execution_id = started.json()["execution_id"]
+    (row,) = api.get("/executions").json()["items"]
+    shown = api.get(f"/executions/{execution_id}").json()
+    for found in (row, shown):
+        assert (found["name"], found["label"], found["version"]) == ("sum", "first", None)
+    program = Program.objects.get()
+    version = WorkflowVersion.objects.create(
+        name="sum", number=3, digest="0" * 64, program=program, file="shop/workflows.py"
+    )
+    Execution.objects.update(version=version)
+    (row,) = api.get("/executions").json()["items"]
+    assert row["version"] == api.get(f"/executions/{execution_id}").json()["version"] == 3

@@ -35,3 +35,7 @@ class Attempt(models.Model):
 
 class ApiKey(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_constraint=False)
+
+
+class WorkflowVersion(models.Model):
+    program = models.ForeignKey(Program, models.CASCADE)

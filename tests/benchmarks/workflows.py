@@ -1,4 +1,9 @@
-from durable_monty import register_function
+from durable_monty import register_function, workflow
 from tests.benchmarks import workloads
 
-register_function("step")(workloads.step)
+step = register_function("step")(workloads.step)
+
+
+@workflow
+async def steps(number: int, more: int):
+    return await step(number + more)

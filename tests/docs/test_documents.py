@@ -5,7 +5,7 @@ import unittest
 
 import pytest
 
-from durable_monty import OrchestratorService, Worker
+from durable_monty import WORKFLOW_REGISTRY, OrchestratorService, Worker
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import ExecutionStatus
 from tests.documents import (
@@ -46,6 +46,7 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, request):
         pytest.importorskip("ninja")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(FUNCTION_REGISTRY, "_functions", dict(FUNCTION_REGISTRY._functions))
+    monkeypatch.setattr(WORKFLOW_REGISTRY, "_workflows", dict(WORKFLOW_REGISTRY._workflows))
     usual = settings.DURABLE_MONTY, settings.Q_CLUSTER
 
     def check_settings(values):

@@ -284,15 +284,16 @@ Worker     manage.py runworker: a django-q2 cluster, 2 processes for functions
 Clips      1 in {media}/episode-2
 Started    encode_episode ?
 
-  from asyncio import gather
+  @workflow
+  async def encode_episode(clips: list[str], quality: str) -> str:
+      \"\"\"Encodes clips, and returns the path of a package with their thumbnails.\"\"\"
+      videos = await gather(*[encode_video(clip, quality) for clip in clips])
+      print(f"{{len(videos)}} videos encoded in {{quality}}")
 
-  videos = await gather(*[encode_video(clip, quality) for clip in clips])
-  print(f"{{len(videos)}} videos encoded in {{quality}}")
+      thumbnails = await gather(*[generate_thumbnail(video) for video in videos])
+      print(f"{{len(thumbnails)}} thumbnails made")
 
-  thumbnails = await gather(*[generate_thumbnail(video) for video in videos])
-  print(f"{{len(thumbnails)}} thumbnails made")
-
-  await create_package(videos, thumbnails)
+      return await create_package(videos, thumbnails)
 
   encode_video        ━━━━━━━━━━━━━━━━  1 of 1  ?
   generate_thumbnail  ━━━━━━━━━━━━━━━━  1 of 1  ?

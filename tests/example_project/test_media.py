@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import pytest
+from asgiref.sync import async_to_sync
 from pydantic_monty import FunctionSnapshot, FutureSnapshot, Monty
 
 from example_project.videos import media, workflows
@@ -372,11 +373,11 @@ def test_a_package_needs_videos_and_images(clip):
         create_package(["clip.mp4"], ["clip.mp4"])
 
 
-def run_in_sandbox(source, inputs, functions):
+def run_in_sandbox(workflow, inputs, functions):
     """Runs a workflow to its end; returns its output and the calls in the order it made them."""
     calls = []
     with Monty() as pool, pool.checkout() as session:
-        snapshot = session.feed_start(source, inputs=inputs)
+        snapshot = session.feed_start(workflow.closure.source, inputs={"_inputs": inputs})
         answers = {}
         while isinstance(snapshot, FunctionSnapshot | FutureSnapshot):
             if isinstance(snapshot, FunctionSnapshot):
@@ -395,10 +396,10 @@ def test_encode_episode_in_the_sandbox(clip, media_root, low_quality):
     clips = [shutil.copy(clip, media_root / f"clip-{index}.mp4") for index in (1, 2, 3)]
 
     package, calls = run_in_sandbox(
-        workflows.ENCODE_EPISODE,
+        workflows.encode_episode,
         {"clips": [str(path) for path in clips], "quality": low_quality},
         {
-            function.__name__: function
+            function.__name__: async_to_sync(function)
             for function in (
                 workflows.encode_video,
                 workflows.generate_thumbnail,
@@ -419,7 +420,7 @@ def test_encode_episode_in_the_sandbox(clip, media_root, low_quality):
 @pytest.mark.parametrize(("answer", "status"), [(True, "approved"), (False, "rejected")])
 def test_review_episode_in_the_sandbox(answer, status):
     output, calls = run_in_sandbox(
-        workflows.REVIEW_EPISODE,
+        workflows.review_episode,
         {"package": "/media/package.zip"},
         {"approve_package": lambda package: answer},
     )
@@ -430,4 +431,4 @@ def test_review_episode_in_the_sandbox(answer, status):
 
 def test_a_person_approves():
     with pytest.raises(NotImplementedError):
-        workflows.approve_package("package.zip")
+        async_to_sync(workflows.approve_package)("package.zip")

@@ -20,7 +20,16 @@ LAYERS = (
         "worker",
         "service",
     ),
-    *("call_service", "engine", "webhooks", "checks", "executors", "reads", "operations"),
+    *(
+        "start_service",
+        "call_service",
+        "engine",
+        "webhooks",
+        "checks",
+        "executors",
+        "reads",
+        "operations",
+    ),
     "workflows",
     *(
         "models",

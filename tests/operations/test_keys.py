@@ -4,6 +4,7 @@ import pytest
 
 from durable_monty.models import Execution, Program
 from durable_monty.operations.keys import differing_program
+from durable_monty.operations.sources import Code
 
 PAY = """
 \'\'\'Pays.\'\'\'
@@ -34,6 +35,6 @@ await add(total, '# 1')
 )
 def test_code_that_means_something_else(before, after):
     known = Execution(program=Program(source=before, functions_json="{}"))
-    assert differing_program(known, after, {}) == ["code"]
-    assert differing_program(known, before, {}) == []
-    assert differing_program(known, before, {"add": "add"}) == ["functions"]
+    assert differing_program(known, Code(after, {})) == ["code"]
+    assert differing_program(known, Code(before, {})) == []
+    assert differing_program(known, Code(before, {"add": "add"})) == ["functions"]

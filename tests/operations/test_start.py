@@ -252,6 +252,8 @@ def test_poll_of_all_lists_the_unfinished(service):
         {
             "execution_id": first,
             "name": "sum",
+            "label": "",
+            "version": None,
             "status": "waiting",
             "output": None,
             "error": None,
@@ -268,6 +270,8 @@ def test_poll_of_all_lists_the_unfinished(service):
         {
             "execution_id": second,
             "name": "",
+            "label": "",
+            "version": None,
             "status": "scheduled",
             "output": None,
             "error": None,

@@ -1,7 +1,5 @@
 """A call that nobody awaited fails its execution, whatever the worker knows of it."""
 
-import re
-
 import pytest
 
 from durable_monty.engine.interpreters import Interpreters
@@ -68,10 +66,11 @@ def test_refund_of_the_readme_without_its_await_pays_nothing(register, unchecked
     register("approve_refund", lambda number, total: False, executor="manual")
     register("pay_back", lambda number, total: paid.append(total))
     register("ask_for_feedback", lambda number: None)
-    source = re.search('REFUND = """\n(.*?)"""', README.read_text(), re.DOTALL)[1]
+    source = README.read_text().partition("@workflow\n")[2].partition("```")[0]
+    mistaken = source.replace("await approve_refund", "approve_refund") + "await refund(1047)"
     functions = ["load_order", "count_complaints", "approve_refund", "pay_back"]
-    mistaken = source.replace("await approve_refund", "approve_refund")
-    execution = run(mistaken, [*functions, "ask_for_feedback"], {"number": 1047})
+    code = f"from asyncio import gather, sleep\n{mistaken}"
+    execution = run(code, [*functions, "ask_for_feedback"])
     assert (execution.status, execution.error_type, execution.error_message, paid) == (
         "failed",
         "RuntimeError",

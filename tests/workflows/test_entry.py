@@ -171,8 +171,8 @@ CHANGED = (
 
 
 UNREADABLE = (
-    "8:1: The source of flow() cannot be read from {path}. A workflow needs its .py file, where it "
-    "starts and where it runs."
+    "8:1: The source of flow() cannot be read from {path}. A workflow needs its .py file, where "
+    "it starts and where it runs."
 )
 
 

@@ -51,7 +51,7 @@ class ExecutionAdmin(ExecutionColumns):
         AwaitedFunctionFilter,
         CreatedFilter,
     ]
-    list_select_related = ["program"]
+    list_select_related = ["program", "version"]
     list_defer = [
         "inputs",
         "output",
@@ -70,7 +70,7 @@ class ExecutionAdmin(ExecutionColumns):
         js = [Script("durable_monty/execution.js", defer=True)]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
-        return super().get_queryset(request).select_related("program", "worker")
+        return super().get_queryset(request).select_related("program", "version", "worker")
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         # These filters find some executions among all, by ids, which are then sorted. In the
@@ -96,7 +96,9 @@ class ExecutionAdmin(ExecutionColumns):
     def get_fieldsets(self, request: HttpRequest, obj: Execution | None = None) -> Any:
         if obj is None:
             return []
-        overview = ["state", "took", "created", "started", "finished", "id"]
+        overview = ["workflow"] if obj.version_id is not None else []
+        overview += ["label"] if obj.label else []
+        overview += ["state", "took", "created", "started", "finished", "id"]
         overview += [name for name in ("key", "reason") if getattr(obj, name)]
         overview += ["origin"] if obj.forked_from_id is not None else []
         if obj.handled_at is not None:

@@ -50,7 +50,21 @@ class ExecutionColumns(PagesAdmin):
 
     @admin.display(description=_("name and id"))
     def named(self, execution: Execution) -> SafeString:
-        return name_and_id(execution)
+        name = execution.name
+        if execution.version_number is not None:
+            name = gettext("%(name)s v%(version)d") % {
+                "name": name,
+                "version": execution.version_number,
+            }
+        label = format_html('<span class="dm-id dm-quiet">{}</span>', execution.label)
+        return format_html("{}{}", name_and_id(execution, name), label if execution.label else "")
+
+    @admin.display(description=_("workflow"))
+    def workflow(self, execution: Execution) -> str:
+        return gettext("%(name)s, version %(version)d") % {
+            "name": execution.name,
+            "version": execution.version_number or 0,
+        }
 
     @admin.display(description=_("status"))
     def state(self, execution: Execution) -> SafeString:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -25,6 +25,7 @@ from durable_monty.exceptions import DurableMontyError, HostFault, TurnNotForkab
 from durable_monty.models import Call, Execution
 from durable_monty.operations import Answer, Edits
 from durable_monty.operations.copies import has_answer
+from durable_monty.operations.sources import Code, edited_code
 from durable_monty.text_limits import MAX_NAME
 
 KEEP, AGAIN, RESULT, ERROR = "keep", "again", "result", "error"
@@ -114,6 +115,9 @@ class ForkForm(SourceForm, ReasonForm):
             inputs = codec.decode(self.execution.inputs)
             self.check_source(cleaned["source"], cleaned["functions"], inputs)
         return cleaned
+
+    def code_of(self, source: str, functions: Iterable[str]) -> Code:
+        return edited_code(self.execution.program, source, functions)
 
     def answer(self, number: int, choice: str, cleaned: Mapping[str, Any]) -> Answer | None:
         """Returns the answer of a call that was typed; None, and an error, if it is missing."""

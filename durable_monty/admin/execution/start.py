@@ -47,6 +47,13 @@ class StartForm(SourceForm):
             "Name of the workflow, the same for each run; used in filters and statistics."
         ),
     )
+    label = forms.CharField(
+        label=_("Label"),
+        required=False,
+        max_length=MAX_NAME,
+        widget=AdminTextInputWidget,
+        help_text=_("Tells this run from others of the same name."),
+    )
     key = forms.CharField(
         label=_("Idempotency key"),
         required=False,
@@ -97,7 +104,7 @@ class StartPage(AddPage):
             form,
             fieldsets=[
                 (None, {"fields": [*form.source_fields(), "inputs"]}),
-                (None, {"fields": ["name", "key"]}),
+                (None, {"fields": ["name", "label", "key"]}),
             ],
             has_functions=bool(functions),
         )
@@ -119,6 +126,7 @@ class StartPage(AddPage):
                     given["inputs"],
                     key=key,
                     name=given["name"],
+                    label=given["label"],
                     user=request.user,
                     # The form's own key means a second submit, even if its fields were edited.
                     on_conflict="raise" if given["key"] else "return",

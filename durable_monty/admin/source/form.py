@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -21,6 +21,7 @@ from durable_monty.exceptions import (
 )
 from durable_monty.functions import resolve_functions
 from durable_monty.operations import check_source
+from durable_monty.operations.sources import Code
 from durable_monty.program_check import REFUSED, check_program
 from durable_monty.sandbox import SYNTAX, Complaint
 
@@ -85,10 +86,16 @@ class SourceForm(forms.Form):
         is_hidden = self.fields["anyway"].widget.is_hidden
         return ["source", *([] if is_hidden else ["anyway"]), "functions"]
 
-    def check_source(self, source: str, functions: Iterable[str], inputs: Iterable[str]) -> None:
+    def code_of(self, source: str, functions: Iterable[str]) -> Code:
+        """Returns the code that an execution would have. Raises `FunctionError`."""
+        return Code(source, resolve_functions(functions))
+
+    def check_source(
+        self, source: str, functions: Iterable[str], inputs: Mapping[str, Any]
+    ) -> None:
         """Adds an error to `source` for each complaint."""
         try:
-            complaints = _complaints(source, functions, inputs)
+            complaints = _complaints(self.code_of(source, functions), inputs)
         except FunctionError as exc:
             self.add_error("functions", str(exc))
             return
@@ -117,14 +124,11 @@ def unix_lines(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _complaints(
-    source: str, functions: Iterable[str], inputs: Iterable[str]
-) -> Sequence[Complaint]:
-    resolved = resolve_functions(functions)
+def _complaints(code: Code, inputs: Mapping[str, Any]) -> Sequence[Complaint]:
     try:
         # Its size is limited first: the checker is slow with a huge source.
-        check_source(source)
-        return check_program(source, resolved, inputs)
+        check_source(code.source)
+        return check_program(code.source, code.functions, code.variables(inputs))
     except InvalidWorkflow:
         return []  # the operation refuses it and gives the reason
     except HostFault as exc:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.utils.html import format_html, format_html_join
@@ -18,6 +18,8 @@ from durable_monty.reads.timeline import Place
 
 # Few digits: the message of an error can hold such a line, and int() refuses very many digits.
 _TRACEBACK_LINE = re.compile(r'^ *File "workflow", line (\d{1,7})\b', re.MULTILINE)
+
+_MOST_BLANK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def source_of(
     here = None if mark is None else mark.error_line
     if span is not None:
         here = lines.line_of(span.start)
+    highlighted = highlight(source, span)
     shown = tuple(
         Line(
             number,
@@ -65,9 +68,21 @@ def source_of(
             is_error=number == here and span is None,
             calls=calls.get(number, ""),
         )
-        for number, html in enumerate(highlight(source, span), 1)
+        for number, html in _without_gaps(highlighted)
     )
-    return Source(shown, here, len(lines) - len(shown))
+    return Source(shown, here, len(lines) - len(highlighted))
+
+
+def _without_gaps(lines: Iterable[SafeString]) -> Iterator[tuple[int, SafeString]]:
+    """Yields the lines with their numbers, and at most two blank ones together, none at first.
+
+    The source of a workflow in a file is blank where the rest of the file was.
+    """
+    blank = _MOST_BLANK
+    for number, html in enumerate(lines, 1):
+        blank = 0 if html else blank + 1
+        if blank <= _MOST_BLANK:
+            yield number, html
 
 
 def mark_of(execution: Execution) -> Mark | None:

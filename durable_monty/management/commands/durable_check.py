@@ -33,9 +33,9 @@ Exit codes:
         parser.add_argument(
             "--json",
             action="store_true",
-            help='Print JSON: {"programs": [{"program", "name", "executions", "examples", '
-            '"problems": [{"severity", "rule", "message"}]}], "checked", "executions", '
-            '"seconds", "ok"}. "programs" holds only those with problems.',
+            help='Print JSON: {"programs": [{"program", "name", "version", "executions", '
+            '"examples", "problems": [{"severity", "rule", "message"}]}], "checked", '
+            '"executions", "seconds", "ok"}. "programs" holds only those with problems.',
         )
         super().add_arguments(parser)
 
@@ -70,6 +70,7 @@ Exit codes:
             if not program.problems:
                 continue
             name = f" {program.name!r}" if program.name else ""
+            name += f" version {program.version}" if program.version else ""
             more = ", ..." if program.executions > len(program.examples) else ""
             self.stdout.write(
                 f"Program {program.program[:12]}{name}, {program.executions:,} unfinished "

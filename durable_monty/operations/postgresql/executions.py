@@ -13,11 +13,13 @@ from durable_monty.operations.postgresql.names import (
     NOW,
     NOW_WITHOUT_FSYNC,
     PROGRAM,
+    VERSION,
     columns_of,
 )
 from durable_monty.operations.postgresql.prepared import rows_of
+from durable_monty.operations.sources import Code
 
-_BY_THE_SERVER = ("program_id", "created_at", "due_at")
+_BY_THE_SERVER = ("version_id", "program_id", "created_at", "due_at")
 _GIVEN = [
     field.attname
     for field in Execution._meta.concrete_fields
@@ -26,11 +28,16 @@ _GIVEN = [
 
 START = f"""
 INSERT INTO {EXECUTION} ({", ".join((*_GIVEN, *_BY_THE_SERVER))})
-SELECT {sql.placeholders(_GIVEN)}, p.id, t.now, t.now
+SELECT {sql.placeholders(_GIVEN)}, NULL::bigint, p.id, t.now, t.now
 FROM {PROGRAM} p, (SELECT {NOW}) t
 WHERE p.sha256 = %s
-RETURNING program_id, created_at
+RETURNING version_id, program_id, created_at
 """
+
+# The version is looked up each time: one that a process remembers may have been rolled back.
+START_VERSION = START.replace("NULL::bigint", "v.id").replace(
+    "WHERE p.sha256 = %s", f", {VERSION} v\nWHERE p.sha256 = %s AND v.name = %s AND v.digest = %s"
+)
 
 # CASE and ARRAY make the planner use the index of what is due and the primary key, whatever it
 # knows: it takes a null for rare, and a table that nobody has analysed for small. The limit is
@@ -52,11 +59,15 @@ RETURNING t.now, {columns_of(Execution, "e")}
 """
 
 
-def start(database: Database, execution: Execution, sha256: str) -> bool:
-    values = [getattr(execution, name) for name in _GIVEN]
-    rows = rows_of(START, [*values, clock.offset.total_seconds(), sha256], database.using)
-    for program_id, created_at in rows:
-        execution.program_id = program_id
+def start(database: Database, execution: Execution, code: Code) -> bool:
+    given = [getattr(execution, name) for name in _GIVEN]
+    values = [*given, clock.offset.total_seconds(), code.sha256]
+    if code.digest:
+        rows = rows_of(START_VERSION, [*values, code.name, code.digest], database.using)
+    else:
+        rows = rows_of(START, values, database.using)
+    for version_id, program_id, created_at in rows:
+        execution.version_id, execution.program_id = version_id, program_id
         execution.created_at = execution.due_at = clock.as_utc(created_at)
         execution._state.adding, execution._state.db = False, database.using
     return bool(rows)

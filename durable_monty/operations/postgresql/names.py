@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from django.db import models
 
-from durable_monty.models import Call, Execution, Program, Snapshot, clock
+from durable_monty.models import Call, Execution, Program, Snapshot, WorkflowVersion, clock
 
-CALL, EXECUTION, PROGRAM, SNAPSHOT = (
-    f'"{model._meta.db_table}"' for model in (Call, Execution, Program, Snapshot)
+CALL, EXECUTION, PROGRAM, SNAPSHOT, VERSION = (
+    f'"{model._meta.db_table}"' for model in (Call, Execution, Program, Snapshot, WorkflowVersion)
 )
 
 # The time. Its value is the offset that tests give the clock.

@@ -1,5 +1,6 @@
 """The steps of a demo, from an empty machine to the package and its approval."""
 
+import inspect
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from example_project.videos.demo.approval import Approval, login
 from example_project.videos.demo.children import HOST, Child, free_port
 from example_project.videos.demo.display import Display, short, size_of
 from example_project.videos.files import media_path
-from example_project.videos.workflows import ENCODE_EPISODE
+from example_project.videos.workflows import encode_episode
 
 CLIPS, QUALITY = 3, "480p"
 
@@ -125,7 +126,7 @@ class Demo:
         return runs.start_encoding(clips.paths, self.options.quality or QUALITY, folder)
 
     def _encode(self, execution: Execution, children: list[Child]) -> None:
-        self.display.source(ENCODE_EPISODE)
+        self.display.source(inspect.getsource(encode_episode.func))
         progress = runs.follow(execution, children, self.display, self.options.timeout)
         done = progress.execution
         if done.status != ExecutionStatus.COMPLETED or done.output is None:

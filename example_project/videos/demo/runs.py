@@ -12,21 +12,16 @@ from example_project.videos.demo.children import Child
 from example_project.videos.demo.display import Display
 from example_project.videos.demo.preparation import placed
 from example_project.videos.demo.progress import Progress, is_over, read_progress, shown
-from example_project.videos.workflows import ENCODE_EPISODE, REVIEW_EPISODE
+from example_project.videos.workflows import encode_episode, review_episode
 
-ENCODE, REVIEW = "encode_episode", "review_episode"
+ENCODE, REVIEW = encode_episode.name, review_episode.name
 
 # Seconds between two looks at the database.
 LOOK = 0.1
 
 
 def start_encoding(clips: Iterable[Path], quality: str, folder: Path) -> Execution:
-    execution_id = OrchestratorService().start_execution(
-        ENCODE_EPISODE,
-        ["encode_video", "generate_thumbnail", "create_package"],
-        {"clips": [placed(clip, folder) for clip in clips], "quality": quality},
-        name=ENCODE,
-    )
+    execution_id = encode_episode.start([placed(clip, folder) for clip in clips], quality)
     return Execution.objects.get(pk=execution_id)
 
 
@@ -34,13 +29,8 @@ def start_review(encoding: Execution) -> Execution:
     """Starts the review of an encoding. Its key makes it the only one, however often the demo is
     resumed."""
     service = OrchestratorService()
-    review_id = service.start_execution(
-        REVIEW_EPISODE,
-        ["approve_package"],
-        {"package": service.get_result(encoding.pk)},
-        key=f"review of {encoding.pk}",
-        name=REVIEW,
-    )
+    review = review_episode.options(key=f"review of {encoding.pk}")
+    review_id = review.start(service.get_result(encoding.pk))
     return Execution.objects.get(pk=review_id)
 
 
