@@ -76,3 +76,26 @@ def functions_of_modules():
         if entry.func.__module__.startswith("tests.workflows.modules"):
             _entries[name] = entry
             FUNCTION_REGISTRY.remove(name)
+
+
+@pytest.fixture(scope="session")
+def _folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flows")
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    sys.modules.pop("written_flows", None)
+
+
+@pytest.fixture
+def write(_folder, monkeypatch):
+    """Writes the bytes of a module, and imports it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def of(content):
+        sys.modules.pop("written_flows", None)
+        importlib.invalidate_caches()
+        (_folder / "written_flows.py").write_bytes(content)
+        return importlib.import_module("written_flows")
+
+    return of
