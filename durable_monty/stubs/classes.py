@@ -111,14 +111,18 @@ class Classes:
         if not is_named:
             return self.types.write(tuple, context)
         if context.way is Way.LENIENT:
-            return self.write_like(found, context)
-        context = replace(context, way=Way.RESULT)
+            return self.types.union([self.write_like(found, context), self._any_dict(context)])
         make = self.names.imported("typing", "NamedTuple")
+        inner = replace(context, way=Way.RESULT)
 
         def line(name: str) -> str:
-            return f"{name} = {make}({name!r}, {self._written(found, context)})"
+            return f"{name} = {make}({name!r}, {self._written(found, inner)})"
 
-        return self._declared(context.owner, _name_of(context.owner), line)
+        record = self._declared(context.owner, _name_of(context.owner), line)
+        if context.way is Way.RESULT:
+            return record
+        # The function makes an instance of a dict, too.
+        return self.types.union([record, self._any_dict(context)])
 
     def write_like(self, found: list[Field], context: Context) -> str:
         """Writes what has the attributes of a record, as an instance of a workflow's class may."""
@@ -137,9 +141,7 @@ class Classes:
 
     def write_dict(self, wanted: str, found: list[Field], context: Context) -> str:
         make = self.names.imported("typing", "TypedDict")
-        if (
-            context.way is Way.ARGUMENT
-        ):  # with other keys than the result, as defaults may be missing
+        if context.way is Way.ARGUMENT:  # with other keys than the result
             wanted += "Argument"
 
         def line(name: str) -> str:
@@ -160,7 +162,10 @@ class Classes:
             return self.types.write(cls.model_fields["root"].annotation, context)
         is_result = context.way is Way.RESULT
         found = fields.model_fields(cls, is_result=is_result)
-        if found is None or context.way is Way.LENIENT:
+        if context.way is Way.LENIENT and found is not None:
+            # A model is made of the attributes of a record, too.
+            return self.types.union([self.write_like(found, context), self._any_dict(context)])
+        if found is None:
             return self._any_dict(context)
         return self.write_dict(cls.__name__, found, context)
 

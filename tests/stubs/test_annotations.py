@@ -199,14 +199,17 @@ ROWS = [
     # Classes with fields.
     Row(
         declared.Offer,
+        "Offer | dict[str, Any]",
         "Offer",
         classes=OFFER,
+        fits=("{'price': Decimal(1)}",),
         wrong=SEVEN,
         use="x.price.quantize(x.price)\nx.prize",
         complaint=("unresolved-attribute", "Object of type `Offer` has no attribute `prize`"),
     ),
     Row(
         declared.Special,
+        "Special | dict[str, Any]",
         "Special",
         classes="Special = NamedTuple('Special', [('price', 'Decimal'), ('note', 'str'), "
         "('percent', 'int')])",
@@ -215,6 +218,7 @@ ROWS = [
     ),
     Row(
         declared.Node,
+        "Node | dict[str, Any]",
         "Node",
         classes="Node = NamedTuple('Node', [('value', 'int'), ('children', 'list[Node]'), "
         "('parent', 'Node | None')])",
@@ -223,6 +227,7 @@ ROWS = [
     ),
     Row(
         declared.Box[int],
+        "Box_int | dict[str, Any]",
         "Box_int",
         classes="Box_int = NamedTuple('Box_int', [('item', 'int'), ('more', 'list[Box_int]')])",
         use="x.more[0].item.upper",
@@ -230,12 +235,14 @@ ROWS = [
     ),
     Row(
         declared.Box,
+        "Box | dict[str, Any]",
         "Box",
         classes="Box = NamedTuple('Box', [('item', 'Any'), ('more', 'list[Box]')])",
         use="x.more[0].item.anything",
     ),
     Row(
         declared.Labels,
+        "Labels | dict[str, Any]",
         "Labels",
         classes="Box_str = NamedTuple('Box_str', [('item', 'str'), ('more', 'list[Box_str]')])\n"
         "Labels = NamedTuple('Labels', [('item', 'str'), ('more', 'list[Box_str]'), "
@@ -244,6 +251,7 @@ ROWS = [
     ),
     Row(
         declared.date,
+        "date | dict[str, Any]",
         "date",
         classes="date = NamedTuple('date', [('list', 'int'), ('date', 'Decimal'), "
         "('after', 'Decimal')])",
@@ -266,6 +274,7 @@ ROWS = [
     ),
     Row(
         declared.Point,
+        "Point | dict[str, Any]",
         "Point",
         classes="Point = NamedTuple('Point', [('x', 'int'), ('y', 'int')])",
         wrong=("(1, 2)", "tuple[Literal[1], Literal[2]]"),
@@ -273,6 +282,7 @@ ROWS = [
     ),
     Row(
         declared.Bare,
+        "Bare | dict[str, Any]",
         "Bare",
         classes="Bare = NamedTuple('Bare', [('left', 'Any'), ('right', 'Any')])",
         use="x.left.anything",
@@ -318,7 +328,8 @@ ROWS = [
         "Point = NamedTuple('Point', [('x', 'int'), ('y', 'int')])\n"
         "CustomerArgument = TypedDict('CustomerArgument', {'name': 'str', "
         "'colour': \"NotRequired[Literal['red', 'blue']]\", "
-        "'offers': 'NotRequired[list[OfferArgument]]', 'point': 'NotRequired[Point]'})\n"
+        "'offers': 'NotRequired[list[OfferArgument]]', "
+        "'point': 'NotRequired[Point | dict[str, Any]]'})\n"
         "Offer = TypedDict('Offer', {'price': 'Decimal', 'note': 'str'})\n"
         "Customer = TypedDict('Customer', {'name': 'str', "
         "'colour': \"Literal['red', 'blue']\", 'offers': 'list[Offer]', 'point': 'Point'})",

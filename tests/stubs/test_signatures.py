@@ -78,8 +78,8 @@ def test_names_that_exist_for_type_checkers(register):
     register("guarded", declared.guarded)
     assert declarations({"guarded": "guarded"}) == (
         "Loaded = NamedTuple('Loaded', [('number', 'int')])\n"
-        "async def guarded(a: Decimal, b: Decimal, c: Any, d: list[Any] | None, e: Loaded) "
-        "-> Any: ..."
+        "async def guarded(a: Decimal, b: Decimal, c: Any, d: list[Any] | None, "
+        "e: Loaded | dict[str, Any]) -> Any: ..."
     )
 
 
@@ -243,8 +243,9 @@ def test_records_of_the_workflow_fit(register, checker):
             17,
             12,
             "invalid-argument-type",
-            "Argument to function `save` is incorrect: Expected `list[Offer]`, found "
-            "`list[Offer | Cheap]`",
+            "Argument to function `save` is incorrect: Expected "
+            "`list[Offer | dict[str, Any]]`, found "
+            "`list[Offer | dict[str, Any] | Cheap]`",
         ),
     )
 
