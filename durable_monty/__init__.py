@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from durable_monty.asgi import create_app
+    from durable_monty.awaitables import awaitable
     from durable_monty.context import current_call
     from durable_monty.exceptions import NonRetryable, RetryAfter
     from durable_monty.executors.base import Executor
@@ -44,6 +45,7 @@ _PLACES = {
     "WORKFLOW_REGISTRY": "workflows.registry",
     "Worker": "worker",
     "Workflow": "workflows.workflow",
+    "awaitable": "awaitables",
     "create_app": "asgi",
     "current_call": "context",
     "register_function": "functions",
@@ -68,6 +70,7 @@ __all__ = [
     "Worker",
     "Workflow",
     "__version__",
+    "awaitable",
     "create_app",
     "current_call",
     "register_function",

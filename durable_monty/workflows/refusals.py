@@ -123,6 +123,14 @@ def imported(read: Read, value: Any) -> str:
     )
 
 
+def unregistered(name: str, function: Any) -> str:
+    """Returns the message for `name = awaitable(function)`."""
+    return (
+        f"{name} is awaitable({function.__name__}), and {function.__module__}."
+        f"{function.__name__} is not registered. {_REGISTER}."
+    )
+
+
 def module(read: Read, value: ModuleType, registered: str | None) -> str:
     """Returns the message for a module that the sandbox does not have.
 

@@ -7,6 +7,7 @@ import builtins
 from types import FunctionType, ModuleType
 from typing import Any
 
+from durable_monty.awaitables import awaited_function
 from durable_monty.exceptions import WorkflowComplaint
 from durable_monty.sandbox import INPUTS, remedies
 from durable_monty.sandbox.source_index import index_source
@@ -111,6 +112,8 @@ class Taken:
     def take(self, statement: ast.stmt, read: Read, value: Any) -> None:
         name = read.name
         match statement:
+            case _ if (function := awaited_function(value)) is not value:
+                self._complain(read.node, refusals.unregistered(name, function))
             case ast.Import() | ast.ImportFrom() if not values.is_in_sandbox(statement, name):
                 text = refusals.imported(read, value)
                 if isinstance(value, ModuleType):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import resolve_name
 from typing import Any, NamedTuple
 
+from durable_monty.awaitables import awaited_function
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.sandbox import ERROR_TYPE, MODULES
 from durable_monty.workflows.scopes import dotted_name, name_of
@@ -39,7 +40,7 @@ def value_of(namespace: Mapping[str, Any], dotted: str) -> Any:
 
 def registered_name(value: Any) -> str | None:
     """Returns the name in the registry of a value that is a registered function."""
-    return _index().by_id.get(id(value))
+    return _index().by_id.get(id(awaited_function(value)))
 
 
 def registered_at(
