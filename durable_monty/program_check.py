@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from durable_monty import conf
 from durable_monty.exceptions import WrongSource
@@ -34,6 +34,8 @@ REFUSED = frozenset(
         "unmatched-except",  # the sandbox does not know the name: a NameError when it is reached
     }
 )
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _KEPT = 1_000
 _LONG = 10_000
 
@@ -53,9 +55,14 @@ def check_program(
     known = _verdicts.get(key)
     if known is None:
         program = _program(source, functions, inputs)
-        with nullcontext(checker) if checker is not None else Checker() as opened:
-            known = tuple(complaints_of(program, opened))
-        _keep(key, known)
+        # Another function in the registry changes nothing for a program that does not call it.
+        same = (key[0], _digest_of(program))
+        known = _judged.get(same)
+        if known is None:
+            with nullcontext(checker) if checker is not None else Checker() as opened:
+                known = tuple(complaints_of(program, opened))
+            _keep(_judged, same, known)
+        _keep(_verdicts, key, known)
     return known
 
 
@@ -76,7 +83,7 @@ def refuse_wrong(
     try:
         found = check_program(source, functions, inputs)
     except Exception as exc:  # noqa: BLE001  (whatever fails here, the workflow may be right)
-        _keep(key, None)
+        _keep(_not_checked, key, None)
         logger.warning("A workflow starts without having been checked: %s", exc)
         return
     complaints = [replace(each, file=file) for each in found]
@@ -87,9 +94,11 @@ def refuse_wrong(
         raise WrongSource(wrong)
 
 
-# The verdicts on the programs that this process has checked last.
+# The verdicts on the programs that this process has checked last: for one state of the registry,
+# which a start finds without making stubs, and for all that have the same stubs.
 _Key = tuple[str, tuple[tuple[str, str], ...], frozenset[str], int]
 _verdicts: dict[_Key, tuple[Complaint, ...]] = {}
+_judged: dict[tuple[str, str], tuple[Complaint, ...]] = {}
 _not_checked: dict[_Key, None] = {}
 
 
@@ -99,9 +108,13 @@ def _key(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> _K
     return text, tuple(functions.items()), frozenset(inputs), FUNCTION_REGISTRY.version
 
 
-def _keep(key: _Key, verdict: tuple[Complaint, ...] | None) -> None:
-    """Keeps the verdict on a program; None says that the checker failed."""
-    kept: dict[_Key, Any] = _not_checked if verdict is None else _verdicts
+def _digest_of(program: Program) -> str:
+    facts = (program.stubs, program.lenient_stubs, sorted(program.certain))
+    raised = sorted(program.raised.items())
+    return hashlib.sha256(repr((facts, raised)).encode()).hexdigest()
+
+
+def _keep(kept: dict[_K, _V], key: _K, verdict: _V) -> None:
     kept[key] = verdict
     if len(kept) > _KEPT:
         with suppress(KeyError, RuntimeError):  # another thread did it; a lock would not fork

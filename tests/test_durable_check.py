@@ -182,6 +182,7 @@ def test_what_cannot_be_checked_is_said(sending, monkeypatch):
         raise HostFault("it crashed")
 
     monkeypatch.setattr("durable_monty.program_check._verdicts", {})
+    monkeypatch.setattr("durable_monty.program_check._judged", {})
     monkeypatch.setattr(Checker, "judge", judge)
     lines, code = check()
     assert (lines[1:], code) == (
@@ -192,6 +193,7 @@ def test_what_cannot_be_checked_is_said(sending, monkeypatch):
 
 def test_one_check_and_two_queries_for_each_program(sending, monkeypatch):
     monkeypatch.setattr("durable_monty.program_check._verdicts", {})
+    monkeypatch.setattr("durable_monty.program_check._judged", {})
     checked = []
     judge = Checker.judge
 

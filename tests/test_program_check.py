@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ TEXT = (
 @pytest.fixture(autouse=True)
 def _nothing_is_known(monkeypatch):
     monkeypatch.setattr(program_check, "_verdicts", {})
+    monkeypatch.setattr(program_check, "_judged", {})
     monkeypatch.setattr(program_check, "_not_checked", {})
 
 
@@ -58,7 +60,7 @@ def test_typo_in_the_last_line_is_refused_before_anything_is_stored(
     assert not Program.objects.exists()
 
 
-def test_each_program_is_checked_once(service, checked):
+def test_each_program_is_checked_once(service, checked, register):
     for number in range(3):
         service.start_execution("await add(1, number)", ["add"], {"number": number})
     service.check("await add(1, number)", ["add"], {"number": 1})
@@ -67,6 +69,9 @@ def test_each_program_is_checked_once(service, checked):
     service.start_execution("await add(1, 2)", ["add"])
     service.start_execution("await add(1, 2)", ["add", "echo"])
     assert len(checked) == 3
+    register("more", lambda: 1)
+    service.start_execution("await add(1, 2)", ["add"])
+    assert len(checked) == 3  # another state of the registry, the same stubs
     for _ in range(2):
         with pytest.raises(WrongSource):
             service.start_execution("await add(1, number)", ["add"])
@@ -83,12 +88,24 @@ def test_a_function_that_changed_is_checked_again(service, register, checked):
     assert len(checked) == 2
 
 
+def test_threads_check_one_program(service, checked):
+    """Each may judge it, as nobody waits for another's verdict; all find the same."""
+
+    def check(number):
+        return service.check(TYPO, ["add"])
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(check, range(12)))
+    assert {str(complaint) for complaints in found for complaint in complaints} == {TEXT}
+    assert 1 <= len(checked) <= 4
+
+
 def test_only_so_many_verdicts_are_kept(service, monkeypatch, checked):
     monkeypatch.setattr(program_check, "_KEPT", 2)
     for number in (1, 2, 3, 1):
         service.check(f"await add({number}, 1)", ["add"])
     assert len(checked) == 4
-    assert len(program_check._verdicts) == 2
+    assert len(program_check._verdicts) == len(program_check._judged) == 2
 
 
 @pytest.mark.parametrize("fault", [HostFault("it crashed"), KeyError("anything")])
