@@ -12,6 +12,7 @@ from typing import Any
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.sandbox import ERROR_TYPE
 from durable_monty.stubs.context import Context, Way
+from durable_monty.stubs.forms import form_of
 from durable_monty.stubs.names import Names
 from durable_monty.stubs.scopes import Scope
 from durable_monty.stubs.types import Types
@@ -50,7 +51,9 @@ def has_own_parameters(func: Any) -> bool:
     except Exception:  # noqa: BLE001  (written in C, or its annotations raise)
         return False
     # Python lets the keywords of a TypedDict be missing.
-    return not any("Unpack[" in str(parameter) for parameter in parameters)
+    return not any(
+        "Unpack" in f"{form_of(each.annotation)} {each.annotation}" for each in parameters
+    )
 
 
 def _function(name: str, target: str, types: Types, way: Way) -> str:
@@ -111,7 +114,7 @@ def _variadic(annotation: Any, types: Types, context: Context) -> str:
         meaning = context.scope.resolve(annotation)
     except Exception:  # noqa: BLE001  (the text can be any code)
         return types.any
-    if getattr(typing.get_origin(meaning), "_name", "") != "Unpack":
+    if form_of(meaning) != "Unpack":
         return types.write(meaning, context)
     [inner] = typing.get_args(meaning)
     cls = typing.get_origin(inner) or inner

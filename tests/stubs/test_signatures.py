@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import pytest
 
@@ -96,9 +96,15 @@ ORDER = (
 )
 
 
-def test_keyword_arguments_of_a_typed_dict(register, checker):
+@pytest.mark.parametrize("is_text", [True, False])
+def test_keyword_arguments_of_a_typed_dict(register, checker, is_text):
     """The function takes any, so a start is not refused for those that are missing."""
-    register("save", declared.keywords)
+
+    def save(**order) -> None: ...
+
+    if not is_text:
+        save.__annotations__ = {"order": Unpack[declared.Order], "return": None}
+    register("save", declared.keywords if is_text else save)
     functions = {"save": "save"}
     assert (
         declarations(functions) == f"{ORDER}\nasync def save(**order: Unpack[Order]) -> None: ..."
