@@ -19,8 +19,9 @@ def without_false_alarms(
 ) -> Verdict:
     """Returns the verdict without the complaints about arguments that fit.
 
-    The type checker takes lists and dicts for invariant, and a dict for no TypedDict. That is
-    right where an argument is written out. Others are wrong if the lenient stubs refuse them, too.
+    The type checker takes lists and dicts for invariant, and a dict for no TypedDict. It is right
+    about constants and dicts that are written out. Other arguments are wrong if the lenient stubs
+    refuse them, too.
     """
     types = [
         each

@@ -45,7 +45,7 @@ class SourceIndex:
     unsure: set[str] = field(default_factory=set)
     dotted: list[tuple[Place, str]] = field(default_factory=list)
     calls: dict[Place, Called] = field(default_factory=dict)
-    # The arguments that are written out, as `[1, "a"]` is.
+    # The arguments that are constants, or dicts that are written out.
     constants: set[Place] = field(default_factory=set)
     # The displays of dicts with a `**`.
     unpacking: set[Place] = field(default_factory=set)
@@ -105,7 +105,7 @@ _CLASS_BODIES = "class bodies containing anything other than methods and simple 
 
 
 _WRITTEN_OUT = (
-    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.keyword),
+    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict),
     *(ast.UnaryOp, ast.USub, ast.expr_context),
 )
 
@@ -200,7 +200,10 @@ class _Indexer:
     def _note_call(self, node: ast.Call) -> None:
         self.index.calls[self._place(node)] = Called(_text(node.func), node)
         for argument in [*node.args, *node.keywords]:
-            if all(isinstance(each, _WRITTEN_OUT) for each in ast.walk(argument)):
+            value = argument.value if isinstance(argument, ast.keyword) else argument
+            if isinstance(value, (ast.Constant, ast.UnaryOp, ast.Dict)) and all(
+                isinstance(each, _WRITTEN_OUT) for each in ast.walk(value)
+            ):
                 self.index.constants.add(self._place(argument))
 
     def _note_statement(self, node: ast.AST) -> None:

@@ -309,7 +309,7 @@ def test_only_a_doubtful_argument_is_judged_twice(register, checker, monkeypatch
     judge = Checker.judge
     monkeypatch.setattr(Checker, "judge", lambda *args: judged.append(args[2]) or judge(*args))
     functions = {"save": "save"}
-    for source in ("await save([1])", "await save(['a'])", "n = [1]\nawait save(n)"):
+    for source in ("await save([1])", "await save('a')", "n = [1]\nawait save(n)"):
         check_program(source, functions, [], checker)
 
     exact, lenient = (stubs_of(functions, [], way) for way in (Way.ARGUMENT, Way.LENIENT))
