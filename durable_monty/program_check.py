@@ -45,16 +45,18 @@ def check_program(
     functions: Mapping[str, str],
     inputs: Iterable[str],
     checker: Checker | None = None,
+    types: Mapping[str, Any] | None = None,
 ) -> tuple[Complaint, ...]:
     """Returns all complaints, sorted by place. Each program is checked once in a process.
 
-    `functions` maps names in the source to names in the registry; `inputs` are names. An open
-    `checker` serves many programs. Raises `HostFault`.
+    `functions` maps names in the source to names in the registry; `inputs` are names, and `types`
+    maps the names in annotations to what they stand for. An open `checker` serves many programs.
+    Raises `HostFault`.
     """
     key = _key(source, functions, inputs)
-    known = _verdicts.get(key)
+    known = None if types else _verdicts.get(key)
     if known is None:
-        program = _program(source, functions, inputs)
+        program = _program(source, functions, inputs, types or {})
         # Another function in the registry changes nothing for a program that does not call it.
         same = (key[0], _digest_of(program))
         known = _judged.get(same)
@@ -62,7 +64,8 @@ def check_program(
             with nullcontext(checker) if checker is not None else Checker() as opened:
                 known = tuple(complaints_of(program, opened))
             _keep(_judged, same, known)
-        _keep(_verdicts, key, known)
+        if not types:
+            _keep(_verdicts, key, known)
     return known
 
 
@@ -121,7 +124,12 @@ def _keep(kept: dict[_K, _V], key: _K, verdict: _V) -> None:
             del kept[next(iter(kept))]
 
 
-def _program(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -> Program:
+def _program(
+    source: str,
+    functions: Mapping[str, str],
+    inputs: Iterable[str],
+    types: Mapping[str, Any],
+) -> Program:
     names, certain = tuple(inputs), set()
     spaces: dict[int, Mapping[str, Any]] = {0: vars(builtins)}
     for name, target in functions.items():
@@ -138,5 +146,7 @@ def _program(source: str, functions: Mapping[str, str], inputs: Iterable[str]) -
         for name, value in list(space.items())
         if isinstance(value, type) and issubclass(value, BaseException)
     }
-    exact, lenient = (stubs_of(functions, names, way) for way in (Way.ARGUMENT, Way.LENIENT))
-    return Program(source, exact, lenient, functions, names, certain, raised)
+    exact, lenient = (
+        stubs_of(functions, names, way, types) for way in (Way.ARGUMENT, Way.LENIENT)
+    )
+    return Program(source, exact, lenient, functions, (*names, *types), certain, raised)

@@ -5,6 +5,7 @@ tuple, a pydantic model a dict. Every class of the stubs is hidden from the work
 """
 
 from durable_monty.stubs.context import Way
+from durable_monty.stubs.guarded import guarded_names
 from durable_monty.stubs.signatures import has_own_parameters, stubs_of
 
-__all__ = ["Way", "has_own_parameters", "stubs_of"]
+__all__ = ["Way", "guarded_names", "has_own_parameters", "stubs_of"]

@@ -6,7 +6,7 @@ import inspect
 import keyword
 import sys
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from durable_monty.functions import FUNCTION_REGISTRY
@@ -18,28 +18,52 @@ from durable_monty.stubs.scopes import Scope
 from durable_monty.stubs.types import Types
 
 
-def stubs_of(functions: Mapping[str, str], inputs: Iterable[str], way: Way = Way.ARGUMENT) -> str:
+def stubs_of(
+    functions: Mapping[str, str],
+    inputs: Iterable[str],
+    way: Way = Way.ARGUMENT,
+    types: Mapping[str, Any] | None = None,
+) -> str:
     """Returns the stubs of a workflow's functions and inputs.
 
     `functions` maps names in the source to names in the registry. Types that the sandbox cannot
     know, such as a project's models, are Any, and so is a parameter without annotation. `way`
-    says how exactly arguments are described.
+    says how exactly arguments are described. `types` maps names to what they stand for in the
+    annotations of the workflow.
     """
     inputs = [name for name in inputs if not keyword.iskeyword(name)]
     declared = [*dict.fromkeys([*inputs, *functions])]
-    names = Names([*declared, ERROR_TYPE])
-    types = Types(names)
-    lines = [f"{name}: {types.any}" for name in inputs]
-    lines += [_function(name, target, types, way) for name, target in functions.items()]
+    named = {name: each for name, each in (types or {}).items() if name not in declared}
+    # A class is called by its own name, if it comes first.
+    own = {name for name, each in named.items() if getattr(each, "__name__", "") == name}
+    names = Names([*declared, *(named.keys() - own), ERROR_TYPE])
+    writer = Types(names)
+    lines = [*_aliases(named, writer)]
+    lines += [f"{name}: {writer.any}" for name in inputs]
+    lines += [_function(name, target, writer, way) for name, target in functions.items()]
+    declared += named
     if ERROR_TYPE not in declared:
         declared.append(ERROR_TYPE)
-        error = names.imported("builtins", "BaseException")
-        lines.append(
-            f"def {ERROR_TYPE}(error: {error}, /) -> {names.imported('builtins', 'str')}: ..."
-        )
+        text, error = (names.imported("builtins", name) for name in ("str", "BaseException"))
+        lines.append(f"def {ERROR_TYPE}(error: {error}, /) -> {text}: ...")
     # What is not in __all__ does not exist for the workflow.
     head = [*names.import_lines(), f"__all__ = {declared}"]
-    return "\n".join([*head, *types.classes.lines, *lines]) + "\n"
+    return "\n".join([*head, *writer.classes.lines, *lines]) + "\n"
+
+
+def _aliases(types: Mapping[str, Any], writer: Types) -> Iterator[str]:
+    """Yields what names stand for in annotations, where the stubs do not call it so."""
+    for name, annotation in types.items():
+        module = getattr(annotation, "__module__", "")
+        form = getattr(annotation, "_name", None) or getattr(annotation, "__name__", "")
+        written = writer.any
+        if module in ("typing", "collections.abc") and form and annotation is not Any:
+            yield f"from {module} import {form} as {name}"
+            continue
+        if not getattr(annotation, "__parameters__", ()):  # a class that takes no arguments
+            written = writer.write(annotation, Context(Way.RESULT, owner=None))
+        if written != name:
+            yield f"{name}: {written}" if written == writer.any else f"{name} = {written}"
 
 
 def has_own_parameters(func: Any) -> bool:

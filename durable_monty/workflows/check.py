@@ -6,11 +6,13 @@ import ast
 import builtins
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext, suppress
+from typing import Any
 
 from durable_monty.program_check import check_program
 from durable_monty.sandbox import SYNTAX, Checker, Complaint
 from durable_monty.sandbox.complaints import NOT_AWAITED
 from durable_monty.sandbox.type_check import UNSUPPORTED
+from durable_monty.stubs import guarded_names
 from durable_monty.workflows.closure import Closure
 from durable_monty.workflows.global_names import global_names
 from durable_monty.workflows.scopes import bound_names
@@ -27,9 +29,11 @@ def check_closure(closure: Closure, checker: Checker | None = None) -> list[Comp
     """
     definitions = closure.source[: closure.source.rindex("\n")]
     with nullcontext(checker) if checker is not None else Checker() as opened:
-        # To the type checker, names that stay behind have any type.
+        # The classes of annotations stay behind, and the type checker is told what they stand for.
         unknown = annotated_names(ast.parse(definitions)) - closure.functions.keys()
-        found = [*check_program(definitions, closure.functions, sorted(unknown), opened)]
+        known = {**guarded_names(str(closure.namespace["__name__"])), **closure.namespace}
+        types = {name: known.get(name, Any) for name in sorted(unknown)}
+        found = [*check_program(definitions, closure.functions, (), opened, types)]
         if not any(each.rule in (SYNTAX, UNSUPPORTED) for each in found):
             failing = [*failing_definitions(definitions, closure.functions, opened)]
             lines = {each.line for each in failing}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from durable_monty.exceptions import WrongWorkflow
@@ -22,7 +22,7 @@ class Closure:
     stands behind the last one of the file, is `await NAME(**_inputs)`. `functions` maps names in
     it to names in the registry, and `entry` is NAME. `file` is the path for people, below the
     project or site-packages; `path` is where the file is on this machine. `digest` stays when the
-    code moves, or its comments change.
+    code moves, or its comments change. `namespace` has the names of the module, for annotations.
     """
 
     source: str
@@ -31,6 +31,7 @@ class Closure:
     file: str
     path: str
     digest: str
+    namespace: Mapping[str, Any] = field(compare=False, repr=False)
 
 
 def closure_of(func: Callable[..., Any]) -> Closure:
@@ -51,4 +52,7 @@ def closure_of(func: Callable[..., Any]) -> Closure:
     call = f"await {entry.node.name}(**{INPUTS})"
     source = f"{kept}\n{call}" if lines[-1] else f"{kept}{call}"
     digest = digest_of(source, functions)
-    return Closure(source, functions, entry.node.name, entry.file.file, entry.file.path, digest)
+    file = entry.file
+    return Closure(
+        source, functions, entry.node.name, file.file, file.path, digest, taken.namespace
+    )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any, Literal, Unpack
 
 import pytest
+from django.db import models
 
 from durable_monty.program_check import check_program
 from durable_monty.sandbox import Checker, Complaint
@@ -314,3 +317,42 @@ def test_only_a_doubtful_argument_is_judged_twice(register, checker, monkeypatch
 
     exact, lenient = (stubs_of(functions, [], way) for way in (Way.ARGUMENT, Way.LENIENT))
     assert judged == [exact, exact, exact, lenient]
+
+
+WORKFLOW = """
+async def flow(offer: Offer, lines: Sequence[Line], box: Box[int], at: models.Model) -> Money:
+    offer.prize
+    for line in lines:
+        line["skew"]
+    kept: list[Offer] = [offer]
+    box.anything, at.anything
+    frame: pandas.DataFrame = None
+    return offer.price
+"""
+
+
+def test_annotations_of_the_workflow_itself(register, checker):
+    """They stand for values that the codec has changed, as those of functions do."""
+    types = {
+        "Offer": declared.Offer,
+        "Line": declared.Line,
+        "Box": declared.Box,
+        "Sequence": Sequence,
+        "models": models,
+        "pandas": Any,
+        "Money": int | Decimal,
+    }
+    assert check_program(WORKFLOW, {}, [], checker, types) == (
+        Complaint(
+            3,
+            5,
+            "unresolved-attribute",
+            "Object of type `Offer` has no attribute `prize`",
+        ),
+        Complaint(
+            5,
+            14,
+            "invalid-key",
+            'Unknown key "skew" for TypedDict `Line`',
+        ),
+    )
