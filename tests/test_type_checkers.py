@@ -35,7 +35,7 @@ def view(number: int) -> int:
     return charge(number, 100).number
 """
 WORKFLOWS = """
-from durable_monty import awaitable
+from durable_monty import awaitable, workflow
 
 from project import functions
 
@@ -43,7 +43,8 @@ charge = awaitable(functions.charge)
 approve = awaitable(functions.approve)
 
 
-async def right(number: int) -> int:
+@workflow
+async def right(number: int, *, note: str = "") -> int:
     if not await approve(number):
         return 0
     receipt = await charge(number, cents=100)
@@ -58,6 +59,15 @@ async def wrong(number: int) -> int:
     charge(number, 100).number
     await functions.charge(number, 100)
     return await approve(number).number
+
+
+async def start(number: int) -> str:
+    execution: str = right.start(number, note="a")
+    total: int = await right(number)
+    right.start("7")
+    right.options(key="7").start(number, notes="a")
+    missing: str = await right(number)
+    return await right.astart(number, total)
 """
 
 
@@ -90,17 +100,28 @@ def test_mypy(project):
 
     file = "project/workflows.py"
     assert output.splitlines() == [
-        f'{file}:18: error: Argument 1 has incompatible type "str"; expected "int"',
-        f"{file}:19: error: Too few arguments",
-        f"{file}:20: error: Too many arguments",
-        f"{file}:21: error: Incompatible types in assignment (expression has type "
+        f'{file}:19: error: Argument 1 has incompatible type "str"; expected "int"',
+        f"{file}:20: error: Too few arguments",
+        f"{file}:21: error: Too many arguments",
+        f"{file}:22: error: Incompatible types in assignment (expression has type "
         '"Receipt", variable has type "str")',
-        f'{file}:22: error: "Coroutine[Any, Any, Receipt]" has no attribute "number"',
-        f'{file}:22: note: Maybe you forgot to use "await"?',
-        f'{file}:23: error: Incompatible types in "await" (actual type "Receipt", expected type '
+        f'{file}:23: error: "Coroutine[Any, Any, Receipt]" has no attribute "number"',
+        f'{file}:23: note: Maybe you forgot to use "await"?',
+        f'{file}:24: error: Incompatible types in "await" (actual type "Receipt", expected type '
         '"Awaitable[Any]")',
-        f'{file}:24: error: Returning Any from function declared to return "int"',
-        f'{file}:24: error: "Coroutine[Any, Any, bool]" has no attribute "number"',
+        f'{file}:25: error: Returning Any from function declared to return "int"',
+        f'{file}:25: error: "Coroutine[Any, Any, bool]" has no attribute "number"',
+        f'{file}:31: error: Argument 1 to "start" of "Workflow" has incompatible type "str"; '
+        'expected "int"',
+        f'{file}:32: error: Unexpected keyword argument "notes" for "start" of "Starter"; did you '
+        'mean "note"?',
+        f'{file}:32: note: "start" defined in "durable_monty.workflows.workflow"',
+        f'{file}:33: error: Incompatible types in assignment (expression has type "int", variable '
+        'has type "str")',
+        f'{file}:34: error: Too many positional arguments for "astart" of "Workflow"',
+        f'{file}:34: note: "astart" defined in "durable_monty.workflows.workflow"',
+        f'{file}:34: error: Argument 2 to "astart" of "Workflow" has incompatible type "int"; '
+        'expected "str"',
     ]
 
 
@@ -117,14 +138,22 @@ def test_pyright(project):
         (each["range"]["start"]["line"] + 1, each["message"].partition("\n")[0]) for each in found
     ] == [
         (
-            18,
+            19,
             'Argument of type "Literal[\'7\']" cannot be assigned to parameter "number" of type '
             '"int"',
         ),
-        (19, 'Argument missing for parameter "cents"'),
-        (20, "Expected 1 positional argument"),
-        (21, 'Type "Receipt" is not assignable to declared type "str"'),
-        (22, 'Cannot access attribute "number" for class "Coroutine[Any, Any, Receipt]"'),
-        (23, '"Receipt" is not awaitable'),
-        (24, 'Cannot access attribute "number" for class "Coroutine[Any, Any, bool]"'),
+        (20, 'Argument missing for parameter "cents"'),
+        (21, "Expected 1 positional argument"),
+        (22, 'Type "Receipt" is not assignable to declared type "str"'),
+        (23, 'Cannot access attribute "number" for class "Coroutine[Any, Any, Receipt]"'),
+        (24, '"Receipt" is not awaitable'),
+        (25, 'Cannot access attribute "number" for class "Coroutine[Any, Any, bool]"'),
+        (
+            31,
+            'Argument of type "Literal[\'7\']" cannot be assigned to parameter "number" of type '
+            '"int" in function "start"',
+        ),
+        (32, 'No parameter named "notes"'),
+        (33, 'Type "int" is not assignable to declared type "str"'),
+        (34, "Expected 1 positional argument"),
     ]
