@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 
 from durable_monty.exceptions import AnswersUsedUp, NoAnswer, UnknownAnswers
 from durable_monty.functions import FUNCTION_REGISTRY, MANUAL_EXECUTOR
-from durable_monty.testing.signatures import refusal_of
+from durable_monty.testing.signatures import fitted
 
 if TYPE_CHECKING:
     from durable_monty.operations.answer import Answer
@@ -41,8 +41,13 @@ class Answers:
 
         key = call.name if call.name in self._given else request.function
         entry = FUNCTION_REGISTRY.get(request.function)
-        if entry and (refused := refusal_of(entry.func, call.args, call.kwargs)):
-            return Answer.of_exception(refused)
+        args: Sequence[Any] = call.args
+        kwargs: Mapping[str, Any] = call.kwargs
+        if entry is not None:
+            try:
+                args, kwargs = fitted(entry, args, kwargs)
+            except Exception as exc:  # noqa: BLE001  (the workflow sees it)
+                return Answer.of_exception(exc)
         if key not in self._given:
             by_people = entry is None or entry.executor == MANUAL_EXECUTOR
             if not self._run or by_people:
@@ -57,7 +62,7 @@ class Answers:
             given = given[used - 1]
         if entry and callable(given) and (given is entry.func or given is entry.current):
             return self._run_registered(request)
-        return _answer_of(given, call)
+        return _answer_of(given, call.name, args, kwargs)
 
     def _run_registered(self, request: CallRequest) -> Answer:
         """Runs a function as a worker does, so that it has a current call."""
@@ -69,7 +74,7 @@ class Answers:
         return run_function(call, using="default", invoke=invoke_in_savepoints)
 
 
-def _answer_of(given: object, call: PlayedCall) -> Answer:
+def _answer_of(given: object, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
     from durable_monty.operations.answer import Answer
 
     if isinstance(given, BaseException):
@@ -77,11 +82,11 @@ def _answer_of(given: object, call: PlayedCall) -> Answer:
     if isinstance(given, type) and issubclass(given, BaseException):
         return Answer.of_exception(given())
     if not callable(given):
-        return Answer.of_result(given, call.name)
+        return Answer.of_result(given, name)
     function: Callable[..., Any] = given
     if inspect.iscoroutinefunction(function):
         function = async_to_sync(function)
     try:
-        return Answer.of_result(function(*call.args, **call.kwargs), call.name)
+        return Answer.of_result(function(*args, **kwargs), name)
     except Exception as exc:  # noqa: BLE001  (the workflow sees it)
         return Answer.of_exception(exc)

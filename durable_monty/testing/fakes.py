@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from durable_monty.executors.inline import InlineExecutor, invoke_in_savepoints
 from durable_monty.executors.run import run_function, run_started
 from durable_monty.functions import (
     FUNCTION_REGISTRY,
+    MANUAL_EXECUTOR,
     RegisteredFunction,
     policy_of,
     resolve_functions,
@@ -25,7 +25,7 @@ from durable_monty.functions import (
 from durable_monty.models import Call
 from durable_monty.operations.answer import ClaimedCall
 from durable_monty.testing.played import shown
-from durable_monty.testing.signatures import refusal_of
+from durable_monty.testing.signatures import fitted
 
 
 def registered(function: str | Callable[..., Any]) -> RegisteredFunction:
@@ -41,19 +41,22 @@ def registered(function: str | Callable[..., Any]) -> RegisteredFunction:
 
 
 class Fake:
-    """Stands for one function: a mock with its signature."""
+    """Stands for one function: a mock with its signature. People are asked with any arguments."""
 
     def __init__(self, entry: RegisteredFunction, returns: Any, side_effect: Any) -> None:
         self._entry = entry
-        self.mock = mock.create_autospec(entry.func, return_value=returns, side_effect=side_effect)
+        answers = {"return_value": returns, "side_effect": side_effect}
+        if entry.executor == MANUAL_EXECUTOR:
+            self.mock = mock.Mock(name=entry.name, **answers)
+        else:
+            self.mock = mock.create_autospec(entry.func, **answers)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if refused := refusal_of(self._entry.func, args, kwargs):
-            raise refused
+        given, named = fitted(self._entry, args, kwargs)
         try:
-            if inspect.iscoroutinefunction(self._entry.func):
-                return async_to_sync(self.mock)(*args, **kwargs)
-            return self.mock(*args, **kwargs)
+            if self._entry.is_async:
+                return async_to_sync(self.mock)(*given, **named)
+            return self.mock(*given, **named)
         except (StopIteration, StopAsyncIteration) as exc:
             call = shown(self._entry.name, args, kwargs)
             raise FakeUsedUp(self._entry.name, call) from exc

@@ -25,7 +25,7 @@ from durable_monty.sandbox import (
 )
 from durable_monty.testing.played import shown
 from durable_monty.testing.programs import Playable
-from durable_monty.testing.signatures import refusal_of
+from durable_monty.testing.signatures import fitted
 
 _FORMATS = ("durable_monty.fixture/1", "durable_monty.executions/1")
 
@@ -71,9 +71,11 @@ class Recording:
             if call["kind"] != CallKind.FUNCTION or entry is None or failed_so:
                 continue
             args, kwargs = (codec.decode(as_text(call[name])) for name in ("args", "kwargs"))
-            if refused := refusal_of(entry.func, args, kwargs):
+            try:
+                fitted(entry, args, kwargs)
+            except Exception as exc:  # noqa: BLE001  (constructors of the arguments raise anything)
                 made = shown(call["function"], args, kwargs)
-                yield f"Call {call['call_id']}, {made}: {refused}."
+                yield f"Call {call['call_id']}, {made}: {str(exc).rstrip('.')}."
 
     def retrace(self, program: Playable) -> Turn:
         """Runs all turns again on a program, and returns the last. Raises `ReplayMismatch`."""

@@ -6,6 +6,22 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from durable_monty.functions import MANUAL_EXECUTOR, RegisteredFunction
+
+
+def fitted(
+    entry: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Returns the arguments as the function gets them, with instances of annotated classes.
+
+    Raises what a worker would record for arguments that do not fit. A call for people takes any.
+    """
+    if entry.executor == MANUAL_EXECUTOR:
+        return args, kwargs
+    if refused := refusal_of(entry.func, args, kwargs):
+        raise refused
+    return entry.conversion.arguments(args, kwargs)
+
 
 def refusal_of(
     func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
