@@ -29,6 +29,12 @@ class NotPlayable(KitError):
         super().__init__(f"{given!r} cannot be played: {why}")
 
 
+class WrongAnswers(KitError):
+    def __init__(self, given: str) -> None:
+        self.given = given
+        super().__init__(f"answers must be a dict of function names to answers, not {given}.")
+
+
 class UnknownAnswers(KitError):
     def __init__(self, names: Iterable[str], functions: Iterable[str]) -> None:
         self.names, self.functions = tuple(sorted(names)), tuple(sorted(functions))

@@ -26,7 +26,10 @@ _CALL = (
 def fixture_json(execution_ids: Collection[uuid.UUID], using: str) -> str:
     """Returns a JSON document whose values are the codec's, as in an export."""
     executions = Execution.objects.using(using).filter(pk__in=execution_ids).order_by("pk")
-    found = [recording_of(execution, using) for execution in executions.select_related("program")]
+    found = [
+        recording_of(execution, using)
+        for execution in executions.select_related("program", "version")
+    ]
     return json.dumps({"format": FORMAT, "executions": found}, indent=1) + "\n"
 
 
@@ -37,7 +40,12 @@ def recording_of(execution: Execution, using: str) -> dict[str, Any]:
     return {
         "id": str(execution.pk),
         **{name: getattr(execution, name) for name in _EXECUTION},
-        "program": {"source": program.source, "functions": program.functions},
+        "version": execution.version_number,
+        "program": {
+            "source": program.source,
+            "functions": program.functions,
+            "entry": program.entry,
+        },
         "inputs": _value(execution.inputs),
         "output": _value(execution.output),
         "error": _error(execution),

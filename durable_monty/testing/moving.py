@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from durable_monty.exceptions import WrongMoment
 from durable_monty.models import clock
+from durable_monty.testing.played import aware
 
 # SQLite's time has no more.
 _UNIT = timedelta(milliseconds=1)
@@ -31,11 +31,7 @@ class MovedClock:
     def stop(self, moment: datetime | None) -> datetime:
         """Stops at a time, by default at the present one, and returns it."""
         moment = self.now if moment is None else moment
-        if moment.tzinfo is None:
-            raise WrongMoment(
-                f"freeze({moment!r})", "give an aware time, as with tzinfo=datetime.UTC."
-            )
-        moment = moment.astimezone(UTC)
+        moment = aware(f"freeze({moment!r})", moment).astimezone(UTC)
         moment -= timedelta(microseconds=moment.microsecond % 1000)
         clock.offset, clock.stopped = timedelta(), moment
         return moment

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from durable_monty.exceptions import PlayFailed
+from durable_monty.exceptions import PlayFailed, WrongMoment
 
 
 def shown(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -15,6 +15,13 @@ def shown(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     given = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
     text = ", ".join(given)
     return f"{function}({text[:200]}{'…' if len(text) > 200 else ''})"
+
+
+def aware(what: str, moment: datetime) -> datetime:
+    """Returns a time that a test gave. Raises `WrongMoment` if it has no zone."""
+    if getattr(moment, "tzinfo", None) is None:
+        raise WrongMoment(what, "give an aware time, as with tzinfo=datetime.UTC.")
+    return moment
 
 
 class PlayError(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 
 from durable_monty import codec
-from durable_monty.exceptions import DjangoNotReady
+from durable_monty.exceptions import DjangoNotReady, WrongAnswers
 from durable_monty.kinds import Due, kind_stored_as
 from durable_monty.sandbox import (
     CallRequest,
@@ -22,7 +22,7 @@ from durable_monty.sandbox import (
     Workflow,
 )
 from durable_monty.testing.answers import Answers
-from durable_monty.testing.played import Played, PlayedCall, PlayError
+from durable_monty.testing.played import Played, PlayedCall, PlayError, aware
 from durable_monty.testing.programs import playable
 
 
@@ -38,8 +38,9 @@ def play(
 ) -> Played:
     """Runs a workflow to its end in the sandbox, and returns what it did.
 
-    `workflow` is a source or the path of a `.py` file. `functions` are those that a source may
-    call, as for `start_execution`; without them, those that have answers.
+    `workflow` is what `@workflow` made, a source, or the path of a `.py` file. `functions` are
+    those that a source may call, as for `start_execution`; without them, those that have answers.
+    `inputs` are the arguments of the workflow by name, or the variables of the source.
 
     `answers` maps the name of a function to its answer: a value, an exception to raise, a function
     to call, or a list of these, one for each call. Arguments must fit the registered function, or
@@ -58,14 +59,19 @@ def play(
     from durable_monty.operations.limits import limits_of_settings
     from durable_monty.operations.start import check_inputs, check_source
 
-    given = answers or {}
+    given = {} if answers is None else answers
+    if not isinstance(given, Mapping):
+        raise WrongAnswers(type(given).__name__)
     program = playable(workflow, functions, given)
     check_source(program.source)
-    check_inputs(inputs or {}, program.functions)
+    inputs = {} if inputs is None else inputs
+    check_inputs(inputs, {} if program.entry else program.functions)
+    bind = getattr(workflow, "bind", None)
+    variables = dict(inputs) if bind is None else bind(**inputs)
     limits = limits_of_settings()
-    text = codec.encode(dict(inputs or {}), path="inputs", max_bytes=limits.value_bytes)
+    text = codec.encode(variables, path="inputs", max_bytes=limits.value_bytes)
     stage = _Stage(program.functions, Answers(given, program.functions, run=run), now)
-    flow = Workflow(program.source, program.functions, text, seed)
+    flow = Workflow(program.source, program.functions, text, seed, program.entry)
     with Interpreter(flow, limits, lambda: stage.now) as interpreter:
         turn = interpreter.start()
         while isinstance(turn.outcome, Suspended):
@@ -82,7 +88,7 @@ class _Stage:
         self, functions: Mapping[str, str], answers: Answers, now: datetime | None
     ) -> None:
         self.functions, self._answers = functions, answers
-        self.now = now or datetime.now(UTC)
+        self.now = datetime.now(UTC) if now is None else aware(f"play(now={now!r})", now)
         self._names = {target: name for name, target in functions.items()}
         self.calls: list[PlayedCall] = []
         self._log: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from durable_monty import codec
-from durable_monty.exceptions import NotAFixture
+from durable_monty.exceptions import FixtureDiffers, NotAFixture
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.kinds import CallKind
 from durable_monty.sandbox import (
@@ -24,8 +24,9 @@ from durable_monty.sandbox import (
     retrace,
 )
 from durable_monty.testing.played import shown
-from durable_monty.testing.programs import Playable
+from durable_monty.testing.programs import Playable, playable
 from durable_monty.testing.signatures import fitted
+from durable_monty.workflows.registry import WORKFLOW_REGISTRY
 
 _FORMATS = ("durable_monty.fixture/1", "durable_monty.executions/1")
 
@@ -57,25 +58,44 @@ class Recording:
     label: str
     content: Mapping[str, Any]
 
-    @property
-    def program(self) -> Playable:
-        program = self.content["program"]
-        return Playable(program["source"], program["functions"])
-
-    def refused_calls(self) -> Iterator[str]:
-        """Yields the calls that the functions of today do not take any more."""
+    def program_today(
+        self, workflow: object, functions: Iterable[str | Callable[..., Any]] | None
+    ) -> Playable:
+        """Returns what the arguments of `replay` stand for, with functions that take the recorded
+        arguments. Raises `FixtureDiffers`."""
+        recorded = self.content["program"]
+        program = Playable(recorded["source"], recorded["functions"], recorded["entry"])
+        if workflow is None and program.entry:
+            name = self.content["name"]
+            if (workflow := WORKFLOW_REGISTRY.get(name)) is None:
+                why = f"The workflow {name!r} is not known any more: pass the one in its place."
+                raise FixtureDiffers(self.label, why)
+        if hasattr(workflow, "closure") or functions is not None:
+            program = playable(workflow, functions, ())
+        elif workflow is not None:
+            program = program._replace(source=playable(workflow, (), ()).source)
+        for target in program.functions.values():
+            if target not in FUNCTION_REGISTRY:
+                why = f"The function {target!r} is not registered any more."
+                raise FixtureDiffers(self.label, why)
         for call in self.content["calls"]:
-            entry = FUNCTION_REGISTRY.get(call["function"])
-            # One that failed so in production may fail so today.
-            failed_so = (call["error"] or {}).get("type") == "TypeError"
-            if call["kind"] != CallKind.FUNCTION or entry is None or failed_so:
-                continue
-            args, kwargs = (codec.decode(as_text(call[name])) for name in ("args", "kwargs"))
-            try:
-                fitted(entry, args, kwargs)
-            except Exception as exc:  # noqa: BLE001  (constructors of the arguments raise anything)
-                made = shown(call["function"], args, kwargs)
-                yield f"Call {call['call_id']}, {made}: {str(exc).rstrip('.')}."
+            self.check_call(call)
+        return program
+
+    def check_call(self, call: Mapping[str, Any]) -> None:
+        """Raises `FixtureDiffers` if today's function does not take the arguments of a call."""
+        entry = FUNCTION_REGISTRY.get(call["function"])
+        # One that failed so in production may fail so today.
+        failed_so = (call["error"] or {}).get("type") == "TypeError"
+        if call["kind"] != CallKind.FUNCTION or entry is None or failed_so:
+            return
+        args, kwargs = (codec.decode(as_text(call[name])) for name in ("args", "kwargs"))
+        try:
+            fitted(entry, args, kwargs)
+        except Exception as exc:
+            made = shown(call["function"], args, kwargs)
+            why = f"Call {call['call_id']}, {made}: {str(exc).rstrip('.')}."
+            raise FixtureDiffers(self.label, why) from exc
 
     def retrace(self, program: Playable) -> Turn:
         """Runs all turns again on a program, and returns the last. Raises `ReplayMismatch`."""
@@ -84,7 +104,8 @@ class Recording:
         from durable_monty.operations.limits import limits_of_settings
 
         inputs = as_text(self.content["inputs"])
-        flow = Workflow(program.source, program.functions, inputs, self.content["seed"])
+        seed: str = self.content["seed"]
+        flow = Workflow(program.source, program.functions, inputs, seed, program.entry)
         *_others, last = retrace(
             flow,
             self.turns(),

@@ -9,8 +9,6 @@ from typing import Any
 from django.apps import apps
 
 from durable_monty.exceptions import DjangoNotReady, FixtureDiffers, ReplayMismatch
-from durable_monty.functions import FUNCTION_REGISTRY
-from durable_monty.testing.programs import playable
 from durable_monty.testing.recordings import read_recordings
 
 
@@ -23,26 +21,16 @@ def replay(
     """Replays the executions of a fixture on today's code, and fails at the first difference.
 
     `fixture` is a file that `manage.py durable export ID --fixture` wrote, or its content.
-    `workflow` is what `play` takes, as it is today; without one, the recorded source is replayed
-    with the functions of today. `functions` are those that a source may call; by default those of
-    the recorded one.
+    `workflow` is what `play` takes, as it is today. Without one, it is the workflow of the
+    recorded name, or the recorded source with the functions of today. `functions` are those that
+    a source may call; by default those of the recorded one.
 
     Raises `FixtureDiffers`, `NotAFixture`, and `HostFault` if the sandbox fails.
     """
     if not apps.ready:
         raise DjangoNotReady("replay()")
     for recording in read_recordings(fixture):
-        program = recording.program
-        if workflow is not None and functions is None:
-            program = program._replace(source=playable(workflow, (), ()).source)
-        elif workflow is not None:
-            program = playable(workflow, functions, ())
-        for target in program.functions.values():
-            if target not in FUNCTION_REGISTRY:
-                why = f"The function {target!r} is not registered any more."
-                raise FixtureDiffers(recording.label, why)
-        for why in recording.refused_calls():
-            raise FixtureDiffers(recording.label, why)
+        program = recording.program_today(workflow, functions)
         try:
             last = recording.retrace(program)
         except ReplayMismatch as exc:

@@ -249,8 +249,22 @@ def test_an_answer_to_nothing():
     )
 
 
+def test_answers_that_are_no_dict():
+    assert message_of(exceptions.WrongAnswers, "await add(1, 2)", {}, [3]) == (
+        "answers must be a dict of function names to answers, not list."
+    )
+
+
+def test_a_beginning_without_a_zone():
+    message = message_of(exceptions.WrongMoment, "1", now=datetime(2026, 3, 1))
+    assert message == (
+        "play(now=datetime.datetime(2026, 3, 1, 0, 0)): give an aware time, as with "
+        "tzinfo=datetime.UTC."
+    )
+
+
 def test_what_cannot_be_played(tmp_path):
-    give = "cannot be played: give a source, a path to a .py file, or a workflow."
+    give = "cannot be played: give a workflow, a source, or a path to a .py file."
     assert message_of(exceptions.NotPlayable, 7) == f"7 {give}"
     missing = tmp_path / "missing.py"
     assert message_of(exceptions.NotPlayable, str(missing)) == (
