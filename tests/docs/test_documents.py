@@ -8,6 +8,7 @@ import pytest
 from durable_monty import WORKFLOW_REGISTRY, OrchestratorService, Worker
 from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import ExecutionStatus
+from durable_monty.testing import Durable
 from tests.documents import (
     CONTRIBUTING,
     DOCS,
@@ -56,7 +57,8 @@ def test_code_blocks_run(document, tmp_path, monkeypatch, settings, request):
         assert messages() == []
         settings.DURABLE_MONTY, settings.Q_CLUSTER = usual
 
-    move_clock, durable = map(request.getfixturevalue, ("move_clock", "durable"))
+    move_clock, durable = request.getfixturevalue("move_clock"), Durable()
+    request.addfinalizer(durable.close)
     namespace = {"move_clock": move_clock, "durable": durable, "run_tests": run_tests}
     namespace |= {"__name__": "__main__", "monkeypatch": monkeypatch}
     try:
