@@ -89,10 +89,9 @@ class Durable:
         if execution_id is not None:
             executions = executions.filter(pk=parse_id(execution_id))
         for _step in range(_MOST_STEPS):
-            self.run_until_waiting()
+            moment = self._run_and_look_ahead(with_deadlines=False)
             if not executions.exists():
                 break
-            moment = next_moment(self.now, self.using, with_deadlines=False)
             if moment is None:
                 raise StillWaiting(describe_executions(executions, self.using))
             self._clock.move_to(moment)
@@ -116,12 +115,10 @@ class Durable:
         if duration < timedelta():
             raise WrongMoment(f"skip({duration!r})", "time does not go back.")
         until = self.now + duration
-        self.run_until_waiting()
-        while (moment := next_moment(self.now, self.using, with_deadlines=True)) is not None:
+        while (moment := self._run_and_look_ahead(with_deadlines=True)) is not None:
             if moment > until:
                 break
             self._clock.move_to(moment)
-            self.run_until_waiting()
         self._clock.move_to(until)
         self.run_until_waiting()
 
@@ -186,6 +183,13 @@ class Durable:
         if entry.executor == MANUAL_EXECUTOR:
             raise NothingToCrash(entry.name)
         self._executor.crashes[entry.name] += times
+
+    def _run_and_look_ahead(self, *, with_deadlines: bool) -> datetime | None:
+        """Runs everything that is due, and returns when the next is, after it began."""
+        # What became due while it ran, as real time passes too, may have been left.
+        since = self.now
+        self.run_until_waiting()
+        return next_moment(since, self.using, with_deadlines=with_deadlines)
 
     def _answer(self, execution_id: ExecutionId, call_id: int, value: Any) -> None:
         if isinstance(value, BaseException):

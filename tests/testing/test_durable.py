@@ -90,6 +90,18 @@ def test_all_executions_run_to_their_ends(durable, service):
     assert {status_of(each) for each in ids} == {"completed"}
 
 
+def test_what_becomes_due_while_others_run_is_not_left(durable, service, monkeypatch):
+    run_until_waiting = durable.run_until_waiting
+
+    def run_slowly():
+        run_until_waiting()
+        clock.offset += timedelta(days=2)
+
+    monkeypatch.setattr(durable, "run_until_waiting", run_slowly)
+    durable.freeze(MARCH)
+    assert durable.run_to_end(service.start_execution(NAP, [])) == "rested"
+
+
 def test_the_output_of_an_execution_that_failed(durable, service):
     started = service.start_execution("1 / 0", [])
     with pytest.raises(exceptions.ExecutionNotCompleted) as raised:
