@@ -48,6 +48,7 @@ _CONTAINERS: dict[Any, tuple[type, int]] = {
 }
 _LITERALS = (bool, int, str, bytes, type(None))
 _LARGEST = 2**63
+_MOST_VALUES = 200  # a message lists them all
 _DEEPEST = 4
 
 
@@ -156,7 +157,8 @@ class Types:
             type(each) in _LITERALS and not (type(each) is int and abs(each) >= _LARGEST)
             for each in values
         )
-        if not is_exact or not values or context.way is Way.LENIENT:
+        is_short = 0 < len(values) <= _MOST_VALUES
+        if not is_exact or not is_short or context.way is Way.LENIENT:
             return bases
         written = ", ".join(dict.fromkeys(map(repr, values)))
         return f"{self.names.imported('typing', 'Literal')}[{written}]"

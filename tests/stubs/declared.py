@@ -144,6 +144,9 @@ class Ratio(enum.Enum):
     NONE = None
 
 
+Airport = enum.Enum("Airport", [f"A{number}" for number in range(201)])
+
+
 class Rights(enum.Flag):
     READ = 1
     WRITE = 2

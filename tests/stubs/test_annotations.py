@@ -120,6 +120,7 @@ ROWS = [
     ),
     Row(declared.Size, "Literal['s', 'l']", fits=("'s'",), wrong=("'m'", 'Literal["m"]')),
     Row(declared.Ratio, "float | None", fits=("0.5", "None"), wrong=TEXT),
+    Row(declared.Airport, "int", fits=("3",), wrong=TEXT),
     Row(declared.Rights, "int", fits=("3",), wrong=TEXT, use="x & 1"),
     Row(
         Literal["a", declared.Colour.RED],
