@@ -41,9 +41,11 @@ class CallService:
     ) -> None:
         """Answers a call with `result`, which its `await` returns.
 
-        `user` (of Django) and `reason` are kept with the call. Raises `UnstorableValue` for a
-        result that cannot be stored, `CallNotFound`, and `CallSettled` if the call was answered
-        or withdrawn before; then nothing is changed.
+        `user` (of Django) and `reason` are kept with the call. If the function is annotated to
+        return a dataclass, a dict becomes a record of it. Raises `UnstorableValue` for a result
+        that cannot be stored, `WrongResult` for one that does not fit the annotation,
+        `CallNotFound`, and `CallSettled` if the call was answered or withdrawn before; then
+        nothing is changed.
         """
         self._settle(execution_id, call_id, answer_with(result), user, reason)
 

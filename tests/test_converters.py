@@ -1,6 +1,7 @@
 """Functions get instances of the classes of their annotations."""
 
 import asyncio
+import enum
 import re
 import typing
 import uuid
@@ -52,6 +53,10 @@ ORDER = Order(
     Order(NUMBER, Decimal(1)),
     "private",
 )
+
+
+class Opaque(enum.Enum):
+    THING = object()
 
 
 class Item(pydantic.BaseModel):
@@ -188,6 +193,7 @@ def test_any_order_comes_back_from_the_sandbox_as_it_was(session, value):
         (type[Order], "Order"),
         (Literal["Order"], "Order"),
         ("NoSuchClass", {"a": 1}),
+        (Opaque, "anything"),
         ("1 / 0", {"a": 1}),
         (Order, None),
         (list[Order], None),

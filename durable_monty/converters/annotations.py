@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from durable_monty.codec import NamedRecord
+from durable_monty.codec import NamedRecord, encode
 from durable_monty.codec.limits import short
 from durable_monty.converters.misfit import Convert, Misfit
 from durable_monty.converters.values import (
@@ -27,6 +27,7 @@ from durable_monty.converters.values import (
     convert_text,
     convert_tuple,
 )
+from durable_monty.exceptions import UnstorableValue
 
 _ITEMS = (
     *(list, tuple, set, frozenset, collections.deque),
@@ -44,7 +45,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, dict)
 # Classes that are converted as a whole.
 _WHOLES: tuple[tuple[Callable[[type], bool], Callable[..., Any]], ...] = (
     (lambda kind: kind in (UUID, ZoneInfo), convert_text),
-    (lambda kind: issubclass(kind, Enum), convert_member),
+    (lambda kind: issubclass(kind, Enum) and _are_storable(kind), convert_member),
     (lambda kind: callable(getattr(kind, "model_validate", None)), convert_model),  # of pydantic
 )
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -256,6 +257,15 @@ def _constructor_of(kind: Any, arguments: Mapping[Any, Any]) -> _Constructor:
         takes_any=any(each.kind is each.VAR_KEYWORD for each in parameters),
         converters=converters,
     )
+
+
+def _are_storable(kind: type[Enum]) -> bool:
+    """Returns whether the values of the members can come from a workflow at all."""
+    try:
+        encode([member.value for member in kind])
+    except UnstorableValue:
+        return False
+    return True
 
 
 def _is_named_tuple(kind: type) -> bool:

@@ -48,6 +48,11 @@ class Conversion:
             },
         )
 
+    @property
+    def has_result(self) -> bool:
+        """Whether the annotation of the result names a class that `returned` makes."""
+        return (self._converters or self._read()).result is not None
+
     def returned(self, value: Any) -> Any:
         """Returns a result with instances of the annotated class.
 

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from durable_monty import codec, conf
 from durable_monty.exceptions import NonRetryable, RetryAfter, UnstorableValue
+from durable_monty.functions import FUNCTION_REGISTRY
 from durable_monty.models import Call, CallStatus
 from durable_monty.operations.exception_texts import (
     MESSAGE_LIMIT,
@@ -119,6 +120,19 @@ class Answer(NamedTuple):
             )
         except UnstorableValue as exc:
             return cls.of_error("TypeError", f"{function}() returned what cannot be stored: {exc}")
+
+    def fit(self, function: str) -> Self:
+        """Returns an answer that somebody gave for a function, with what its annotation names.
+
+        A dict becomes the record of the annotated dataclass. Raises `WrongResult` if it does not
+        fit, and `UnstorableValue`.
+        """
+        entry = FUNCTION_REGISTRY.get(function)
+        if self.result is None or entry is None or not entry.conversion.has_result:
+            return self
+        value = entry.conversion.returned(codec.decode(self.result))
+        limit = conf.current().MAX_VALUE_BYTES
+        return self._replace(result=codec.encode(value, path="result", max_bytes=limit))
 
     @property
     def status(self) -> CallStatus:

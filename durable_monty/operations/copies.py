@@ -61,7 +61,7 @@ def copy_call(
         copy.delivered_turn, copy.after_load = call.delivered_turn, call.after_load
         _take(copy, call, *_ANSWER, *_HISTORY)
     elif (answer := edits.answers.get(call.call_id)) is not None:
-        columns = closed(answer, now) | by_hand(edits.user, edits.reason)
+        columns = closed(answer.fit(call.function), now) | by_hand(edits.user, edits.reason)
         for name, value in columns.items():
             setattr(copy, name, value)
     elif call.call_id not in edits.answers and has_answer(call):
@@ -99,10 +99,15 @@ def same_answers(fork: Execution, answers: Mapping[int, Answer | None], using: s
         call.call_id: (call.status, call.result, call.error_type, call.error_message)
         for call in calls.filter(finished_at=fork.created_at)
     }
-    wanted = {
-        call_id: (answer.status, answer.result, answer.error_type, answer.error_message)
+    functions = dict(calls.values_list("call_id", "function"))
+    fitting = {
+        call_id: answer.fit(functions.get(call_id, ""))
         for call_id, answer in answers.items()
         if answer is not None
+    }
+    wanted = {
+        call_id: (answer.status, answer.result, answer.error_type, answer.error_message)
+        for call_id, answer in fitting.items()
     }
     again = [call_id for call_id, answer in answers.items() if answer is None]
     kept = calls.filter(finished_at__lt=fork.created_at, call_id__in=again)

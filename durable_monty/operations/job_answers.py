@@ -6,10 +6,16 @@ import builtins
 import sys
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from durable_monty.exceptions import DurableMontyError, JobNotFound
-from durable_monty.functions import policy_of
+from durable_monty.exceptions import (
+    DurableMontyError,
+    JobNotFound,
+    UnstorableValue,
+    WrongResult,
+)
+from durable_monty.functions import DEFAULT_EXECUTOR, FUNCTION_REGISTRY, MANUAL_EXECUTOR, policy_of
 from durable_monty.models import Call
 from durable_monty.operations.answer import Answer, ClaimedCall
 from durable_monty.operations.settle import (
@@ -73,7 +79,8 @@ def settle_job(
     """
     claim = _claim_in(job_id) if executors is None else None
     # Nothing of the call need be read to record a result by its claim: a third of the time.
-    if claim is not None and settle_results([(claim, answer)], using=using):
+    is_final_form = not _are_fitted(FUNCTION_REGISTRY.version)
+    if claim is not None and is_final_form and settle_results([(claim, answer)], using=using):
         return True
     call = _find(job_id, using)
     if executors is not None and call.executor not in executors:
@@ -120,6 +127,16 @@ def settle_jobs(
     if blocked is not None and left:
         blocked += [answers[claimed][0] for claimed, _answer in left]
     return refused
+
+
+@lru_cache(maxsize=1)
+def _are_fitted(_version: int) -> bool:
+    """Returns whether results of jobs may become other values by their function's annotation."""
+    return any(
+        entry.conversion.has_result
+        for entry in FUNCTION_REGISTRY.values()
+        if entry.executor not in (DEFAULT_EXECUTOR, MANUAL_EXECUTOR)
+    )
 
 
 def _is_recorded(answer: Answer, claimed: ClaimedCall, call: Call) -> bool:
@@ -170,7 +187,10 @@ def _decided(job: JobAnswer, call: Call) -> Answer:
     """Returns the answer as the workflow sees it, or with the time of the next attempt."""
     answer = job.answer
     if answer.result is not None:
-        return answer
+        try:
+            return answer.fit(call.function)
+        except (WrongResult, UnstorableValue) as exc:
+            return Answer.of_exception(exc)
     policy = policy_of(call).retry_policy
     module, _, name = answer.error_type.rpartition(".")
     # A name that another process sent is never imported: only classes that are here already count.

@@ -156,10 +156,12 @@ def settle_by_hand(
 ) -> Call:
     """Records an answer from outside, whoever may be running the call.
 
-    Raises `ExecutionNotFound`, `CallNotFound` or `CallSettled`; nothing is changed then.
+    Raises `ExecutionNotFound`, `CallNotFound`, `CallSettled`, or `WrongResult` for a result that
+    does not fit the function's annotation; nothing is changed then.
     """
     find_execution(execution_id, Execution.objects.using(using).only("pk"))
     call = find_call(execution_id, call_id, using)
+    answer = answer.fit(call.function)
     with write(using):
         now = database_now(using)
         wake([call.execution_id], now, using)

@@ -62,7 +62,7 @@ class Answers:
             given = given[used - 1]
         if entry and callable(given) and (given is entry.func or given is entry.current):
             return self._run_registered(request)
-        return _answer_of(given, call.name, args, kwargs)
+        return _answer_of(given, call.name, args, kwargs).fit(request.function)
 
     def _run_registered(self, request: CallRequest) -> Answer:
         """Runs a function as a worker does, so that it has a current call."""

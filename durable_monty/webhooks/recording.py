@@ -47,7 +47,7 @@ def record_under_token(token: CallToken, posted: Posted) -> bool:
     except CallSettled:
         # Senders repeat a request whose response they did not get.
         call.refresh_from_db(using=token.using)
-        if not answer.is_on(call):
+        if not answer.fit(call.function).is_on(call):
             raise
         return False
     return True

@@ -34,6 +34,7 @@ STATUS: Mapping[type[exceptions.DurableMontyError], int] = {
     exceptions.WrongContentType: 415,
     exceptions.InvalidValue: 422,
     exceptions.UnstorableValue: 422,
+    exceptions.WrongResult: 422,
     exceptions.TooManyRefusals: 429,
 }
 _MESSAGES: Mapping[type[exceptions.DurableMontyError], str] = {

@@ -79,7 +79,7 @@ class AnswerForm(forms.ModelForm):
             if names != ("result",):
                 parts = {name.removeprefix("result_"): cleaned[name] for name in names}
                 value = codec.record_of(self.result_type.__name__, parts)
-            cleaned["encoded"] = encode_result(self, names[0], value)
+            cleaned["encoded"] = encode_result(self, names[0], value, self.instance.function)
         return cleaned
 
     def answer(self) -> Answer:

@@ -22,7 +22,8 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from durable_monty import codec, conf
 from durable_monty.admin.values.type_names import example, mismatch, type_name
-from durable_monty.exceptions import CorruptValue, UnstorableValue
+from durable_monty.exceptions import CorruptValue, UnstorableValue, WrongResult
+from durable_monty.operations.answer import Answer
 
 # More choices than these become a list that opens.
 _RADIOS = 8
@@ -88,10 +89,18 @@ def fields_of_dataclass(annotation: Any) -> dict[str, forms.Field]:
     }
 
 
-def encode_result(form: forms.BaseForm, field: str, value: Any) -> str | None:
-    """Returns the codec's text of a result. Adds an error to `field` if it cannot be stored."""
+def encode_result(form: forms.BaseForm, field: str, value: Any, function: str = "") -> str | None:
+    """Returns the codec's text of a result.
+
+    Adds an error to `field` if it cannot be stored, or does not fit what the function returns.
+    """
     try:
-        return codec.encode(value, path="result", max_bytes=conf.current().MAX_VALUE_BYTES)
+        text = codec.encode(value, path="result", max_bytes=conf.current().MAX_VALUE_BYTES)
+        Answer(text).fit(function)
+        return text
+    except WrongResult as exc:
+        form.add_error(field, str(exc))
+        return None
     except UnstorableValue as exc:
         form.add_error(field, _("This cannot be stored: %(why)s") % {"why": exc})
         return None
