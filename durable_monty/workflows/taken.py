@@ -16,6 +16,7 @@ from durable_monty.workflows.blanking import Part
 from durable_monty.workflows.entry import Entry
 from durable_monty.workflows.global_names import Read, global_names
 from durable_monty.workflows.parts import parts_of
+from durable_monty.workflows.workflow import Workflow
 
 
 class Taken:
@@ -80,7 +81,7 @@ class Taken:
         statements = self.file.statements.get(name, ())
         if name == INPUTS:
             self._complain(read.node, refusals.INPUTS)
-        elif name == self.entry.node.name or values.is_workflow(value):
+        elif name == self.entry.node.name or isinstance(value, Workflow):
             self._complain(read.node, refusals.workflow(name))
         elif values.is_builtin_word(name, value):
             pass

@@ -64,12 +64,6 @@ def is_builtin_word(name: str, value: Any) -> bool:
     return name in BUILTIN_WORDS and is_own
 
 
-def is_workflow(value: Any) -> bool:
-    """Returns whether a value is a workflow, of this module or another."""
-    kind = type(value)
-    return kind.__name__ == "Workflow" and kind.__module__.startswith("durable_monty.workflows")
-
-
 def is_in_sandbox(statement: ast.Import | ast.ImportFrom, name: str) -> bool:
     """Returns whether the sandbox has the module from which a name is imported."""
     if isinstance(statement, ast.ImportFrom):

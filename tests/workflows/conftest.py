@@ -72,6 +72,9 @@ def functions_of_modules():
     for entry in _entries.values():
         FUNCTION_REGISTRY.add(entry)
     yield
+    for name, flow in [*WORKFLOW_REGISTRY.items()]:
+        if flow.place.startswith("tests.workflows.modules"):
+            WORKFLOW_REGISTRY.remove(name)
     for name, entry in [*FUNCTION_REGISTRY.items()]:
         if entry.func.__module__.startswith("tests.workflows.modules"):
             _entries[name] = entry

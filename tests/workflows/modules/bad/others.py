@@ -1,15 +1,15 @@
-from tests.workflows.modules.decorator import workflow
-from tests.workflows.modules.good.refund import refund
+from durable_monty import workflow
+from tests.workflows.modules.bad.shared import shared as again
 
 
-@workflow
+@workflow(name="others_other")
 async def other():
     pass
 
 
-@workflow
+@workflow(name="others_flow")
 async def flow(number):
     if number:
         await flow(number - 1)
-    await refund(number)
+    await again(number)
     return await other()
