@@ -33,7 +33,10 @@ class State(Enum):
     BLOCKED = auto()  # as ENDED, when another transaction has unlocked the execution
 
 
-_TURN_RUNS = {State.RUNNING, State.SLOW, State.VERY_SLOW}
+# Not sets: members of an enum have a slow hash.
+_TURN_RUNS = (State.RUNNING, State.SLOW, State.VERY_SLOW)
+_SLOW = (State.ASIDE, State.SLOW, State.VERY_SLOW)
+_QUIET = (*_SLOW, State.BLOCKED)
 
 
 class LiveRun(Run):
@@ -63,12 +66,12 @@ class LiveRun(Run):
 
     @property
     def is_slow(self) -> bool:
-        return self.state in {State.ASIDE, State.SLOW, State.VERY_SLOW}
+        return self.state in _SLOW
 
     @property
     def is_quiet(self) -> bool:
         """Whether no round of the worker waits for it."""
-        return self.is_slow or self.state is State.BLOCKED
+        return self.state in _QUIET
 
     @property
     def needs_commit(self) -> bool:

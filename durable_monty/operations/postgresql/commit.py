@@ -7,7 +7,6 @@ portable commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeGuard
 
@@ -25,21 +24,9 @@ from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.operations.postgresql.names import CALL, EXECUTION, NOW, SNAPSHOT, texts_of
 from durable_monty.operations.postgresql.prepared import rows_of
 from durable_monty.operations.postgresql.turn_rows import TURN, call_row, turn_row
-from durable_monty.operations.transitions import Changes, changed_columns
+from durable_monty.operations.transitions import Changes
 from durable_monty.policy import NO_TIMEOUTS
 from durable_monty.sandbox import Completed, Suspended
-
-# The columns that the statement returns, as it has written them.
-_WRITTEN = (
-    "turn",
-    "call_count",
-    "faults",
-    "status",
-    "claim",
-    "due_at",
-    "clock_at",
-    "started_at",
-)
 
 # What is done to rows that were written by earlier commits.
 _EARLIER_ROWS = f""",
@@ -121,16 +108,26 @@ def commit(database: Database, outcomes: Sequence[Outcome]) -> Changes:
         values.append(sql.as_json(answers))
     changes = {}
     text = statement(database.using, has_earlier=has_earlier)
-    for number, *row in rows_of(text, values, database.using):
+    for row in rows_of(text, values, database.using):
+        number, turn, call_count, faults, status, is_given_up, due_at, started_at = row
         result = results[number]
-        execution, log = result.execution, result.log
+        execution = result.execution
         columns = {
-            name: clock.as_utc(value) if isinstance(value, datetime) else value
-            for name, value in zip(_WRITTEN, row, strict=True)
+            "turn": turn,
+            "call_count": call_count,
+            "faults": faults,
+            "status": status,
+            "clock_at": result.clock_at,
         }
-        if log:  # not returned: it may be long
+        if is_given_up:
+            columns["claim"] = columns["due_at"] = None
+        if due_at is not None:
+            columns["due_at"] = clock.as_utc(due_at)
+        if started_at is not None:
+            columns["started_at"] = clock.as_utc(started_at)
+        if log := result.log:
             columns["log"] = execution.log + log
-        changes[execution.pk] = changed_columns(execution, columns)
+        changes[execution.pk] = columns
     return changes
 
 
@@ -158,7 +155,8 @@ given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS g({turns})
 ),
 locked AS MATERIALIZED (
-    SELECT g.* FROM {EXECUTION} e JOIN given g ON e.id = g.id
+    SELECT g.*, e.due_at AS due_before, e.started_at AS started_before
+    FROM {EXECUTION} e JOIN given g ON e.id = g.id
     WHERE e.id = ANY(ARRAY(SELECT id FROM given)) AND e.claim = g.claim AND e.turn = g.turn_before
     AND (e.wakeups = g.wakeups OR g.is_parked)
     AND ({sql.ACTIVE}) AND NOT e.pause_requested AND e.grace_until IS NULL
@@ -200,7 +198,10 @@ written AS (
         END
     FROM locked g, t
     WHERE e.id = g.id
-    RETURNING g.number, {", ".join(f"e.{name}" for name in _WRITTEN)}
+    RETURNING g.number, e.turn, e.call_count, e.faults, e.status, e.claim IS NULL,
+        -- Times only where they are new: to read one takes the driver 7 us.
+        CASE WHEN e.claim IS NULL THEN e.due_at ELSE NULLIF(e.due_at, g.due_before) END,
+        CASE WHEN e.claim IS NOT NULL AND g.started_before IS NULL THEN e.started_at END
 ){_EARLIER_ROWS if has_earlier else ""}
 SELECT * FROM written
 """
