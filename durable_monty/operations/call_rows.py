@@ -57,6 +57,28 @@ CONSTANT: dict[str, Any] = {
 }
 
 
+# The columns that `row_of` may give.
+GIVEN = (
+    "call_id",
+    "kind",
+    "function",
+    "args",
+    "kwargs",
+    "position_start",
+    "position_end",
+    "turn",
+    "executor",
+    "status",
+    "result",
+    "delivered_turn",
+    "attempt",
+    "started_at",
+    "finished_at",
+    "progress",
+    "progress_message",
+)
+
+
 def row_of(call: NewCall) -> dict[str, Any]:
     """Returns the columns of a call that are the same whoever writes it, and when."""
     request, answer = call.request, call.answer

@@ -18,7 +18,7 @@ from durable_monty.kinds import kind_of
 from durable_monty.models import Call, CallStatus, ExecutionStatus, clock
 from durable_monty.models.call import OPEN
 from durable_monty.operations import sql
-from durable_monty.operations.call_rows import CONSTANT, NEW
+from durable_monty.operations.call_rows import CONSTANT, GIVEN, NEW
 from durable_monty.operations.database import Database
 from durable_monty.operations.outcomes import Outcome, TurnResult
 from durable_monty.operations.postgresql.names import CALL, EXECUTION, NOW, SNAPSHOT, texts_of
@@ -136,12 +136,13 @@ def commit(database: Database, outcomes: Sequence[Outcome]) -> Changes:
 @lru_cache(maxsize=8)
 def statement(using: str, *, has_earlier: bool) -> str:
     """Returns the statement, which also changes rows of earlier commits if there are any."""
-    types = sql.types_of(Call, tuple(NEW), connections[using])
-    calls = ", ".join(f"{name} {kind}" for name, kind in zip(NEW, types, strict=True))
+    # Not all of `NEW`: the server would search each row for each of them.
+    types = sql.types_of(Call, GIVEN, connections[using])
+    calls = ", ".join(f"{name} {kind}" for name, kind in zip(GIVEN, types, strict=True))
     turns = ", ".join(f"{name} {kind}" for name, kind in TURN.items())
     columns = {
-        **{name: f"COALESCE(c.{name}, {_literal(value)})" for name, value in NEW.items()},
-        **{name: _literal(value) for name, value in CONSTANT.items()},
+        **{name: _literal(value) for name, value in (NEW | CONSTANT).items()},
+        **{name: f"COALESCE(c.{name}, {_literal(NEW[name])})" for name in GIVEN},
         "execution_id": "g.id",
         "created_at": "COALESCE(c.started_at, t.now)",
         "worker_id": "CASE WHEN c.started_at IS NOT NULL THEN t.worker END",

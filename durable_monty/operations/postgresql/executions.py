@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from durable_monty import conf
 from durable_monty.models import Execution, clock
@@ -55,7 +56,7 @@ UPDATE {EXECUTION} e SET
     due_at = t.now + make_interval(secs => %s),
     worker_id = %s
 FROM t WHERE e.id = ANY(ARRAY(SELECT id FROM due))
-RETURNING t.now, {columns_of(Execution, "e")}
+RETURNING {columns_of(Execution, "e")}
 """
 
 
@@ -76,7 +77,9 @@ def start(database: Database, execution: Execution, code: Code) -> bool:
 def claim(database: Database, limit: int, worker_id: int | None) -> list[Execution]:
     offset, lease = clock.offset.total_seconds(), conf.current().LEASE
     rows = rows_of(CLAIM, [offset, limit, uuid.uuid4(), lease, worker_id], database.using)
-    claimed = sql.instances(Execution, [row[1:] for row in rows], database.using)
+    claimed = sql.instances(Execution, rows, database.using)
     for execution in claimed:
-        execution.claimed_at = clock.as_utc(rows[0][0])
+        # Not returned: to read a time takes the driver 7 us.
+        assert execution.due_at is not None  # noqa: S101  (the end of the lease)
+        execution.claimed_at = execution.due_at - timedelta(seconds=lease)
     return claimed

@@ -65,7 +65,8 @@ def turn_row(number: int, outcome: TurnResult, calls: Sequence[NewCall]) -> dict
 
 def call_row(number: int, call: NewCall) -> dict[str, Any]:
     """Returns the row of a call. The server adds `due_in` seconds to its own time."""
-    row = {"number": number, **row_of(call)}
+    row = row_of(call)
+    row["number"] = number
     if call.answer is None and call.due_in is not None:
         row["due_in"] = call.due_in
     return row
