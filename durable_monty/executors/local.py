@@ -69,18 +69,8 @@ class LocalExecutor(TableExecutor):
         start: Callable[[NewCall], bool],
         answer: Callable[[NewCall, Answer], NewCall | None],
     ) -> None:
-        def run(call: NewCall) -> Job | None:
-            if not start(call):
-                return None
-            self._running[threading.get_ident()] = RunningCall(call)
-            try:
-                following = answer(call, run_function(call, self.using))
-            finally:
-                self._running.pop(threading.get_ident(), None)
-            return None if following is None else partial(run, following)
-
         for call in calls:
-            self._pool.put(partial(run, call))
+            self._pool.put(partial(self._run_inline, call, start, answer))
 
     def replace_thread(self, busy: threading.Thread) -> None:
         self._pool.replace(busy)
@@ -106,6 +96,21 @@ class LocalExecutor(TableExecutor):
         except Error as exc:
             logger.warning("calls left to their leases: %s", exc)
         return False
+
+    def _run_inline(
+        self,
+        call: NewCall,
+        start: Callable[[NewCall], bool],
+        answer: Callable[[NewCall, Answer], NewCall | None],
+    ) -> Job | None:
+        if not start(call):
+            return None
+        self._running[threading.get_ident()] = RunningCall(call)
+        try:
+            following = answer(call, run_function(call, self.using))
+        finally:
+            self._running.pop(threading.get_ident(), None)
+        return None if following is None else partial(self._run_inline, following, start, answer)
 
     def _run(self, call: Call) -> None:
         self._running[threading.get_ident()] = RunningCall(call)
