@@ -50,9 +50,8 @@ _CLAIM_PAUSE = 0.1
 class Engine:
     """Advances the executions that a worker has claimed.
 
-    Its public methods are for the worker's thread, which clears `came` before each round. Other
-    threads set it when there is something to do, and that ends the waits of a round, too. Without
-    a `runner` all calls get their rows before they run.
+    Its public methods are for the worker's thread, which clears `came` before a round. Others set
+    it when there is something to do. Without a `runner` all calls get their rows before they run.
     """
 
     def __init__(self, runner: InlineRunner | None, came: threading.Event, using: str) -> None:
@@ -93,6 +92,7 @@ class Engine:
     def round(self, *, everything: bool = False) -> bool:
         """Claims due executions, begins turns, and commits those that have ended. Returns whether
         there was anything to do. `everything` queries for lost executions in any case."""
+        self._turns.begin_round()
         claimed = 0 if self._turns.is_draining else self._claim(everything)
         self._turns.is_alone = len(self._runs) == 1 and not self._lane.claimed
         moved = self._turns.end_waits(self._runs.values())

@@ -48,6 +48,8 @@ class Turns:
 
     def __init__(self, runner: InlineRunner | None, came: threading.Event, using: str) -> None:
         self._runner, self._came, self.using = runner, came, using
+        # Not `came`: a notification for each start would end every wait of a round.
+        self._ended = threading.Event()
         self.is_draining = False
         self.is_alone = False  # one execution is in hand, and no other could share its commits
         self.threads = TurnThreads(self._turn)
@@ -68,11 +70,15 @@ class Turns:
         """Notes the database's time, and the monotonic clock's when it was read."""
         self._now, self._read_at = now, read_at
 
+    def begin_round(self) -> None:
+        """Lets `wait_for` wait for turns that end from now on."""
+        self._ended.clear()
+
     def wait_for(self, runs: Iterable[LiveRun]) -> None:
         """Waits for the first turn to end, and a little for others, but not for slow ones."""
         busy = sum(run.state is not State.WAITING and not run.is_quiet for run in runs)
         if busy and not self.finished:
-            self._came.wait(SLOW_AFTER)
+            self._ended.wait(SLOW_AFTER)
         if busy > len(self.finished) > 0:
             time.sleep(_GROUP)
 
@@ -139,7 +145,7 @@ class Turns:
             if holds and not run.needs_commit:
                 self.start_calls(run)
                 if self.threads.has_aside:
-                    self._came.set()
+                    self._wake()
                 return None
             with run.lock:
                 run.is_parking = not holds
@@ -197,7 +203,12 @@ class Turns:
     def _finish(self, run: LiveRun, ended: TurnResult | Faulted) -> None:
         run.leave(State.ENDED)
         self.finished.append((run, ended))
-        self._came.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._ended.is_set():  # else the round that clears it sees this one, too
+            self._ended.set()
+            self._came.set()
 
     # Inline calls, in the executor's threads
 
