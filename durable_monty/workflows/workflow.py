@@ -18,6 +18,7 @@ from durable_monty.workflows.binding import bind_inputs
 from durable_monty.workflows.registry import WORKFLOW_REGISTRY
 
 if TYPE_CHECKING:
+    from durable_monty.sandbox import Complaint
     from durable_monty.workflows.closure import Closure
 
 P = ParamSpec("P")
@@ -58,6 +59,16 @@ class Workflow(Generic[P, R]):
         from durable_monty.workflows.closure import closure_of
 
         return closure_of(self.func)
+
+    def check(self) -> list[Complaint]:
+        """Returns the mistakes in the workflow, in the order of its lines: for a project's tests.
+
+        It asks the type checker and runs the definitions, in a sandbox process. Raises
+        `WrongWorkflow`, and `HostFault` if the sandbox fails.
+        """
+        from durable_monty.workflows.check import check_closure
+
+        return check_closure(self.closure)
 
     @cached_property
     def signature(self) -> inspect.Signature:

@@ -7,6 +7,7 @@ from importlib import import_module
 from durable_monty.sandbox import Checker
 from durable_monty.workflows.check import check_closure
 from durable_monty.workflows.closure import closure_of
+from durable_monty.workflows.workflow import Workflow
 
 
 def flow_of(name):
@@ -42,3 +43,10 @@ def test_all_that_fails_is_said_at_its_place():
         "unavailable 34:44 open() fails. A workflow has no files. Read or write the file in a "
         "function.",
     ]
+
+
+def test_a_workflow_checks_itself():
+    flow = Workflow(flow_of("clean"), "clean")
+    assert flow.check() == []
+    (first, *_others) = Workflow(flow_of("failing"), "failing").check()
+    assert (first.rule, first.line, first.column) == ("unknown-import", 4, 36)
