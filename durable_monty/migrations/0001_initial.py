@@ -738,7 +738,7 @@ class Migration(migrations.Migration):
                 (
                     "digest",
                     durable_monty.models.identifier.IdentifierField(
-                        help_text="Of the source without blank lines and trailing space, and its functions.",
+                        help_text="The SHA-256 of the source without comments and blank lines, and of its functions.",
                         max_length=64,
                         verbose_name="digest",
                     ),
@@ -746,7 +746,7 @@ class Migration(migrations.Migration):
                 (
                     "file",
                     models.TextField(
-                        help_text="Where the source stood at the first start.", verbose_name="file"
+                        help_text="The path of the file at the first start.", verbose_name="file"
                     ),
                 ),
                 (
@@ -758,7 +758,7 @@ class Migration(migrations.Migration):
                 (
                     "program",
                     models.ForeignKey(
-                        help_text="Its source at the first start; later ones may have other line numbers.",
+                        help_text="The source at the first start. Later ones may have other line numbers.",
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="versions",
                         to="durable_monty.program",

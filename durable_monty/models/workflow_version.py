@@ -46,16 +46,18 @@ class WorkflowVersion(models.Model):
     digest = IdentifierField(
         _("digest"),
         max_length=64,
-        help_text=_("Of the source without blank lines and trailing space, and its functions."),
+        help_text=_(
+            "The SHA-256 of the source without comments and blank lines, and of its functions."
+        ),
     )
     program = models.ForeignKey(
         Program,
         models.PROTECT,
         related_name="versions",
         verbose_name=_("workflow source"),
-        help_text=_("Its source at the first start; later ones may have other line numbers."),
+        help_text=_("The source at the first start. Later ones may have other line numbers."),
     )
-    file = models.TextField(_("file"), help_text=_("Where the source stood at the first start."))
+    file = models.TextField(_("file"), help_text=_("The path of the file at the first start."))
     created_at = MomentField(_("created"), auto_now_add=True)
 
     objects = WorkflowVersionQuerySet.as_manager()
