@@ -1,5 +1,6 @@
 """What is read of large journals, and what is kept when it is not needed any more."""
 
+import gc
 import os
 import threading
 import tracemalloc
@@ -17,7 +18,7 @@ from durable_monty.operations.limits import limits_of_settings
 from durable_monty.reads.export import export_json
 from durable_monty.sandbox import Interpreter, Workflow, pool, trim
 from tests.processes import until
-from tests.support import run
+from tests.support import SEVEN_CALLS, run
 
 _VALUE = 100_000
 
@@ -133,3 +134,24 @@ def test_idle_worker_gives_its_sandboxes_back(service, monkeypatch):
         thread.join()
     assert max(most) >= 10
     assert len(interpreters) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_executions_leave_no_cycles(service):
+    """What only the garbage collector frees stays for long, with the interpreters it holds."""
+    worker = Worker(service, LocalExecutor(2))
+
+    def work_off(number):
+        for x in range(number):
+            service.start_execution(SEVEN_CALLS, ["add", "double"], {"x": x})
+        worker.run(until_complete=True)
+
+    work_off(5)  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        work_off(40)
+        # Some 350 are of the worker's own start and end. One cycle a call would be 2,600.
+        assert gc.collect() < 1_000
+    finally:
+        gc.enable()
