@@ -84,6 +84,7 @@ def test_every_text_that_names_something_has_a_binary_collation():
         "call.status",
         "call.progress_message",
         "call.completed_by_name",
+        "program.entry",
         "attempt.outcome",
         "snapshot.signature",
         "workerprocess.version",
