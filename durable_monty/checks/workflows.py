@@ -20,7 +20,7 @@ def check_workflows(
 
     `migrate`, the tests and the commands of this app name their databases, and an error would
     stop them. No table and no other execution depends on a workflow that is wrong, which refuses
-    its own starts: so there it is a warning.
+    its own starts: so there it is a warning. Django 6.1 names the databases in all commands.
     """
     messages: list[CheckMessage] = []
     for workflow in WORKFLOW_REGISTRY.values():

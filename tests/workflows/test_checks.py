@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import django
 import pytest
 from django.core.checks import Error, Warning, run_checks
 from django.core.management import call_command
@@ -33,16 +34,20 @@ def found(**options):
     return [each for each in run_checks(tags=["durable_monty"], **options) if each.id in ids]
 
 
-def test_each_mistake_is_an_error_with_its_remedy(load):
+def as_said(text, hint):
+    # Since 6.1 Django names the databases in every check, not only where it needs them.
+    if django.VERSION >= (6, 1):
+        return Warning(text, hint=hint, id="durable_monty.W003")
+    return Error(text, hint=hint, id="durable_monty.E011")
+
+
+def test_each_mistake_is_said_with_its_remedy(load):
     load()
     assert found() == []
     load(WRONG)
-    assert found() == [
-        Error(text, hint=hint, id="durable_monty.E011")
-        for text, hint in zip(TEXTS, HINTS, strict=True)
-    ]
+    assert found() == [as_said(text, hint=hint) for text, hint in zip(TEXTS, HINTS, strict=True)]
     with pytest.raises(SystemCheckError):
-        call_command("check")
+        call_command("check", fail_level="WARNING")
 
 
 @pytest.mark.django_db

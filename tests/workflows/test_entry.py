@@ -121,10 +121,10 @@ def test_script(tmp_path):
 
 def test_no_source():
     namespace = {"__name__": "shell"}
-    exec("async def flow(): pass", namespace)
+    exec(compile("async def flow(): pass", "<shell>", "exec"), namespace)
     assert said_of(namespace["flow"]) == (
-        "flow() cannot be a workflow.\n<string>:1:1: The source of flow() cannot be read from "
-        "<string>. A workflow needs its .py file, where it starts and where it runs."
+        "flow() cannot be a workflow.\n<shell>:1:1: The source of flow() cannot be read from "
+        "<shell>. A workflow needs its .py file, where it starts and where it runs."
     )
 
 
